@@ -1,0 +1,48 @@
+"""gridcell: from a folder of recordings to a CNN or LSTM that you can trust, see inside and ship.
+
+    run = gridcell.train("photos/")
+    model = gridcell.load("runs/photos/model.gridcell")
+    model.predict("new.jpg")
+
+Importing this loads no PyTorch; the first use of a name does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gridcell.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from gridcell.model import Model
+    from gridcell.record import Run
+
+__all__ = ["__version__", "load", "train"]
+
+
+def train(
+    path: str | Path, *, out: str | Path | None = None, quiet: bool = False, **settings: Any
+) -> Run:
+    """Train on what lies at `path`; does what the command `gridcell train` does.
+
+    settings   any setting by its name, such as epochs=20, net="lenet", group="patient"
+
+    Raises     GridcellError for data or settings that cannot be used
+    """
+    from gridcell import config, pipeline
+    from gridcell.teller import Silent
+    from gridcell.terminal import Terminal
+
+    chosen = config.from_mapping(Path(path), settings, out=None if out is None else Path(out))
+    return pipeline.train(chosen, Silent() if quiet else Terminal())
+
+
+def load(path: str | Path) -> Model:
+    """Read a model file; nothing in it is run.
+
+    Raises   ModelFileError where it is missing, damaged, unsafe, or from a later version
+    """
+    from gridcell.model import Model
+
+    return Model.load(Path(path))

@@ -1,0 +1,305 @@
+"""The command line: arguments to the pipeline, what it prints, and exit codes.
+
+    0 done    2 the data or options cannot be used    1 a fault of ours or a failed training
+    130 interrupted by Ctrl-C, 143 by SIGTERM (a usable model is written first)
+
+Nothing heavy is imported until a command needs it: `gridcell --help` loads no PyTorch.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from gridcell.config import Config, DataConfig, SplitConfig, TrainConfig
+from gridcell.errors import EXIT_DONE, EXIT_UNUSABLE, GridcellError, SourceError
+from gridcell.version import VERSION
+
+Flat = Parameter(name="*", negative_iterable="")
+Json = Annotated[bool, Parameter(negative="", help="Print the result as JSON on standard output.")]
+
+app = App(
+    name="gridcell",
+    version=VERSION,
+    help="From a folder of recordings to a CNN or LSTM that you can trust, see inside and ship.",
+    help_format="plaintext",
+    version_flags=["--version"],
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        return _complain(
+            f"{error}\n  Fix: gridcell {_command(words)}--help lists what there is.", EXIT_UNUSABLE
+        )
+    except GridcellError as error:
+        return _complain(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _complain("interrupted; nothing was written.", 130)
+    except BrokenPipeError:
+        # Whoever read our output, such as `head`, has had enough.
+        sys.stderr.close()
+        return EXIT_DONE
+    return code if isinstance(code, int) else EXIT_DONE
+
+
+@app.command
+def train(
+    path: Path,
+    /,
+    *,
+    data: Annotated[DataConfig, Flat] = DataConfig(),
+    split: Annotated[SplitConfig, Flat] = SplitConfig(),
+    training: Annotated[TrainConfig, Flat] = TrainConfig(),
+    out: Path | None = None,
+    json: Json = False,
+) -> int:
+    """Train a network on a folder of class folders, a table of paths, or idx files.
+
+    Example: gridcell train photos/
+
+    Parameters
+    ----------
+    path
+        Folder or table of recordings.
+    out
+        Folder for the run; runs/NAME where left out.
+    """
+    from gridcell import pipeline
+
+    config = Config(path, data, split, training, out)
+    with _terminal(json) as terminal:
+        run = pipeline.train(config, terminal)
+    if json:
+        sys.stdout.write((run.folder / "run.json").read_text() + "\n")
+    return 128 + terminal.signal if run.history.ended == "interrupted" else EXIT_DONE
+
+
+@app.command
+def inspect(
+    path: Path,
+    /,
+    *,
+    data: Annotated[DataConfig, Flat] = DataConfig(),
+    split: Annotated[SplitConfig, Flat] = SplitConfig(),
+    seed: int = 0,
+    json: Json = False,
+) -> int:
+    """Say what would be trained on: what was found, how it is split, what is wrong with it.
+
+    Example: gridcell inspect photos/
+
+    Parameters
+    ----------
+    path
+        Folder or table of recordings.
+    seed
+        Start of the random split, as for train.
+    """
+    from gridcell import doctor, pipeline
+
+    config = Config(path, data, split, TrainConfig(seed=seed))
+    with _terminal(json) as terminal:
+        found, parts = pipeline.inspect(config, terminal)
+    if json:
+        findings = doctor.examine(found.samples, parts.split)
+        _print_json(
+            {
+                "task": found.samples.task,
+                "labels": found.samples.labels,
+                "items": len(found.samples),
+                "rows": {name: len(parts.rows(name)) for name in ("train", "valid", "test")},
+                "notes": [*found.samples.notes, *parts.notes],
+                "findings": [{"level": f.level, "text": f.text} for f in findings],
+            }
+        )
+    return EXIT_DONE
+
+
+@app.command
+def evaluate(
+    model: Path,
+    path: Path,
+    /,
+    *,
+    data: Annotated[DataConfig, Flat] = DataConfig(),
+    part: Literal["auto", "train", "valid", "test", "all"] = "auto",
+    json: Json = False,
+) -> int:
+    """Score a model on labelled data.
+
+    Example: gridcell evaluate runs/photos/model.gridcell more-photos/
+
+    Parameters
+    ----------
+    model
+        A model.gridcell file.
+    path
+        Folder or table of labelled recordings.
+    part
+        Which of the data's own splits to score; auto takes test where there is one, else all rows.
+    """
+    from gridcell import pipeline
+    from gridcell.model import Model
+
+    with _terminal(json) as terminal:
+        scores = pipeline.evaluate(Model.load(model), path, data, part=part, teller=terminal)
+    if json:
+        _print_json(None if scores is None else scores.to_json())
+    return EXIT_DONE
+
+
+@app.command
+def predict(
+    model: Path,
+    items: Annotated[list[str], Parameter(negative="")],
+    /,
+    *,
+    format: Literal["table", "csv", "jsonl"] = "table",
+    on_bad_file: Literal["stop", "skip"] = "stop",
+) -> int:
+    """Answer for files, for every image of a folder, or for the paths on standard input (-).
+
+    Example: gridcell predict runs/photos/model.gridcell new.jpg
+
+    Parameters
+    ----------
+    model
+        A model.gridcell file.
+    items
+        Files, folders, or - to read a path a line from standard input.
+    format
+        A table for people, CSV, or JSON with a line an item.
+    on_bad_file
+        What to do with a file that cannot be read: stop, or give it a row without an answer.
+    """
+    from gridcell.model import Model
+
+    loaded = Model.load(model)
+    predictions = loaded.predict_files(_paths(items), skip_bad_files=on_bad_file == "skip")
+    from gridcell import answers
+
+    for line in answers.FORMATS[format](predictions, loaded):
+        print(line)
+    return EXIT_DONE
+
+
+@app.command
+def show(
+    network: str,
+    /,
+    *,
+    input: str | None = None,
+    outputs: int | None = None,
+    items: int = 10_000,
+    json: Json = False,
+) -> int:
+    """Print a network's table: each layer's output size with its arithmetic, parameters, work.
+
+    Example: gridcell show "conv(12, 3) relu maxpool(2) flatten dense(10)" --input 32x32x3
+
+    Parameters
+    ----------
+    network
+        Notation, the name of a preset, or a model.gridcell file.
+    input
+        Height x width x channels of an image, such as 32x32x3; not needed for a model file.
+    outputs
+        Classes or numbers to answer; adds the last layer where it is missing.
+    items
+        Training items, which the presets are sized for.
+    """
+    from gridcell import shown
+
+    rows, heading, notes = shown.table_of(network, input, outputs=outputs, items=items)
+    if json:
+        import dataclasses
+
+        _print_json([dataclasses.asdict(row) for row in rows])
+        return EXIT_DONE
+    shown.print_table(rows, heading, notes)
+    return EXIT_DONE
+
+
+@app.command
+def demo(
+    name: Literal["digits"] = "digits",
+    /,
+    *,
+    training: Annotated[TrainConfig, Flat] = TrainConfig(),
+    folder: Path | None = None,
+    out: Path | None = None,
+) -> int:
+    """Write built-in real data as a folder of images per class, and train on it.
+
+    Example: gridcell demo digits
+
+    Parameters
+    ----------
+    name
+        digits: 1,797 handwritten digits of 8 x 8 pixels.
+    folder
+        Where to write the images; ./digits where left out.
+    out
+        Folder for the run; runs/NAME where left out.
+    """
+    from gridcell import demo as demos
+
+    written = demos.WRITERS[name](folder or Path(name))
+    print(f"{written.images:,} images in {written.folder}/ ({written.source})")
+    return train(written.folder, training=training, out=out)
+
+
+def _terminal(is_quiet: bool) -> Any:
+    """The terminal to tell; on standard error where standard output is for a machine."""
+    from rich.console import Console
+
+    from gridcell.terminal import Terminal
+
+    return Terminal(Console(highlight=False, soft_wrap=True, stderr=is_quiet))
+
+
+def _paths(items: Iterable[str]) -> Iterator[Path]:
+    from gridcell.sources.images import find_images
+
+    for item in items:
+        if item == "-":
+            for line in sys.stdin:
+                if line.strip():
+                    yield Path(line.rstrip("\r\n"))
+        elif Path(item).is_dir():
+            found = find_images(Path(item))
+            if not found:
+                raise SourceError(f"{item} holds no image.", fix="name a folder with images.")
+            yield from found
+        else:
+            yield Path(item)
+
+
+def _print_json(content: Any) -> None:
+    import msgspec
+
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(content), indent=1).decode() + "\n")
+
+
+def _command(words: Sequence[str]) -> str:
+    known = {"train", "inspect", "evaluate", "predict", "show", "demo"}
+    return f"{words[0]} " if words and words[0] in known else ""
+
+
+def _complain(text: str, code: int) -> int:
+    print(f"gridcell: {text}", file=sys.stderr)
+    return code
+
+
+def entry() -> None:
+    """The installed command `gridcell`."""
+    sys.exit(main())

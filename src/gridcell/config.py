@@ -1,0 +1,276 @@
+"""Every setting of a run: its name, its one default, its meaning, and what it may be.
+
+These frozen dataclasses are the one source of the command line and of the keyword arguments in
+Python. The sentence under each field is what `--help` shows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from gridcell.errors import ConfigError, did_you_mean
+
+Task = Literal["auto", "classify", "labels", "regress"]
+IMAGE_SIZE_LARGEST = 4096
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What to read, and how raw items become arrays."""
+
+    target: tuple[str, ...] = ()
+    """Column (or columns) of the table to learn, found by itself where only one can be meant."""
+    path_column: str | None = None
+    """Column of the table that holds the file names, found by itself where left out."""
+    task: Task = "auto"
+    """What to learn: one class of many, several labels at once, or numbers."""
+    image_size: int | None = None
+    """Side in pixels of the square that the network sees; chosen from the files where left out."""
+    image_fit: Literal["auto", "stretch", "crop", "pad"] = "auto"
+    """How an oblong image becomes a square: stretched, cropped in the centre, or padded."""
+    on_bad_file: Literal["stop", "skip"] = "stop"
+    """What to do when files cannot be read: stop and list them all, or go on without them."""
+    cache: Path | None = None
+    """Folder for decoded arrays; the user's cache folder where left out."""
+
+    def __post_init__(self) -> None:
+        if self.image_size is not None:
+            _check_range("image_size", self.image_size, 1, IMAGE_SIZE_LARGEST)
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """Who goes where: training, validation and test rows."""
+
+    valid: float = 0.1
+    """Share of the rows held out to choose the best epoch, where the data has no such split."""
+    test: float = 0.15
+    """Share of the rows held out for the final scores, where the data has no such split."""
+    group: str | None = None
+    """Column of the table whose equal values never stand on two sides (patient, speaker ...)."""
+
+    def __post_init__(self) -> None:
+        _check_range("valid", self.valid, 0.0, 0.9)
+        _check_range("test", self.test, 0.0, 0.9)
+        if self.valid + self.test > 0.9:
+            raise ConfigError(
+                f"valid ({self.valid:g}) and test ({self.test:g}) leave less than a tenth "
+                "of the rows to learn from.",
+                fix="give a smaller --valid or --test.",
+            )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the network learns."""
+
+    net: str = "auto"
+    """A preset (auto, tiny, lenet, resnet) or a network in gridcell's notation."""
+    epochs: int | None = None
+    """Times that every training row is seen; chosen from the data where left out."""
+    budget: str | None = None
+    """Longest time that training may take, such as 90s, 10m or 1h; fits the epochs to it."""
+    batch_size: int | None = None
+    """Items in one step; chosen from the data where left out."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """AdamW, or SGD with Nesterov momentum 0.9."""
+    rate: float | None = None
+    """Peak learning rate; the optimizer's usual one where left out."""
+    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
+    """How the learning rate moves: up then down, a short warm-up then a cosine, or not at all."""
+    weight_decay: float | None = None
+    """Pull of the weights toward zero, biases and norms left out; the optimizer's usual one."""
+    label_smoothing: float = 0.1
+    """Share of each target spread over all classes, against overconfidence."""
+    ema: float | None = None
+    """Decay of the running average of the weights, which is what is kept; 0 turns it off."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """Weigh classes equally in the loss, however many items they have."""
+    patience: int | None = None
+    """Epochs without a better validation score before training stops; a third of all by default."""
+    augment: bool = True
+    """Vary training items at random: flips, shifts, small turns and scalings, erasing."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the training step; auto measures both and takes the faster safe one."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; auto takes a GPU where one can be used."""
+    seed: int = 0
+    """Start of every random choice; the same seed gives the same bits on the same machine."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("epochs", 1, 100_000),
+            ("batch_size", 1, 65_536),
+            ("rate", 1e-9, 1e6),
+            ("weight_decay", 0.0, 100.0),
+            ("label_smoothing", 0.0, 0.9),
+            ("ema", 0.0, 0.999999),
+            ("patience", 1, 100_000),
+            ("seed", 0, 2**63 - 1),
+        ):
+            value = getattr(self, name)
+            if value is not None:
+                _check_range(name, value, low, high)
+        if self.budget is not None:
+            seconds(self.budget)
+            if self.epochs is not None:
+                raise ConfigError(
+                    "epochs and budget both say how long to train.", fix="give only one of them."
+                )
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of one training run."""
+
+    path: Path
+    """Folder or table of recordings."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """What to read."""
+    split: SplitConfig = field(default_factory=SplitConfig)
+    """Who goes where."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """How the network learns."""
+    out: Path | None = None
+    """Folder for the run; runs/NAME where left out."""
+
+
+SECTIONS: dict[str, type] = {"data": DataConfig, "split": SplitConfig, "train": TrainConfig}
+
+
+def from_mapping(path: Path, settings: Mapping[str, Any], *, out: Path | None = None) -> Config:
+    """Build a Config from settings, as keyword arguments or a nested mapping hold them.
+
+    A key may stand in its section (`{"train": {"epochs": 3}}`), carry it (`"train.epochs"`) or,
+    since no name stands in two sections, stand alone (`"epochs"`).
+
+    Raises   ConfigError for an unknown name (the nearest is named), a wrong type or range
+
+    >>> from_mapping(Path("photos"), {"train.epoch": 3})
+    Traceback (most recent call last):
+        ...
+    gridcell.errors.ConfigError: train.epoch is not a setting. Did you mean train.epochs?
+    """
+    sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+    for key, value in _flat(settings):
+        section, name = _locate(key)
+        sections[section][name] = _checked(f"{section}.{name}", value, _hints(section)[name])
+    return Config(
+        path=path,
+        data=DataConfig(**sections["data"]),
+        split=SplitConfig(**sections["split"]),
+        train=TrainConfig(**sections["train"]),
+        out=out,
+    )
+
+
+def to_mapping(config: Config) -> dict[str, Any]:
+    """Return the settings as plain JSON values, for the run record."""
+
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        if isinstance(value, Path):
+            return str(value)
+        return list(value) if isinstance(value, tuple) else value
+
+    return typing.cast(dict[str, Any], plain(config))
+
+
+def seconds(text: str) -> float:
+    """Read a duration: a number with s, m or h, or several of them.
+
+    >>> seconds("1h30m")
+    5400.0
+    """
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([smh])", text.strip().lower())
+    total = sum(float(number) * units[unit] for number, unit in parts)
+    if "".join(n + u for n, u in parts) != text.strip().lower() or total <= 0:
+        raise ConfigError(f"budget {text!r} is not a duration.", fix="write 90s, 10m or 1h30m.")
+    return total
+
+
+def _hints(section: str) -> dict[str, Any]:
+    return typing.get_type_hints(SECTIONS[section])
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            pairs += _flat(value, f"{prefix}{key}.")
+        else:
+            pairs.append((prefix + key, value))
+    return pairs
+
+
+def _locate(key: str) -> tuple[str, str]:
+    """Find the section and field that a key means."""
+    names = {section: list(_hints(section)) for section in SECTIONS}
+    plain = key.replace("-", "_")
+    if "." in plain:
+        section, name = plain.split(".", 1)
+        if name in names.get(section, ()):
+            return section, name
+        known = [f"{s}.{n}" for s, fields in names.items() for n in fields]
+    else:
+        for section, fields in names.items():
+            if plain in fields:
+                return section, plain
+        known = [n for fields in names.values() for n in fields]
+    raise ConfigError(f"{key} is not a setting.{did_you_mean(plain, known)}")
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """Return `value` as the hinted type, or say what was wanted."""
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    for kind in kinds:
+        origin = typing.get_origin(kind)
+        if kind is type(None):
+            if value is None:
+                return None
+        elif origin is Literal:
+            if value in typing.get_args(kind):
+                return value
+        elif origin is tuple:
+            items = (value,) if isinstance(value, str) else value
+            if isinstance(items, (list, tuple)) and all(isinstance(v, str) for v in items):
+                return tuple(items)
+        elif kind is Path:
+            if isinstance(value, (str, Path)):
+                return Path(value)
+        elif kind is float:
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                return float(value)
+        elif isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+            return value
+    raise ConfigError(f"{name} = {value!r} cannot be used: it must be {_wanted(kinds)}.")
+
+
+def _wanted(kinds: tuple[Any, ...]) -> str:
+    words: list[str] = []
+    for kind in kinds:
+        if typing.get_origin(kind) is Literal:
+            words += [repr(choice) for choice in typing.get_args(kind)]
+        elif typing.get_origin(kind) is tuple:
+            words.append("a name or a list of names")
+        elif kind is not type(None):
+            words.append(
+                {int: "a whole number", float: "a number", bool: "true or false"}.get(
+                    kind, "a text"
+                )
+            )
+    return " or ".join(words)
+
+
+def _check_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{name} = {value:g} is out of range: it must be {low:g} to {high:g}.")

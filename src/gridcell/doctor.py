@@ -1,0 +1,270 @@
+"""What a careful person would say of a data set before an epoch is spent on it.
+
+Each finding is one sentence. A warning is something that spoils what is learned or what the scores
+say; a note is good to know.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridcell.samples import SPLIT_NAMES, UNASSIGNED, Samples
+from gridcell.sources.wording import counted, listed, shown
+
+IMBALANCE_RATIO = 3.0
+TINY_CLASS_ITEMS = 10
+# A family is what is left of a file's name without its last number: p01 of p01_1 and p01_2.
+FAMILY = re.compile(r"(.*[^\W_])[ _.-]+\d+")
+FAMILY_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence on the data, and whether it is only good to know or should be acted on."""
+
+    level: Literal["note", "warning"]
+    text: str
+
+
+def examine(samples: Samples, split: NDArray[np.int8] | None = None) -> list[Finding]:
+    """Return what is worth knowing of the items and, with `split` [N], of who stands where.
+
+    Warnings come first. Nothing is decoded: sizes, formats and digests are those of the scan.
+    """
+    findings = [
+        *_classes(samples),
+        *_labels(samples),
+        *_duplicates(samples, split),
+        *_groups(samples, split),
+        *_families(samples, split),
+        *_sizes(samples),
+        *_modes(samples),
+    ]
+    return sorted(findings, key=lambda finding: finding.level == "note")
+
+
+def _classes(samples: Samples) -> list[Finding]:
+    """Counts, imbalance, classes too small to judge, names that differ in case alone."""
+    if samples.task != "classify":
+        return []
+    counts = np.bincount(samples.targets.astype(np.int64), minlength=len(samples.labels))
+    order = np.argsort(-counts, kind="stable").tolist()
+    named = [f"{shown(samples.labels[k])} {counts[k]:,}" for k in order]
+    findings = [
+        Finding(
+            "note",
+            f"{counted(len(samples), 'item')} in {counted(len(named), 'class', 'classes')}: "
+            f"{listed(named, most=20)}.",
+        )
+    ]
+    most, least = order[0], order[-1]
+    ratio = counts[most] / max(1, counts[least])
+    if ratio > IMBALANCE_RATIO:
+        findings.append(
+            Finding(
+                "warning",
+                f"The largest class, {shown(samples.labels[most])} ({counts[most]:,}), has "
+                f"{ratio:.3g} times as many items as the smallest, {shown(samples.labels[least])} "
+                f"({counts[least]:,}): look at the recall of each class and not at accuracy alone, "
+                "and consider --class-weights balanced.",
+            )
+        )
+    tiny = [text for text, k in zip(named, order, strict=True) if counts[k] < TINY_CLASS_ITEMS]
+    if tiny:
+        have = "class has" if len(tiny) == 1 else "classes have"
+        findings.append(
+            Finding(
+                "warning",
+                f"{len(tiny):,} {have} fewer than {TINY_CLASS_ITEMS} items, too few to learn or to "
+                f"judge: {listed(tiny[::-1])}.",
+            )
+        )
+    folded = Counter(label.casefold() for label in samples.labels)
+    alike = [label for label in samples.labels if folded[label.casefold()] > 1]
+    if alike:
+        findings.append(
+            Finding(
+                "warning",
+                f"Classes that differ in upper and lower case alone are taken as different: "
+                f"{listed(alike)}.",
+            )
+        )
+    return findings
+
+
+def _labels(samples: Samples) -> list[Finding]:
+    """How often each of several labels is given, and those that never change."""
+    if samples.task != "labels":
+        return []
+    counts = (samples.targets > 0).sum(axis=0)  # type: ignore[operator]
+    named = [f"{shown(label)} {n:,}" for label, n in zip(samples.labels, counts, strict=True)]
+    findings = [
+        Finding("note", f"{counted(len(samples), 'item')}, labels: {listed(named, most=20)}.")
+    ]
+    constant = [
+        label for label, n in zip(samples.labels, counts, strict=True) if n in (0, len(samples))
+    ]
+    if constant:
+        findings.append(
+            Finding(
+                "warning",
+                f"Labels that are the same for every item teach nothing: {listed(constant)}.",
+            )
+        )
+    return findings
+
+
+def _duplicates(samples: Samples, split: NDArray[np.int8] | None) -> list[Finding]:
+    """The same content more than once: under one answer, under two, on two sides of the split."""
+    content = np.unique(samples.digests, return_inverse=True)[1]
+    sizes = np.bincount(content)
+    if not (sizes > 1).any():
+        return []
+    answers = samples.targets.reshape(len(samples), -1)
+    answer = np.unique(answers, axis=0, return_inverse=True)[1].reshape(-1)
+    is_mixed = _spread(content, answer) > 1
+    is_copied = (sizes > 1) & ~is_mixed
+
+    def example(which: NDArray[np.bool_]) -> str:
+        rows = np.flatnonzero(content == np.flatnonzero(which)[0]).tolist()
+        return listed((samples.paths[row] for row in rows), most=3)
+
+    findings = []
+    if is_mixed.any():
+        mixed, files = int(is_mixed.sum()), int(sizes[is_mixed].sum())
+        findings.append(
+            Finding(
+                "warning",
+                f"{counted(mixed, 'picture stands', 'pictures stand')} under different answers "
+                f"({counted(files, 'file')}), of which at most one can be right, for "
+                f"instance {example(is_mixed)}.",
+            )
+        )
+    if is_copied.any():
+        copies = int((sizes[is_copied] - 1).sum())
+        is_are = "file is a copy" if copies == 1 else "files are copies"
+        findings.append(
+            Finding(
+                "note",
+                f"{copies:,} {is_are} of another one with the same answer, for instance "
+                f"{example(is_copied)}.",
+            )
+        )
+    if split is not None:
+        shared = _spread(content[split != UNASSIGNED], split[split != UNASSIGNED], len(sizes)) > 1
+        if torn := int(shared.sum()):
+            findings.append(
+                Finding(
+                    "warning",
+                    f"{counted(torn, 'picture stands', 'pictures stand')} on more than one side of "
+                    f"the split ({_sides(content, split, shared)}), so scores are too good; for "
+                    f"instance {example(shared)}.",
+                )
+            )
+    return findings
+
+
+def _groups(samples: Samples, split: NDArray[np.int8] | None) -> list[Finding]:
+    """Groups that stand on more than one side of the split."""
+    if samples.groups is None or split is None:
+        return []
+    is_in = split != UNASSIGNED
+    shared = _spread(samples.groups[is_in], split[is_in], len(samples.group_names)) > 1
+    if not shared.any():
+        return []
+    names = [samples.group_names[number] for number in np.flatnonzero(shared)]
+    stand = "group stands" if len(names) == 1 else "groups stand"
+    return [
+        Finding(
+            "warning",
+            f"{len(names):,} {stand} on more than one side of the split "
+            f"({_sides(samples.groups, split, shared)}), so scores are too good: "
+            f"{listed(names, most=6)}.",
+        )
+    ]
+
+
+def _families(samples: Samples, split: NDArray[np.int8] | None) -> list[Finding]:
+    """File names that come in families, which may be one patient, speaker or recording each."""
+    if samples.groups is not None or samples.pixels is not None or not len(samples):
+        return []
+    stems = [_stem(path) for path in samples.paths]
+    matches = [FAMILY.fullmatch(stem) for stem in stems]
+    names = [match[1] if match else f"\0{row}" for row, match in enumerate(matches)]
+    families, family, sizes = np.unique(names, return_inverse=True, return_counts=True)
+    is_family = sizes > 1
+    members = int(sizes[is_family].sum())
+    count = int(is_family.sum())
+    # cat_1, cat_2, dog_1 are numbered by class, and IMG_1, IMG_2 by a camera: no families in that.
+    # Families are more than the classes, and more than one to a folder.
+    folders = len({path.rpartition("/")[0] for path in samples.paths})
+    if members < FAMILY_SHARE * len(samples) or count <= max(2, len(samples.labels), folders):
+        return []
+    first = int(np.flatnonzero(is_family)[0])
+    example = [stems[row] for row in np.flatnonzero(family == first)[:2].tolist()]
+    text = (
+        f"File names come in {count:,} families, such as {listed(example)}: if a family is one "
+        "patient, object or recording, write it in a column of a table and name it with --group, "
+        "so that none stands on two sides of the split"
+    )
+    if split is not None:
+        is_in = split != UNASSIGNED
+        torn = int(((_spread(family[is_in], split[is_in], len(families)) > 1) & is_family).sum())
+        text += f" ({torn:,} do)"
+    return [Finding("warning", text + ".")]
+
+
+def _sizes(samples: Samples) -> list[Finding]:
+    if not len(samples):
+        return []
+    heights, widths = samples.sizes[:, 0].astype(np.int64), samples.sizes[:, 1].astype(np.int64)
+    area = heights * widths
+    small, large = int(np.argmin(area)), int(np.argmax(area))
+    if (heights == heights[0]).all() and (widths == widths[0]).all():
+        text = f"All images are {heights[0]}x{widths[0]} pixels (height x width)."
+    else:
+        text = (
+            f"Image sizes (height x width): smallest {heights[small]}x{widths[small]} "
+            f"({shown(samples.paths[small])}), largest {heights[large]}x{widths[large]} "
+            f"({shown(samples.paths[large])}), median {np.median(heights):.0f}x"
+            f"{np.median(widths):.0f}."
+        )
+    return [Finding("note", text)]
+
+
+def _modes(samples: Samples) -> list[Finding]:
+    if not samples.modes:
+        return []
+    counts = listed((f"{mode} {count:,}" for mode, count in samples.modes), most=20)
+    colours = int(samples.colours.sum())
+    if colours in (0, len(samples)):
+        said = "all grey" if not colours else "all colour"
+    else:
+        said = f"{colours:,} colour and {len(samples) - colours:,} grey, all read as colour"
+    return [Finding("note", f"Pixel formats: {counts}; {said}.")]
+
+
+def _spread(
+    keys: NDArray[np.int64], values: NDArray[np.generic], count: int | None = None
+) -> NDArray[np.int64]:
+    """Return for each key 0 .. count - 1 how many different values it meets."""
+    pairs = np.unique(np.stack([keys, values.astype(np.int64)], axis=1), axis=0)
+    return np.bincount(pairs[:, 0], minlength=count or 0)
+
+
+def _sides(keys: NDArray[np.int64], split: NDArray[np.int8], shared: NDArray[np.bool_]) -> str:
+    """Say on which sides the shared keys stand, with their items."""
+    rows = shared[keys]
+    counts = [(name, int((rows & (split == side)).sum())) for side, name in enumerate(SPLIT_NAMES)]
+    return ", ".join(f"{count:,} in {name}" for name, count in counts if count)
+
+
+def _stem(path: str) -> str:
+    name = path.rpartition("/")[2]
+    return name.rpartition(".")[0] or name

@@ -1,0 +1,148 @@
+"""Tables of scores as rows of text, the same on the terminal and in the report.
+
+Shares are percent, errors are in the data's units with four digits, and one row has one number of
+decimals. What is not known is n/a, with its reason where the reason is short.
+"""
+
+from __future__ import annotations
+
+import math
+
+from gridcell.evaluation.scores import Score, Scores
+
+PERCENT = (
+    "accuracy",
+    "balanced accuracy",
+    "macro-F1",
+    "micro-F1",
+    "calibration error",
+    "top-5 accuracy",
+    "average precision",
+    "exact match",
+)
+THREE_DECIMALS = ("log loss", "R2")
+MISSING = "n/a"
+MOST_DECIMALS = 4
+
+
+def rows(scores: Scores) -> list[tuple[str, str, str, str]]:
+    """Name, value, 95 % interval and baseline of each score.
+
+    >>> score = Score("accuracy", 0.936, 0.931, 0.9412, 0.1, "higher")
+    >>> rows(Scores("classify", 10_000, "accuracy", (score,)))
+    [('accuracy', '93.6 %', '93.1 to 94.1 %', '10.0 %')]
+    """
+    return [_row(score) for score in scores.scores]
+
+
+def class_rows(scores: Scores) -> list[tuple[str, str, str, str, str]]:
+    """Label, items, precision, recall and F1 of each class or label.
+
+    >>> from gridcell.evaluation.scores import ClassScore
+    >>> class_rows(Scores("classify", 0, "accuracy", (), (ClassScore("c", 0, None, None, None),)))
+    [('c', '0', 'n/a', 'n/a (0 items)', 'n/a')]
+    """
+    return [
+        (
+            one.label,
+            str(one.items),
+            _share(one.precision),
+            _share(one.recall) if one.items else "n/a (0 items)",
+            _share(one.f1),
+        )
+        for one in scores.per_class
+    ]
+
+
+def confusion_rows(scores: Scores) -> list[list[str]]:
+    """The confusion matrix with its names: a row a true class, a column a predicted one.
+
+    Empty where the task has none.
+    """
+    if scores.confusion is None:
+        return []
+    lines = [["true \\ predicted", *scores.labels]]
+    for label, items in zip(scores.labels, scores.confusion, strict=True):
+        lines.append([label, *(str(count) for count in items)])
+    return lines
+
+
+def confused_pairs(scores: Scores, most: int = 5) -> list[str]:
+    """The pairs of classes that were confused most often, a sentence each, the worst first.
+
+    >>> confused_pairs(Scores("classify", 3, "accuracy", (), (), [[1, 2], [0, 0]], ("a", "b")))
+    ['a taken for b 2 times']
+    """
+    if scores.confusion is None:
+        return []
+    pairs = [
+        (count, truth, predicted)
+        for truth, items in enumerate(scores.confusion)
+        for predicted, count in enumerate(items)
+        if count and truth != predicted
+    ]
+    pairs.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
+    return [
+        f"{scores.labels[truth]} taken for {scores.labels[predicted]} "
+        f"{count} {'time' if count == 1 else 'times'}"
+        for count, truth, predicted in pairs[:most]
+    ]
+
+
+def notes(scores: Scores) -> list[str]:
+    """What has to be said beside the rows, a line for each score that has a note."""
+    return [f"{score.name}: {score.note}" for score in scores.scores if score.note]
+
+
+def _row(score: Score) -> tuple[str, str, str, str]:
+    kind = score.name.split(" of ")[0]  # a column's score is called `MAE of NAME`
+    factor, unit = (100.0, " %") if kind in PERCENT else (1.0, "")
+    numbers = [score.value, score.low, score.high, score.baseline]
+    value, low, high, baseline = (None if n is None else factor * n for n in numbers)
+    if kind in PERCENT:
+        style = f".{_percent_decimals(value)}f"
+    elif kind in THREE_DECIMALS:
+        style = ".3f"
+    else:
+        style = _four_digits(value or high or baseline)
+    between = MISSING
+    if low is not None and high is not None:
+        between = f"{low:{style}} to {high:{style}}{unit}"
+    return (
+        score.name,
+        MISSING if value is None else f"{value:{style}}{unit}",
+        between,
+        MISSING if baseline is None else f"{baseline:{style}}{unit}",
+    )
+
+
+def _share(share: float | None) -> str:
+    if share is None:
+        return MISSING
+    return f"{100 * share:.{_percent_decimals(100 * share)}f} %"
+
+
+def _percent_decimals(percent: float | None) -> int:
+    """One decimal, more where one would make 100 or 0 of a value that is neither.
+
+    >>> _percent_decimals(99.96), _percent_decimals(100.0)
+    (2, 1)
+    """
+    decimals = 1
+    if percent is None or percent in (0.0, 100.0):
+        return decimals
+    while decimals < MOST_DECIMALS and round(percent, decimals) in (0.0, 100.0):
+        decimals += 1
+    return decimals
+
+
+def _four_digits(number: float | None) -> str:
+    """The format that shows four digits of the number, with an exponent where it is long.
+
+    >>> f"{12.3456:{_four_digits(12.3456)}}", f"{2e9:{_four_digits(2e9)}}"
+    ('12.35', '2.000e+09')
+    """
+    if not number:
+        return ".3f"
+    places = math.floor(math.log10(abs(number)))
+    return f".{max(0, 3 - places)}f" if -4 <= places < 7 else ".3e"

@@ -1,0 +1,173 @@
+"""Convolution over the grid, over time, or over both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gridcell.axes import Layout, check_shape
+from gridcell.errors import ShapeError
+from gridcell.layers.lengths import at_least, check_lengths, mask_steps
+from gridcell.layers.window import (
+    Padding,
+    Window,
+    check_grid,
+    check_places,
+    per_axis,
+    slid,
+    times,
+)
+
+CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
+
+class Conv(nn.Module):
+    """Slide learnable filters over the input; each gives the dot product with the patch under it.
+
+        y[k, p] = bias[k] + sum over c, i of weight[k, c, i] * x[c, p * stride + i * dilation - pad]
+
+    The kernel is not flipped (cross-correlation); flip the weight over its last axes for the
+    convolution of mathematics. Without a grid, stride, dilation and padding work over time;
+    with one they work over the grid, and time has stride 1 and padding "same", or "valid" if the
+    grid has it.
+
+    Shapes   x [B, T, C, *grid] -> y [B, T', filters, *grid']; weight [filters, C / groups,
+             (time,) *kernel], the time axis only where `time` > 1 or there is no grid
+    Padding  "same" (odd cell on the right), "valid", or n cells on every side of the grid
+    Lengths  steps at or past `lengths` are read as 0 and come out as 0; an item shorter than the
+             window gets length 0
+    Raises   ShapeError where the axes are wrong or the kernel has no place
+    Cost     B * T' * cells' * filters * C / groups * time * kernel multiply-adds
+    Source   LeCun et al. 1989
+
+    >>> layer = Conv(3, 12, 3, grid_axes=2)
+    >>> layer(torch.zeros(8, 1, 3, 32, 32)).shape
+    torch.Size([8, 1, 12, 32, 32])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        filters: int,
+        kernel: int | tuple[int, ...] = (),
+        *,
+        grid_axes: int,
+        stride: int | tuple[int, ...] = 1,
+        padding: Padding = "same",
+        dilation: int | tuple[int, ...] = 1,
+        groups: int = 1,
+        time: int = 1,
+        bias: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if grid_axes == 0 and kernel != ():
+            text = str(kernel) if isinstance(kernel, int) else times(kernel)
+            raise ShapeError(f"a series has no grid; write conv({filters}, time={text}).")
+        if grid_axes and kernel == ():
+            raise ShapeError("conv needs a kernel over the grid, for instance conv(32, 3).")
+        if filters < 1:
+            raise ShapeError(f"conv filters must be 1 or more; got {filters}.")
+        if groups < 1 or channels % groups or filters % groups:
+            raise ShapeError(
+                f"conv groups={groups} must divide both the {channels} channels that come in "
+                f"and the {filters} filters."
+            )
+        if padding not in ("same", "valid") and (isinstance(padding, str) or padding < 0):
+            raise ShapeError(f"conv padding must be same, valid or 0 and more; got {padding}.")
+        self.channels, self.filters, self.groups = channels, filters, groups
+        self.grid_axes = grid_axes
+        self.windows = _windows(
+            kernel, time, stride, dilation, padding=padding, grid_axes=grid_axes
+        )
+        self.mixes_steps = self.windows[0].is_time
+        if len(self.windows) not in CONVOLUTIONS:
+            raise ShapeError(f"conv can slide over 3 axes, not over time and {grid_axes} more.")
+        size = [window.kernel for window in self.windows]
+        self.weight = nn.Parameter(torch.empty(filters, channels // groups, *size))
+        self.bias = nn.Parameter(torch.zeros(filters)) if bias else None
+        # He et al. 2015: keeps the size of the signal through rectified layers.
+        nn.init.kaiming_normal_(self.weight, nonlinearity="relu", generator=generator)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        check_shape(x, "B T C *grid", layer="conv", C=self.channels)
+        check_grid(x, self.grid_axes, layer="conv")
+        check_lengths(lengths, x, layer="conv")
+        x = mask_steps(x, lengths)
+        if not self.mixes_steps:
+            # Every step alone: time joins the batch, which is free.
+            y = self._slide(x.flatten(0, 1))
+            y = y.reshape(*x.shape[:2], *y.shape[1:])
+            # Without a bias, padding that went in as 0 came out as 0.
+            return y if self.bias is None else mask_steps(y, lengths)
+        if lengths is not None:
+            x = at_least(x, self.windows[0].least())
+        y = self._slide(x.transpose(1, 2)).transpose(1, 2)
+        return mask_steps(y, self.out_lengths(lengths))
+
+    def out_layout(self, layout: Layout) -> Layout:
+        """The sizes after this layer; ShapeError where the kernel has no place."""
+        return replace(slid(layout, self.windows, layer="conv"), channels=self.filters)
+
+    def out_lengths(self, lengths: Tensor | None) -> Tensor | None:
+        """The true lengths after this layer: ceil(length / stride), or what "valid" leaves."""
+        return (
+            self.windows[0].lengths(lengths)
+            if self.mixes_steps and lengths is not None
+            else lengths
+        )
+
+    def extra_repr(self) -> str:
+        kernel = "x".join(f"{'time ' * w.is_time}{w.kernel}" for w in self.windows)
+        return f"{self.channels}, {self.filters}, {kernel}"
+
+    def _slide(self, x: Tensor) -> Tensor:
+        """The convolution over all axes after the first two of `x [N, C, *axes]`."""
+        sizes = x.shape[2:]
+        check_places(sizes, self.windows, layer="conv")
+        sides = [window.sides(size) for window, size in zip(self.windows, sizes, strict=True)]
+        padding = [left for left, _ in sides]
+        if any(left != right for left, right in sides):
+            # F.pad counts from the last axis.
+            x = F.pad(x, [cells for side in reversed(sides) for cells in side])
+            padding = [0] * len(sides)
+        return CONVOLUTIONS[len(sides)](
+            x,
+            self.weight,
+            self.bias,
+            stride=[window.stride for window in self.windows],
+            padding=padding,
+            dilation=[window.dilation for window in self.windows],
+            groups=self.groups,
+        )
+
+
+def _windows(
+    kernel: int | tuple[int, ...],
+    time: int,
+    stride: int | tuple[int, ...],
+    dilation: int | tuple[int, ...],
+    *,
+    padding: Padding,
+    grid_axes: int,
+) -> tuple[Window, ...]:
+    """A window for each axis that the kernel slides over, time first."""
+    per_axis(time, 1, layer="conv", name="time")
+    # Without a grid the named options lie over time, so that conv(64, time=8, stride=2) works.
+    axes = grid_axes or 1
+    strides = per_axis(stride, axes, layer="conv", name="stride")
+    dilations = per_axis(dilation, axes, layer="conv", name="dilation")
+    if not grid_axes:
+        return (Window(time, strides[0], padding, dilations[0], is_time=True),)
+    kernels = per_axis(kernel, grid_axes, layer="conv", name="kernel")
+    over_grid = [
+        Window(k, s, padding, d) for k, s, d in zip(kernels, strides, dilations, strict=True)
+    ]
+    if time == 1:
+        return tuple(over_grid)
+    over_time: Padding = "valid" if padding == "valid" else "same"
+    return (Window(time, padding=over_time, is_time=True), *over_grid)

@@ -1,0 +1,133 @@
+"""From many steps to one answer, and from an image to many steps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from gridcell.axes import Layout, check_shape
+from gridcell.errors import ShapeError
+from gridcell.layers.activation import same_layout
+from gridcell.layers.lengths import check_lengths, mask_steps, same_lengths
+
+
+def no_lengths(_layer: object, _lengths: Tensor | None) -> None:
+    """After time is reduced no lengths are left."""
+    return None
+
+
+class Last(nn.Module):
+    """The last valid step.
+
+    Shapes   x [B, T, D] -> y [B, D]; a sequence of length 0 gives 0
+    """
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        check_shape(x, "B T D", layer="last")
+        if lengths is None:
+            return x[:, -1]
+        check_lengths(lengths, x, layer="last")
+        rows = torch.arange(len(x), device=x.device)
+        y = x[rows, (lengths - 1).clamp(min=0)]
+        return torch.where(lengths[:, None] > 0, y, torch.zeros((), dtype=x.dtype, device=x.device))
+
+    def out_layout(self, layout: Layout) -> Layout:
+        """The same features, no time."""
+        return layout.without_time()
+
+    out_lengths = no_lengths
+
+
+class Mean(nn.Module):
+    """The average over the valid steps.
+
+    Shapes   x [B, T, D] -> y [B, D]; a sequence of length 0 gives 0
+    """
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        check_shape(x, "B T D", layer="mean")
+        if lengths is None:
+            return x[:, 0] if x.shape[1] == 1 else x.mean(1)
+        check_lengths(lengths, x, layer="mean")
+        return mask_steps(x, lengths).sum(1) / lengths.clamp(min=1)[:, None].to(x.dtype)
+
+    def out_layout(self, layout: Layout) -> Layout:
+        """The same features, no time."""
+        return layout.without_time()
+
+    out_lengths = no_lengths
+
+
+class Each(nn.Module):
+    """Keep every step: an answer at each of them."""
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return x
+
+    out_layout = same_layout
+    out_lengths = same_lengths
+
+
+class Rows(nn.Module):
+    """Read an image row by row: its height becomes time.
+
+    Shapes   x [B, 1, C, H, W] -> y [B, H, C, W]
+    """
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        check_shape(x, "B T C H W", layer="rows", T=1)
+        return x[:, 0].transpose(1, 2)
+
+    def out_layout(self, layout: Layout) -> Layout:
+        """H steps of [C, (W)]."""
+        if len(layout.grid) != 2 or layout.steps != 1:
+            raise ShapeError(f"rows needs one image [1, C, H, W]; got {layout}.")
+        height, width = layout.grid
+        return replace(layout, steps=height, grid=(width,))
+
+    def out_lengths(self, lengths: Tensor | None) -> None:
+        """All rows are valid."""
+        return None
+
+
+class Embed(nn.Module):
+    """Look up a learnable row for each id.
+
+    Shapes   ids [B, T], whole numbers from 0 to vocabulary - 1 -> y [B, T, width]
+    Lengths  the padding may hold any number and comes out as 0
+    Raises   ShapeError where an id lies outside the table
+    """
+
+    def __init__(
+        self, vocabulary: int, width: int, *, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        if vocabulary < 1 or width < 1:
+            raise ShapeError(f"embed needs a vocabulary and a width; got {vocabulary}, {width}.")
+        self.vocabulary, self.width = vocabulary, width
+        self.weight = nn.Parameter(torch.empty(vocabulary, width))
+        nn.init.normal_(self.weight, std=width**-0.5, generator=generator)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        check_shape(x, "B T", layer="embed")
+        if x.is_floating_point():
+            raise ShapeError(f"embed reads whole numbers; got {x.dtype}.")
+        check_lengths(lengths, x, layer="embed")
+        ids = mask_steps(x, lengths)
+        if ids.numel() and not (int(ids.min()) >= 0 and int(ids.max()) < self.vocabulary):
+            wrong = int(ids[(ids < 0) | (ids >= self.vocabulary)][0])
+            raise ShapeError(f"embed id {wrong} is outside the table of {self.vocabulary} rows.")
+        return mask_steps(nn.functional.embedding(ids.long(), self.weight), lengths)
+
+    def out_layout(self, layout: Layout) -> Layout:
+        """`width` features a step."""
+        if not layout.vocabulary:
+            raise ShapeError(f"embed reads ids, one a step; got {layout}.")
+        return replace(layout, channels=self.width, vocabulary=0)
+
+    out_lengths = same_lengths
+
+    def extra_repr(self) -> str:
+        return f"{self.vocabulary}, {self.width}"

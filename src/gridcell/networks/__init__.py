@@ -1,0 +1,21 @@
+"""Networks: from a line of text to layers that are known to fit the data."""
+
+from gridcell.networks.build import Network, Step, build, smallest_input
+from gridcell.networks.notation import Spec, parse, write
+from gridcell.networks.presets import PRESETS, Choice, choose_network
+from gridcell.networks.table import Row, rows
+
+__all__ = [
+    "PRESETS",
+    "Choice",
+    "Network",
+    "Row",
+    "Spec",
+    "Step",
+    "build",
+    "choose_network",
+    "parse",
+    "rows",
+    "smallest_input",
+    "write",
+]

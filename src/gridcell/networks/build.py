@@ -1,0 +1,349 @@
+"""From notation to a network, with every size checked before any data is read.
+
+    notation ─> parse ─> layers built one by one on the sizes that reach them ─> head ─> Network
+
+What the notation leaves out is added here, and each addition is said in the network's notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from gridcell import layers
+from gridcell.axes import Layout
+from gridcell.errors import NetworkError, ShapeError
+from gridcell.layers.lengths import check_lengths
+from gridcell.layers.window import NoPlaceError
+from gridcell.networks.notation import Spec, parse, write
+
+Generator = torch.Generator | None
+LARGEST_SEARCHED = 4096
+
+
+@dataclass(frozen=True)
+class Step:
+    """One layer as built: what was written, the module, and the sizes around it."""
+
+    spec: Spec
+    module: nn.Module
+    before: Layout
+    after: Layout
+    branches: tuple[tuple[Step, ...], ...] = ()
+
+
+class _MisfitError(Exception):
+    """A layer that cannot be built on the sizes that reach it; it never leaves this file."""
+
+    def __init__(self, spec: Spec, trail: Sequence[Layout], cause: ShapeError) -> None:
+        super().__init__(str(cause))
+        self.spec, self.trail, self.cause = spec, tuple(trail), cause
+
+
+@dataclass
+class _Building:
+    """What is gathered while layers are built one after another."""
+
+    generator: Generator
+    notes: list[str] = field(default_factory=list)
+    trail: list[Layout] = field(default_factory=list)
+
+
+class Network(nn.Module):
+    """Normalization, a body written in notation, and the task's head.
+
+    Shapes   values [B, T, C, *grid] (whole numbers or floating point), lengths [B] or None
+             -> outputs [B, K], before softmax or sigmoid; [B, T, K] for an answer at each step
+
+    >>> network = build("conv(12, 3) relu maxpool(2)", Layout(3, (32, 32), steps=1), outputs=10)
+    >>> network(torch.zeros(8, 1, 3, 32, 32)).shape
+    torch.Size([8, 10])
+    """
+
+    def __init__(
+        self,
+        chain: layers.Chain,
+        *,
+        steps: tuple[Step, ...],
+        layout: Layout,
+        normalize: layers.Normalize | None,
+        is_squeezed: bool,
+        notes: tuple[str, ...],
+    ) -> None:
+        super().__init__()
+        self.normalize = normalize
+        self.chain = chain
+        self.steps = steps
+        self.layout = layout
+        self.is_squeezed = is_squeezed
+        self.notes = notes
+        self.notation = write(tuple(step.spec for step in steps))
+
+    def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        check_lengths(lengths, values, layer="network")
+        if self.normalize is None:
+            # Layers without weights hand on what the padding holds, so it is silenced here.
+            values = layers.mask_steps(values, lengths)
+        else:
+            values = self.normalize(values, lengths)
+        outputs = cast(Tensor, self.chain(values, lengths))
+        return outputs[:, 0] if self.is_squeezed else outputs
+
+    @property
+    def parameters_count(self) -> int:
+        """Learnable numbers."""
+        return sum(p.numel() for p in self.parameters())
+
+
+def build(
+    notation: str,
+    layout: Layout,
+    *,
+    outputs: int | None = None,
+    each: bool = False,
+    mean: Sequence[float] | None = None,
+    deviation: Sequence[float] | None = None,
+    generator: Generator = None,
+) -> Network:
+    """Build the network that `notation` names for samples of `layout`.
+
+    outputs   numbers that the task wants (classes, labels, numbers); a dense layer of that width
+              is added unless the notation already ends with one. None adds nothing.
+    each      whether the task wants an answer at every step; else time is reduced
+    mean, deviation   of each input channel, over training rows; the first layer applies them
+
+    Raises    NetworkError where the notation cannot be read or a layer does not fit, with the
+              trail of sizes and the smallest input that would work
+    """
+    specs = parse(notation)
+    building = _Building(generator, trail=[layout])
+    specs = _without_final_probability(specs, outputs, building)
+    try:
+        steps, after = _build_chain(specs, layout, building)
+        if outputs is not None:
+            steps, after = _add_head(steps, after, outputs, each, building)
+    except _MisfitError as misfit:
+        raise _unfitting(misfit, specs, layout) from None
+    normalize = None
+    if mean is not None and deviation is not None:
+        normalize = layers.Normalize(torch.tensor(mean), torch.tensor(deviation))
+    chain = layers.Chain(step.module for step in steps)
+    return Network(
+        chain,
+        steps=steps,
+        layout=layout,
+        normalize=normalize,
+        # A single step has nothing to reduce: its axis is dropped.
+        is_squeezed=outputs is not None and not each and after.has_time,
+        notes=tuple(building.notes),
+    )
+
+
+Builder = Callable[[Any, Layout, Generator], nn.Module]
+
+
+def _conv(options: dict[str, Any], layout: Layout, generator: Generator) -> nn.Module:
+    return layers.Conv(
+        layout.channels,
+        options["filters"],
+        options.get("kernel", ()),
+        grid_axes=len(layout.grid),
+        generator=generator,
+        **{k: v for k, v in options.items() if k not in ("filters", "kernel")},
+    )
+
+
+def _pool(reduce: str) -> Builder:
+    def make(options: dict[str, Any], layout: Layout, _: Generator) -> nn.Module:
+        size = options.get("size", ())
+        rest = {k: v for k, v in options.items() if k != "size"}
+        if size == () and "time" not in rest:
+            name = "maxpool" if reduce == "max" else "avgpool"
+            raise ShapeError(f"{name} needs a size: {name}(2), or {name}(time=2) over time.")
+        return layers.Pool(cast(Any, reduce), size, grid_axes=len(layout.grid), **rest)
+
+    return make
+
+
+def _dense(options: dict[str, Any], layout: Layout, generator: Generator) -> nn.Module:
+    return layers.Dense(layout.channels, options["width"], generator=generator)
+
+
+def _embed(options: dict[str, Any], layout: Layout, generator: Generator) -> nn.Module:
+    if not layout.vocabulary:
+        raise ShapeError(f"embed reads ids, one a step; got {layout}.")
+    return layers.Embed(layout.vocabulary, options["width"], generator=generator)
+
+
+BUILDERS: dict[str, Builder] = {
+    "conv": _conv,
+    "maxpool": _pool("max"),
+    "avgpool": _pool("mean"),
+    "globalpool": lambda *_: layers.GlobalPool(),
+    "flatten": lambda *_: layers.Flatten(),
+    "dense": _dense,
+    "embed": _embed,
+    "relu": lambda *_: layers.Activation("relu"),
+    "tanh": lambda *_: layers.Activation("tanh"),
+    "sigmoid": lambda *_: layers.Activation("sigmoid"),
+    "elu": lambda *_: layers.Activation("elu"),
+    "gelu": lambda *_: layers.Activation("gelu"),
+    "silu": lambda *_: layers.Activation("silu"),
+    "leaky_relu": lambda options, *_: layers.LeakyReLU(**options),
+    "softmax": lambda *_: layers.Softmax(),
+    "batchnorm": lambda _, layout, __: layers.BatchNorm(layout.channels),
+    "layernorm": lambda _, layout, __: layers.LayerNorm(layout.channels),
+    "dropout": lambda options, *_: layers.Dropout(**options),
+    "rows": lambda *_: layers.Rows(),
+    "last": lambda *_: layers.Last(),
+    "mean": lambda *_: layers.Mean(),
+    "each": lambda *_: layers.Each(),
+}
+NEEDS_FEATURES = ("dense", "last", "mean")
+"""Layers that read `[B, T, D]`: a grid that is still there is flattened in front of them."""
+NEEDS_TIME = ("conv", "maxpool", "avgpool", "globalpool", "flatten", "last", "mean", "each", "rows")
+
+
+def _build_chain(
+    specs: tuple[Spec, ...], layout: Layout, building: _Building
+) -> tuple[tuple[Step, ...], Layout]:
+    """Build layers one after another, each on the sizes that the one before it leaves."""
+    steps: list[Step] = []
+    for index, spec in enumerate(specs):
+        if spec.name in NEEDS_FEATURES and layout.grid:
+            building.notes.append(f"flatten was added before {spec}: a grid was still there.")
+            steps.append(_build_step(Spec("flatten", start=spec.start), layout, building))
+            layout = steps[-1].after
+        # Batchnorm subtracts the mean, and with it any bias; its own bias takes that place.
+        is_normed = index + 1 < len(specs) and specs[index + 1].name == "batchnorm"
+        bias = {"bias": False} if spec.name == "conv" and is_normed else {}
+        steps.append(_build_step(spec, layout, building, **bias))
+        layout = steps[-1].after
+    return tuple(steps), layout
+
+
+def _build_step(spec: Spec, layout: Layout, building: _Building, **extra: Any) -> Step:
+    try:
+        if layout.vocabulary and spec.name != "embed" and not spec.chains:
+            raise ShapeError(f"{spec} cannot read ids; write embed(64) in front of it.")
+        if not layout.has_time and spec.name in NEEDS_TIME:
+            raise ShapeError(f"{spec.name} needs time, which was reduced before it.")
+        branches: list[tuple[Step, ...]] = []
+        for chain in spec.chains:
+            # Branches lie side by side: the sizes in one are not on the way of the next.
+            inner = replace(building, trail=[*building.trail])
+            branches.append(_build_chain(chain, layout, inner)[0])
+        bodies = [layers.Chain(step.module for step in branch) for branch in branches]
+        module: nn.Module
+        if spec.name == "residual":
+            module = layers.Residual(bodies[0], layout, generator=building.generator)
+        elif spec.name == "parallel":
+            module = layers.Parallel(bodies)
+        else:
+            module = BUILDERS[spec.name]({**spec.options, **extra}, layout, building.generator)
+        after = cast(layers.Layer, module).out_layout(layout)
+    except ShapeError as error:
+        raise _MisfitError(spec, building.trail, error) from None
+    if after.grid != layout.grid or after.steps != layout.steps:
+        building.trail.append(after)
+    return Step(spec, module, layout, after, tuple(branches))
+
+
+def _without_final_probability(
+    specs: tuple[Spec, ...], outputs: int | None, building: _Building
+) -> tuple[Spec, ...]:
+    """Leave out a last softmax or sigmoid after the task's own layer: the loss holds it."""
+    *before, last = specs
+    if last.name not in ("softmax", "sigmoid") or not _ends_in_head(before, outputs):
+        return specs
+    building.notes.append(f"the last {last.name} belongs to the loss and is applied there.")
+    return tuple(before)
+
+
+def _ends_in_head(specs: Sequence[Spec], outputs: int | None) -> bool:
+    """Whether the task's own dense layer stands last, but for what reduces time after it."""
+    others = [spec for spec in specs if spec.name not in ("last", "mean", "each")]
+    return bool(others) and others[-1].name == "dense" and others[-1].options["width"] == outputs
+
+
+def _add_head(
+    steps: tuple[Step, ...], layout: Layout, outputs: int, each: bool, building: _Building
+) -> tuple[tuple[Step, ...], Layout]:
+    """Add what the task needs and the notation left out."""
+    if each and not layout.has_time:
+        ends = next(step.spec for step in steps if step.before.has_time and not step.after.has_time)
+        raise NetworkError(
+            f"{ends} leaves one answer for all steps; the task wants one at each step.",
+            fix=f"leave {ends} out.",
+        )
+    added: list[Spec] = []
+    if layout.has_time and layout.steps != 1 and not each:
+        added.append(Spec("mean"))
+        building.notes.append("mean was added: the task wants one answer for all steps.")
+    if not _ends_in_head([step.spec for step in steps], outputs):
+        added.append(Spec("dense", {"width": outputs}))
+    more, layout = _build_chain(tuple(added), layout, building)
+    return (*steps, *more), layout
+
+
+def _unfitting(misfit: _MisfitError, specs: tuple[Spec, ...], layout: Layout) -> NetworkError:
+    """Say which layer does not fit, how the sizes came there, and what would work."""
+    where = str(misfit.spec)
+    if misfit.spec.repetition:
+        where += f" (repetition {misfit.spec.repetition})"
+    text = f"{where} does not fit: {misfit.cause.message}"
+    if not isinstance(misfit.cause, NoPlaceError):
+        return NetworkError(text, fix=misfit.cause.fix)
+    sizes = [_size(layout) for layout in misfit.trail]
+    text += f"\n  Sizes on the way: {' -> '.join([*sizes, '0'])}"
+    smallest = smallest_input(specs, layout)
+    if smallest is None:
+        return NetworkError(text)
+    side = "x".join([str(smallest)] * len(layout.grid)) or f"{smallest} steps"
+    return NetworkError(
+        text, fix=f"the smallest input that works is {side}; give larger ones, or pool less."
+    )
+
+
+def _size(layout: Layout) -> str:
+    if not layout.grid:
+        return "T" if layout.steps is None else str(layout.steps)
+    same = len(set(layout.grid)) == 1
+    return str(layout.grid[0]) if same else "x".join(map(str, layout.grid))
+
+
+def smallest_input(specs: tuple[Spec, ...], layout: Layout) -> int | None:
+    """Return the smallest side of a square grid (or number of steps) that every layer can take.
+
+    >>> specs = parse("4*(conv(8, 3, padding=valid) maxpool(2))")
+    >>> smallest_input(specs, Layout(3, (8, 8), steps=1))
+    46
+    """
+
+    def works(side: int) -> bool:
+        sized = (
+            replace(layout, grid=(side,) * len(layout.grid))
+            if layout.grid
+            else replace(layout, steps=side)
+        )
+        try:
+            with torch.device("meta"):
+                _build_chain(specs, sized, _Building(None))
+        except _MisfitError:
+            return False
+        return True
+
+    high = 1
+    while not works(high):
+        high *= 2
+        if high > LARGEST_SEARCHED:
+            return None
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if works(middle) else (middle, high)
+    return high

@@ -1,0 +1,223 @@
+"""The table of sizes: for every layer its output with the arithmetic, parameters, work, memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from torch import nn
+
+from gridcell import layers
+from gridcell.axes import Layout
+from gridcell.layers.window import Window
+from gridcell.networks.build import Network, Step
+
+BYTES_PER_VALUE = 4
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer of the table; `depth` is above 0 inside `residual` and `parallel`."""
+
+    layer: str
+    depth: int
+    output: str
+    arithmetic: str
+    parameters: int
+    parameter_arithmetic: str
+    multiply_adds: int
+    bytes: int
+    receptive_field: str
+
+
+@dataclass(frozen=True)
+class Field:
+    """Cells of the input that one value has seen, and cells between neighbours: time, then grid.
+
+    An axis that was seen whole, whatever its size, counts infinitely many cells.
+    """
+
+    cells: tuple[float, ...]
+    jump: tuple[int, ...]
+
+
+def rows(network: Network) -> list[Row]:
+    """Return the table of a network, a row a layer, in the order of the text.
+
+    Multiply-adds and bytes are for one item (one step where steps differ from item to item).
+
+    >>> from gridcell.networks.build import build
+    >>> table = rows(build("conv(12, 3) relu maxpool(2) flatten dense(10)", Layout(3, (32, 32), 1)))
+    >>> [row.output for row in table]
+    ['32x32x12', '32x32x12', '16x16x12', '3072', '10']
+    >>> table[0].arithmetic, table[2].arithmetic
+    ('(32 - 3 + 2) / 1 + 1 = 32', '(32 - 2) / 2 + 1 = 16')
+    """
+    axes = 1 + len(network.layout.grid)
+    start = Field((1,) * axes, (1,) * axes)
+    return _rows(network.steps, start, network.layout, depth=0)[0]
+
+
+def _rows(
+    steps: tuple[Step, ...], field: Field, layout: Layout, *, depth: int
+) -> tuple[list[Row], Field]:
+    table: list[Row] = []
+    for step in steps:
+        inner: list[Row] = []
+        after = _field(step, field)
+        for number, branch in enumerate(step.branches, start=1):
+            part, reached = _rows(branch, field, layout, depth=depth + 1)
+            if step.spec.name == "parallel":
+                inner.append(_heading(f"branch {number}", depth + 1))
+            inner += part
+            after = reached if number == 1 else _wider(after, reached)
+        own = _own(step.module)
+        table.append(
+            Row(
+                layer=step.spec.name if step.branches else str(step.spec),
+                depth=depth,
+                output=str(step.after),
+                arithmetic=_arithmetic(step),
+                parameters=0 if own is None else sum(p.numel() for p in own.parameters()),
+                parameter_arithmetic="" if own is None else _parameters(own),
+                multiply_adds=_multiply_adds(own, step.after),
+                bytes=step.after.values * (step.after.steps or 1) * BYTES_PER_VALUE,
+                receptive_field=_seen(after, layout),
+            )
+        )
+        table += inner
+        field = after
+    return table, field
+
+
+def _own(module: nn.Module) -> nn.Module | None:
+    """The module whose weights a row counts: those inside a container have rows of their own."""
+    if isinstance(module, layers.Residual):
+        return module.project
+    return None if isinstance(module, layers.Parallel) else module
+
+
+def _heading(text: str, depth: int) -> Row:
+    return Row(text, depth, "", "", 0, "", 0, 0, "")
+
+
+def _window_arithmetic(layer: layers.Conv | layers.Pool, before: Layout, after: Layout) -> str:
+    over_time = [w for w in layer.windows if w.is_time and before.steps is not None]
+    over_grid = [w for w in layer.windows if not w.is_time]
+    parts = [f"time {_places(window, cast(int, before.steps))}" for window in over_time]
+    parts += [_places(window, size) for window, size in zip(over_grid, before.grid, strict=True)]
+    return ", ".join(dict.fromkeys(parts))
+
+
+def _flatten_arithmetic(_: layers.Flatten, before: Layout, after: Layout) -> str:
+    factors = " * ".join(str(size) for size in (*before.grid, before.channels))
+    return f"{factors} = {after.channels}" if before.grid else ""
+
+
+def _joined(layer: layers.Parallel, before: Layout, after: Layout) -> str:
+    widths = [branch.out_layout(before).channels for branch in layer.branches]  # type: ignore[operator]
+    return f"{' + '.join(map(str, widths))} = {after.channels}"
+
+
+def _shortcut(layer: layers.Residual, _: Layout, __: Layout) -> str:
+    if layer.project is None:
+        return "its input is added"
+    return "its input is added through " + (
+        "a 1x1 convolution" if isinstance(layer.project, layers.Conv) else "a dense layer"
+    )
+
+
+ARITHMETIC: dict[type[nn.Module], Callable[[Any, Layout, Layout], str]] = {
+    layers.Conv: _window_arithmetic,
+    layers.Pool: _window_arithmetic,
+    layers.Flatten: _flatten_arithmetic,
+    layers.Parallel: _joined,
+    layers.Residual: _shortcut,
+}
+
+
+def _arithmetic(step: Step) -> str:
+    describe = ARITHMETIC.get(type(step.module))
+    return describe(step.module, step.before, step.after) if describe else ""
+
+
+def _places(window: Window, size: int) -> str:
+    """The number of places of a window, with its arithmetic.
+
+    >>> _places(Window(3, stride=2), 32)
+    'floor((32 - 3) / 2) + 1 = 15'
+    """
+    padding = sum(window.sides(size))
+    inner = f"{size} - {window.reach}" + (f" + {padding}" if padding else "")
+    is_exact = (size + padding - window.reach) % window.stride == 0
+    quotient = f"({inner}) / {window.stride}"
+    quotient = quotient if is_exact else f"floor({quotient})"
+    return f"{quotient} + 1 = {window.places(size)}"
+
+
+def _parameters(module: nn.Module) -> str:
+    if isinstance(module, layers.Conv):
+        window = " * ".join(str(size) for size in module.weight.shape[2:])
+        bias = " + 1" if module.bias is not None else ""
+        return f"({window} * {module.channels // module.groups}{bias}) * {module.filters}"
+    if isinstance(module, layers.Dense):
+        return f"({module.features} + 1) * {module.width}"
+    if isinstance(module, (layers.BatchNorm, layers.LayerNorm)):
+        return f"2 * {module.channels}"
+    if isinstance(module, layers.Embed):
+        return f"{module.vocabulary} * {module.width}"
+    return ""
+
+
+def _multiply_adds(module: nn.Module | None, after: Layout) -> int:
+    """Every weight of a convolution or dense layer is used once at each place of the output."""
+    if isinstance(module, (layers.Conv, layers.Dense)):
+        return after.cells * (after.steps or 1) * module.weight.numel()
+    return 0
+
+
+def _field(step: Step, field: Field) -> Field:
+    """What a value has seen after one more layer that is not a container."""
+    module = step.module
+    if isinstance(module, layers.Rows):
+        return Field(field.cells[1:], field.jump[1:])
+    if isinstance(module, layers.Mean):
+        return Field((math.inf, *field.cells[1:]), field.jump)
+    if isinstance(module, (layers.Conv, layers.Pool)):
+        field = _slid(field, module.windows)
+    # All features, and with them the cells of a grid that was flattened or is averaged over.
+    is_flat_conv = isinstance(module, layers.Conv) and module.grid_axes == 0
+    if is_flat_conv or isinstance(module, (layers.Dense, layers.GlobalPool, layers.LayerNorm)):
+        return Field((field.cells[0], *(math.inf for _ in field.cells[1:])), field.jump)
+    return field
+
+
+def _slid(field: Field, windows: Sequence[Window]) -> Field:
+    """cells + (reach - 1) * jump along each axis; the jump grows by the stride."""
+    cells, jump = list(field.cells), list(field.jump)
+    for axis, window in enumerate(windows, start=0 if windows[0].is_time else 1):
+        cells[axis] += (window.reach - 1) * jump[axis]
+        jump[axis] *= window.stride
+    return Field(tuple(cells), tuple(jump))
+
+
+def _wider(one: Field, other: Field) -> Field:
+    cells = tuple(max(a, b) for a, b in zip(one.cells, other.cells, strict=True))
+    return Field(cells, one.jump)
+
+
+def _seen(field: Field, layout: Layout) -> str:
+    """A field in the input's own axes: an image has no time, even where its rows became steps."""
+    axes = len(layout.grid)
+    over_grid = field.cells[len(field.cells) - axes :]
+    grid = "all" if set(over_grid) == {math.inf} else "x".join(map(_count, over_grid))
+    if axes and layout.steps == 1:
+        return grid
+    time = f"{_count(field.cells[0])} step{'s' * (field.cells[0] != 1)}"
+    return f"{time} of {grid}" if grid else time
+
+
+def _count(cells: float) -> str:
+    return "all" if cells == math.inf else str(int(cells))

@@ -1,0 +1,217 @@
+"""The main path, on one screen: from a folder of recordings to a model and its scores.
+
+folder, table ─> Samples ─> pixels, cached once ─> splits ─> Preparation (train rows only)
+  ─> network ─> training ─> evaluation on test rows, once ─> model file and run record
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridcell import baseline, doctor, evaluation, preparation, record, sources, splits, training
+from gridcell.cache import cache_folder
+from gridcell.config import Config, DataConfig
+from gridcell.errors import SourceError
+from gridcell.evaluation import Scores
+from gridcell.model import Description, Model
+from gridcell.preparation import ImagePreparation
+from gridcell.preparation.cache import decode_all
+from gridcell.record import Run
+from gridcell.samples import SPLIT_NAMES, Samples
+from gridcell.splits import Parts
+from gridcell.teller import Silent, Teller
+
+
+def train(config: Config, teller: Teller | None = None) -> Run:
+    """Train a network on what lies at `config.path` and leave a run folder with its model.
+
+    Raises   GridcellError for data or settings that cannot be used; nothing is written then
+    """
+    tell, started = teller or Silent(), time.perf_counter()
+    training.keep_memory()
+    folder = record.choose_folder(config)
+
+    data, parts = inspect(config, tell)
+    rows, valid_rows, test_rows = (parts.rows(name) for name in SPLIT_NAMES)
+    prep = preparation.fit_images(data.chosen, data.pixels, rows)  # train rows alone
+    job = training.prepare(
+        config.train,
+        data.samples,
+        data.pixels,
+        prep,
+        train_rows=rows,
+        valid_rows=valid_rows,
+        memory=cache_folder(config.data.cache),
+    )
+    tell.section("Training", job.notes)
+
+    task, train_targets = data.samples.task, data.samples.targets[rows]
+    main, better = evaluation.choose_main(task, train_targets)
+    quick = partial(evaluation.quick, task, name=main)
+    history = job.fit(quick, name=main, better=better, watcher=tell)
+    tell.section("Trained", history.told())
+
+    remembered = baseline.remember(task, train_targets, len(data.samples.labels))
+    model = Model(job.network.cpu(), _describe(data.samples, prep, job, remembered))
+    scores = _score(model, data, test_rows)  # the test rows are read once, here
+    tell.scores(scores, "test rows")
+
+    run = Run(folder, model, history, scores)
+    took = time.perf_counter() - started
+    written = record.write(run, config, data.samples, parts, job, seconds=took)
+    tell.section(f"Written after {took:.0f} s", written)
+    return run
+
+
+def inspect(config: Config, teller: Teller | None = None) -> tuple[Data, Parts]:
+    """Read, decode and split the data, and tell what was understood of it; nothing is trained."""
+    tell = teller or Silent()
+    data = read(config.path, config.data, group=config.split.group, teller=tell)
+    parts = splits.split(data.samples, config.split, seed=config.train.seed)
+    tell.section("Split", parts.notes)
+    tell.findings(doctor.examine(data.samples, parts.split))
+    return data, parts
+
+
+def evaluate(
+    model: Model,
+    path: Path,
+    data: DataConfig,
+    *,
+    part: Literal["auto", "train", "valid", "test", "all"] = "auto",
+    teller: Teller | None = None,
+) -> Scores | None:
+    """Score a model on labelled data it was not trained on.
+
+    part   which of the data's own splits; auto takes test where the data names one, else all
+
+    Raises   SourceError for labels that the model never saw, or a split that the data has not
+    """
+    tell = teller or Silent()
+    found = read(path, replace(data, task=model.task), teller=tell, chosen=model.preparation)
+    found = replace(found, samples=_with_labels_of(model, found.samples))
+    rows, name = _rows_of(found.samples, part)
+    scores = _score(model, found, rows)
+    tell.scores(scores, name)
+    return scores
+
+
+@dataclass(frozen=True)
+class Data:
+    """Items whose pixels lie decoded in the cache: row i of both is the same item."""
+
+    samples: Samples
+    chosen: ImagePreparation
+    pixels: NDArray[np.uint8]
+
+
+def read(
+    path: Path,
+    config: DataConfig,
+    *,
+    teller: Teller,
+    group: str | None = None,
+    chosen: ImagePreparation | None = None,
+) -> Data:
+    """Read what lies at `path` and decode it, at the size of `chosen` or one that suits the data."""
+    cache = cache_folder(config.cache)
+    samples = sources.read(
+        path, config, group=group, cache=config.cache, progress=partial(teller.progress, "Reading")
+    )
+    chosen = chosen or preparation.choose_size(samples, config)
+    decoded = decode_all(
+        samples,
+        height=chosen.height,
+        width=chosen.width,
+        channels=chosen.channels,
+        fit=chosen.fit,
+        on_bad_file=config.on_bad_file,
+        folder=cache,
+        progress=partial(teller.progress, "Decoding"),
+    )
+    lines = [*samples.notes, f"Working size: {chosen.describe()}."]
+    if decoded.bad:
+        lines.append(f"{len(decoded.bad)} files could not be decoded and are left out:")
+        lines += [f"  {file}: {reason}" for file, reason in decoded.bad]
+        samples = samples.take(decoded.rows)
+    if decoded.file is not None:
+        size = f"{decoded.pixels.nbytes / 1e6:.0f} MB"
+        found = "found in the cache" if decoded.was_cached else "decoded into the cache"
+        lines.append(f"Pixels: {size}, {found} at {decoded.file}.")
+    teller.section(f"Data: {path}", lines)
+    return Data(samples, chosen, decoded.pixels)
+
+
+def _score(model: Model, data: Data, rows: NDArray[np.int64]) -> Scores | None:
+    if not len(rows):
+        return None
+    return evaluation.score(
+        model.task,
+        model.answers(data.pixels, rows),
+        data.samples.targets[rows],
+        labels=model.labels,
+        train_targets=baseline.recall(model.task, model.description.train_targets),
+    )
+
+
+def _describe(
+    samples: Samples,
+    prep: ImagePreparation,
+    job: training.Job,
+    remembered: tuple[tuple[float, ...], ...],
+) -> Description:
+    return Description(
+        kind=samples.kind,
+        task=samples.task,
+        labels=samples.labels,
+        notation=job.network.notation,
+        preparation=prep,
+        answers=job.objective.answers,
+        train_targets=remembered,
+        trained={"items": len(samples), "data_digest": record.data_digest(samples)},
+    )
+
+
+def _with_labels_of(model: Model, samples: Samples) -> Samples:
+    """Return the samples with targets in the order of the model's labels."""
+    unknown = [label for label in samples.labels if label not in model.labels]
+    if unknown:
+        what = {"classify": "class", "labels": "label", "regress": "column"}[model.task]
+        raise SourceError(
+            f"the data holds the {what} {unknown[0]!r}, which the model never saw in training; "
+            f"it knows {', '.join(model.labels)}.",
+            fix="leave those items out, or train again with them.",
+        )
+    where = np.array([model.labels.index(label) for label in samples.labels])
+    if model.task == "classify":
+        return replace(
+            samples, labels=model.labels, targets=where[samples.targets.astype(np.int64)]
+        )
+    if len(samples.labels) != len(model.labels):
+        missing = [label for label in model.labels if label not in samples.labels]
+        raise SourceError(
+            f"the data lacks the column {missing[0]!r} that the model answers.",
+            fix=f"name all its columns: {' '.join(f'--target {name}' for name in model.labels)}.",
+        )
+    targets = np.empty_like(samples.targets)
+    targets[:, where] = samples.targets
+    return replace(samples, labels=model.labels, targets=targets)
+
+
+def _rows_of(samples: Samples, part: str) -> tuple[NDArray[np.int64], str]:
+    """Return the rows of one of the data's own splits, and what to call them."""
+    given = {name: samples.given == number for number, name in enumerate(SPLIT_NAMES)}
+    if part == "auto":
+        part = "test" if given["test"].any() else "all"
+    if part == "all":
+        return np.arange(len(samples)), "all rows"
+    if not given[part].any():
+        raise SourceError(f"the data names no {part} rows.", fix="pass --part all.")
+    return np.flatnonzero(given[part]), f"{part} rows"

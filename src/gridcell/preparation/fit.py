@@ -1,0 +1,98 @@
+"""What is fitted on training rows: size, channels, and each channel's mean and deviation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridcell.axes import Layout
+from gridcell.config import DataConfig
+from gridcell.preparation.images import decode
+from gridcell.samples import Samples
+
+Fit = Literal["stretch", "crop", "pad"]
+CHUNK_VALUES = 1 << 24
+KEPT_SIDE = 64
+"""Images that are all of one size up to this are taken as they are."""
+WORKING_SIDE = 128
+"""Side that larger images are brought to: detail enough for most, quick on two cores."""
+
+
+@dataclass(frozen=True)
+class ImagePreparation:
+    """How an image file becomes `[1, C, H, W]` of whole numbers 0 to 255, and their statistics."""
+
+    height: int
+    width: int
+    channels: int
+    fit: Fit
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
+
+    @property
+    def layout(self) -> Layout:
+        """The sizes of one sample."""
+        return Layout(self.channels, (self.height, self.width), steps=1)
+
+    def read(self, source: Path | bytes) -> NDArray[np.uint8]:
+        """Return the pixels [H, W, C] of one file, decoded as in training."""
+        return decode(
+            source, height=self.height, width=self.width, channels=self.channels, fit=self.fit
+        )
+
+    def describe(self) -> str:
+        """A sentence for the user."""
+        colour = "colour" if self.channels == 3 else "grey"
+        how = {"stretch": "stretched", "crop": "cropped in the centre", "pad": "padded"}[self.fit]
+        return f"{self.height}x{self.width} {colour}, oblong images {how}"
+
+
+def choose_size(samples: Samples, config: DataConfig) -> ImagePreparation:
+    """Choose working size, channels and fit from the files' headers and the settings.
+
+    Images that all have one size of at most 64 pixels keep it; others become squares of the
+    median short side, at most 128. Three channels if any file has colour, else one.
+    """
+    channels = 3 if bool(samples.colours.any()) else 1
+    smallest, largest = samples.sizes.min(0), samples.sizes.max(0)
+    is_uniform = bool((smallest == largest).all())
+    fit: Fit = "stretch" if config.image_fit == "auto" else config.image_fit
+    if config.image_size is not None:
+        return ImagePreparation(config.image_size, config.image_size, channels, fit)
+    if is_uniform and int(largest.max()) <= KEPT_SIDE:
+        height, width = int(largest[0]), int(largest[1])
+        return ImagePreparation(height, width, channels, fit)
+    side = int(np.median(samples.sizes.min(1)))
+    side = min(max(side, 16), WORKING_SIDE)
+    return ImagePreparation(side, side, channels, fit)
+
+
+def fit_images(
+    chosen: ImagePreparation, pixels: NDArray[np.uint8], rows: NDArray[np.int64]
+) -> ImagePreparation:
+    """Add each channel's mean and deviation over `rows` (the training rows) of `pixels` [N, H, W, C].
+
+    Exact: the 256 possible values are counted, so no rounding depends on the order of rows.
+    """
+    counts = np.zeros((chosen.channels, 256), dtype=np.int64)
+    per_chunk = max(1, CHUNK_VALUES // max(1, int(np.prod(pixels.shape[1:]))))
+    for start in range(0, len(rows), per_chunk):
+        part = pixels[np.sort(rows[start : start + per_chunk])]
+        for channel in range(chosen.channels):
+            counts[channel] += np.bincount(part[..., channel].ravel(), minlength=256)
+    values = np.arange(256, dtype=np.float64)
+    totals = np.maximum(counts.sum(1), 1)
+    mean = counts @ values / totals
+    variance = counts @ values**2 / totals - mean**2
+    return ImagePreparation(
+        chosen.height,
+        chosen.width,
+        chosen.channels,
+        chosen.fit,
+        tuple(float(m) for m in mean),
+        tuple(float(d) for d in np.sqrt(np.maximum(variance, 0.0))),
+    )

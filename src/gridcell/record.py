@@ -1,0 +1,147 @@
+"""The run folder: where it is, and the record of everything that went into it and came out."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import platform
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+import numpy as np
+
+from gridcell.cache import write_whole
+from gridcell.config import Config, to_mapping
+from gridcell.errors import ConfigError
+from gridcell.evaluation import Scores
+from gridcell.model import Model
+from gridcell.samples import SPLIT_NAMES, Samples
+from gridcell.splits import Parts
+from gridcell.training import History, Job
+from gridcell.version import VERSION
+
+MODEL_FILE = "model.gridcell"
+RECORD_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training leaves: the model, how it went, and how good it is on rows it never saw."""
+
+    folder: Path
+    model: Model
+    history: History
+    scores: Scores | None
+    """On the test rows; None where there are none."""
+
+    @property
+    def model_file(self) -> Path:
+        """The model file."""
+        return self.folder / MODEL_FILE
+
+
+def choose_folder(config: Config) -> Path:
+    """Return a folder for the run that holds nothing yet: runs/NAME, NAME-2 and so on.
+
+    Raises   ConfigError where --out names a folder that already holds something
+    """
+    if config.out is not None:
+        if config.out.exists() and (not config.out.is_dir() or any(config.out.iterdir())):
+            raise ConfigError(
+                f"out: {config.out} already exists, and a run never overwrites anything.",
+                fix="name another folder, or remove that one.",
+            )
+        return config.out
+    name = re.sub(r"[^\w.-]+", "-", config.path.resolve().stem).strip("-.") or "run"
+    number = 1
+    while True:
+        folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        if not folder.exists():
+            return folder
+        number += 1
+
+
+def write(
+    run: Run, config: Config, samples: Samples, parts: Parts, job: Job, *, seconds: float
+) -> list[str]:
+    """Write model file and record; return a line about each for the user."""
+    model, model_file, record_file = run.model, run.model_file, run.folder / RECORD_FILE
+    model.save(model_file)
+    counts = {name: int((parts.split == number).sum()) for number, name in enumerate(SPLIT_NAMES)}
+    content = {
+        "gridcell": VERSION,
+        "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "machine": {"system": platform.platform(), "processor": processor()},
+        "settings": to_mapping(config),
+        "data": {
+            "kind": samples.kind,
+            "task": samples.task,
+            "labels": list(samples.labels),
+            "items": len(samples),
+            "digest": data_digest(samples),
+            "rows": counts,
+            "notes": [*samples.notes, *parts.notes],
+        },
+        "preparation": dataclasses.asdict(model.description.preparation),
+        "network": {
+            "notation": model.network.notation,
+            "parameters": model.network.parameters_count,
+        },
+        "training": {
+            "plan": dataclasses.asdict(job.plan),
+            "precision": job.precision.precision,
+            "notes": list(job.notes),
+            "history": dataclasses.asdict(run.history),
+        },
+        "scores": None if run.scores is None else run.scores.to_json(),
+        "seconds": round(seconds, 2),
+    }
+    encoded = msgspec.json.format(msgspec.json.encode(content), indent=1)
+
+    def save(stream: BinaryIO) -> None:
+        stream.write(encoded)
+
+    write_whole(record_file, save)
+    return [
+        f"{model_file} ({model_file.stat().st_size / 1e6:.1f} MB): gridcell predict {model_file} FILES",
+        f"{record_file}: settings, history, scores",
+    ]
+
+
+def data_digest(samples: Samples) -> str:
+    """SHA-256 over the content of all items with their targets, whatever order they stand in."""
+    order = np.argsort(samples.digests.view("S16").ravel(), kind="stable")
+    digest = hashlib.sha256()
+    digest.update(np.ascontiguousarray(samples.digests[order]).tobytes())
+    digest.update(np.ascontiguousarray(samples.targets[order]).tobytes())
+    digest.update("\0".join(samples.labels).encode())
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    import PIL
+    import torch
+
+    return {
+        "gridcell": VERSION,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "pillow": PIL.__version__,
+    }
+
+
+def processor() -> str:
+    """The processor's name as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = re.findall(r"^model name\s*:\s*(.+)$", info.read_text(errors="replace"), re.M)
+        if names:
+            return f"{names[0]}, {len(names)} cores"
+    return platform.processor() or platform.machine()

@@ -1,0 +1,70 @@
+"""What is on disk becomes `Samples`: nothing is decoded yet, everything is said.
+
+The kinds of source are told apart by what lies at the path, never by a setting.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gridcell.config import DataConfig
+from gridcell.errors import SourceError, did_you_mean
+from gridcell.samples import Samples
+from gridcell.sources import folder, idx, images, table
+from gridcell.sources.folder import TABLE_EXTENSIONS
+from gridcell.sources.wording import shown
+
+READERS = {"folder": folder.read, "table": table.read, "idx": idx.read}
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+
+
+def read(
+    path: Path,
+    data: DataConfig,
+    *,
+    group: str | None = None,
+    cache: Path | None = None,
+    progress: images.Progress | None = None,
+) -> Samples:
+    """Read a folder of class folders, a table of paths, or a folder of idx files.
+
+    `group` names the table's column whose equal values must not stand on two sides of a split.
+    `progress` is called with files done and files in all.
+
+    Raises   SourceError for data that cannot be used, ConfigError for settings at odds with it
+    """
+    return READERS[_kind(path)](path, data, group=group, cache=cache, progress=progress)
+
+
+def _kind(path: Path) -> str:
+    """Say which reader the path is for, or why none is."""
+    if path.is_dir():
+        return "idx" if idx.files(path) else "folder"
+    name = path.name.lower()
+    if not path.exists():
+        beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise SourceError(
+            f"{shown(str(path))} does not exist.{did_you_mean(path.name, beside)}",
+            fix="name a folder of class folders, or a table of paths.",
+        )
+    if name.endswith(TABLE_EXTENSIONS):
+        return "table"
+    if images.is_image(name):
+        raise SourceError(
+            f"{shown(str(path))} is a single image; training needs many, of at least 2 classes.",
+            fix="name the folder that holds one folder of images for each class.",
+        )
+    if idx.NAME.fullmatch(path.name):
+        raise SourceError(
+            f"{shown(str(path))} is one idx file of several.",
+            fix=f"name the folder that holds them: {shown(str(path.parent))}",
+        )
+    if name.endswith(ARCHIVES):
+        raise SourceError(
+            f"{shown(str(path))} is an archive, which is not read as it is.",
+            fix="unpack it and name the folder.",
+        )
+    raise SourceError(
+        f"{shown(str(path))} is neither a folder nor a table ({' '.join(TABLE_EXTENSIONS)}).",
+        fix="name a folder of class folders, or a table of paths.",
+    )

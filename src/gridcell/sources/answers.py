@@ -1,0 +1,260 @@
+"""The columns to learn become targets: one class of many, several labels, or numbers.
+
+The task is the one that was asked for, or follows from the cells by rules that are said aloud:
+
+    one column of text, or of whole numbers with at most 20 different ones   -> classify
+    several columns of 0 and 1                                              -> labels
+    any other columns of numbers                                            -> regress
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridcell.config import Task
+from gridcell.errors import ConfigError, SourceError
+from gridcell.samples import ItemTask
+from gridcell.sources import classes
+from gridcell.sources.cells import Cells, is_missing
+from gridcell.sources.wording import counted, listed, shown
+
+CLASSES_OF_NUMBERS = 20
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+COMMA_NUMBER = re.compile(r"[+-]?\d+(,\d+)?")
+WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
+NOT_FINITE = re.compile(r"[+-]?(inf|infinity|nan)", re.IGNORECASE)
+BINARY = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
+LABEL_SEPARATORS = {";": "semicolon", "|": "bar", ",": "comma"}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the items should be answered with, as `Samples` holds it."""
+
+    task: ItemTask
+    labels: tuple[str, ...]
+    targets: NDArray[np.generic]
+    notes: tuple[str, ...]
+
+
+def read_answers(cells: Cells, names: Sequence[str], *, task: Task) -> Answers:
+    """Turn the named columns into targets.
+
+    Raises   SourceError for missing cells, mixed or non-finite numbers, with their rows;
+             ConfigError where the task does not fit the columns
+    """
+    for name in names:
+        _check_missing(cells, name)
+    chosen = _task(cells, names) if task == "auto" else task
+    if chosen == "classify":
+        return _classify(cells, names, is_asked=task != "auto")
+    if chosen == "labels":
+        return _labels(cells, names)
+    return _regress(cells, names)
+
+
+def could_be(column: Sequence[str]) -> str:
+    """Say in a few words what a column could be learned as, for a list of columns."""
+    filled = [cell for cell in column if not is_missing(cell)]
+    different = len(set(filled))
+    if not filled:
+        return "empty"
+    if _are_numbers(filled):
+        whole = all(WHOLE.fullmatch(cell) for cell in filled)
+        as_class = whole and different <= CLASSES_OF_NUMBERS
+        return f"{different:,} different numbers: {'classes or numbers' if as_class else 'numbers'}"
+    if different == len(filled) and different > 1:
+        return "text, every value different"
+    return f"text, {counted(different, 'different value')}: classes"
+
+
+def _are_numbers(column: Sequence[str]) -> bool:
+    return all(NUMBER.fullmatch(cell) or NOT_FINITE.fullmatch(cell) for cell in column) or all(
+        COMMA_NUMBER.fullmatch(cell) for cell in column
+    )
+
+
+def _is_binary(column: Sequence[str]) -> bool:
+    return all(cell.lower() in BINARY for cell in column)
+
+
+def _check_missing(cells: Cells, name: str) -> None:
+    column = cells.columns[name]
+    bad = [row for row, cell in enumerate(column) if is_missing(cell)]
+    if bad:
+        words = sorted({column[row] for row in bad} - {""})
+        said = f", some written {listed(words)}" if words else ""
+        raise SourceError(
+            f"{cells.path}: column {shown(name)} has {counted(len(bad), 'missing cell')}{said}, in "
+            f"{cells.rows(bad)} ({cells.counting}).",
+            fix="fill them in, or remove those rows.",
+        )
+
+
+def _task(cells: Cells, names: Sequence[str]) -> ItemTask:
+    """Find the task from the cells; refuse a column that is almost, but not all, numbers."""
+    for name in names:
+        column = cells.columns[name]
+        if _are_numbers(column) or (len(names) > 1 and _is_binary(column)):
+            continue
+        strange = [row for row, cell in enumerate(column) if not NUMBER.fullmatch(cell)]
+        if 2 * len(strange) < len(column):
+            raise SourceError(
+                f"{cells.path}: column {shown(name)} holds numbers, except in "
+                f"{_cells_at(cells, name, strange)}.",
+                fix="mend those cells, or pass --task classify if its values are classes.",
+            )
+        if len(names) > 1:
+            raise ConfigError(
+                f"the columns {listed(names)} cannot be learned together: "
+                f"{shown(name)} holds text.",
+                fix="name one column of text, or several columns of numbers.",
+            )
+        return "classify"
+    if len(names) > 1:
+        return "labels" if all(_is_binary(cells.columns[name]) for name in names) else "regress"
+    column = cells.columns[names[0]]
+    whole = all(WHOLE.fullmatch(cell) for cell in column)
+    return "classify" if whole and len(set(column)) <= CLASSES_OF_NUMBERS else "regress"
+
+
+def _cells_at(cells: Cells, name: str, rows: Sequence[int]) -> str:
+    """Name the cells of a column at some rows, with what they hold."""
+    column = cells.columns[name]
+    some = [f"{cells.first_row + row} ({shown(column[row])!r})" for row in rows]
+    word = "row" if len(rows) == 1 else "rows"
+    return f"{word} {', '.join(some[:20])}" + (
+        f" and {len(rows) - 20:,} more" if len(rows) > 20 else ""
+    )
+
+
+def _classify(cells: Cells, names: Sequence[str], *, is_asked: bool) -> Answers:
+    if len(names) > 1:
+        raise ConfigError(
+            f"task classify learns one column, but {len(names)} are named: {listed(names)}.",
+            fix="name one of them, or pass --task labels or --task regress.",
+        )
+    name = names[0]
+    column = cells.columns[name]
+    is_number = all(WHOLE.fullmatch(cell) for cell in column)
+    if is_number and any("." in cell for cell in column):
+        column = [str(int(float(cell))) for cell in column]  # 1.0 and 1 are one class.
+    labels, targets = classes.encode(column)
+    if len(labels) == len(column) > CLASSES_OF_NUMBERS:
+        raise SourceError(
+            f"{cells.path}: every value of column {shown(name)} is different, so there is no class "
+            "to learn.",
+            fix="name another column, or pass --task regress if it holds numbers.",
+        )
+    shares = Counter(column).most_common()
+    counts = listed((f"{shown(label)} {count:,}" for label, count in shares))
+    note = f"Column {shown(name)} gives {counted(len(labels), 'class', 'classes')}: {counts}."
+    if is_number and not is_asked:
+        note += " They are whole numbers: pass --task regress to learn them as numbers."
+    return Answers("classify", labels, targets, (note,))
+
+
+def _labels(cells: Cells, names: Sequence[str]) -> Answers:
+    columns = [cells.columns[name] for name in names]
+    if all(map(_is_binary, columns)):
+        truths = [[BINARY[cell.lower()] for cell in column] for column in columns]
+        targets = np.array(truths, np.float32).T.copy()
+        note = f"Columns of 0 and 1 give {counted(len(names), 'label')}: {listed(names)}."
+        return Answers("labels", tuple(names), targets, (note,))
+    if len(names) > 1:
+        wrong = next(name for name in names if not _is_binary(cells.columns[name]))
+        column = cells.columns[wrong]
+        rows = [row for row, cell in enumerate(column) if cell.lower() not in BINARY]
+        raise ConfigError(
+            f"task labels needs 0 or 1 in each of several columns, but {shown(wrong)} holds "
+            f"something else in {_cells_at(cells, wrong, rows)}.",
+            fix="write 0 and 1, or name one column that holds the labels as text.",
+        )
+    column = columns[0]
+    marks = [mark for mark in LABEL_SEPARATORS if any(mark in cell for cell in column)]
+    if len(marks) > 1:
+        raise SourceError(
+            f"{cells.path}: column {shown(names[0])} holds "
+            f"{listed(LABEL_SEPARATORS[mark] for mark in marks)}: "
+            "it isn't clear which of them separates labels.",
+            fix="separate labels by one mark only.",
+        )
+    parts = [
+        {part.strip() for part in cell.split(marks[0])} - {""} if marks else {cell}
+        for cell in column
+    ]
+    bare = [row for row, part in enumerate(parts) if not part]
+    if bare:
+        raise SourceError(
+            f"{cells.path}: column {shown(names[0])} names no label in "
+            f"{_cells_at(cells, names[0], bare)}.",
+            fix="name one, or give each label its own column of 0 and 1.",
+        )
+    labels = tuple(sorted(set().union(*parts)))
+    place = {label: number for number, label in enumerate(labels)}
+    targets = np.zeros((len(parts), len(labels)), np.float32)
+    for row, part in enumerate(parts):
+        targets[row, [place[label] for label in part]] = 1.0
+    how = f"separated by {LABEL_SEPARATORS[marks[0]]}" if marks else "one in each cell"
+    note = (
+        f"Column {shown(names[0])} gives {counted(len(labels), 'label')}, {how}: {listed(labels)}."
+    )
+    return Answers("labels", labels, targets, (note,))
+
+
+def _regress(cells: Cells, names: Sequence[str]) -> Answers:
+    notes = [f"Numbers to learn: {listed(names)}."]
+    columns = []
+    for name in names:
+        values, note = _numbers(cells, name)
+        if values.min() == values.max():
+            raise SourceError(
+                f"{cells.path}: every value of column {shown(name)} is {values[0]:g}: there is "
+                "nothing to learn.",
+                fix="name another column.",
+            )
+        columns.append(values)
+        notes += [note] if note else []
+    return Answers("regress", tuple(names), np.stack(columns, axis=1), tuple(notes))
+
+
+def _numbers(cells: Cells, name: str) -> tuple[NDArray[np.float64], str | None]:
+    """Read a column of numbers, with a decimal point or, where that is certain, a comma."""
+    column, note = cells.columns[name], None
+    commas = [cell for cell in column if "," in cell]
+    if commas and all(COMMA_NUMBER.fullmatch(cell) for cell in column):
+        if all(len(cell.rsplit(",", 1)[1]) == 3 for cell in commas):
+            raise SourceError(
+                f"{cells.path}: column {shown(name)} is ambiguous: {shown(commas[0])} may be "
+                f"{commas[0].replace(',', '')} or {commas[0].replace(',', '.')}.",
+                fix="write the numbers with a decimal point and without marks for thousands.",
+            )
+        column = [cell.replace(",", ".") for cell in column]
+        example = f"{commas[0]} is {commas[0].replace(',', '.')}"
+        note = f"Column {shown(name)} is read with a decimal comma: {example}."
+    strange = [
+        row
+        for row, cell in enumerate(column)
+        if not (NUMBER.fullmatch(cell) or NOT_FINITE.fullmatch(cell))
+    ]
+    if strange:
+        raise SourceError(
+            f"{cells.path}: column {shown(name)} holds no number in "
+            f"{_cells_at(cells, name, strange)}.",
+            fix="mend those cells, or pass --task classify if its values are classes.",
+        )
+    values = np.array([float(cell) for cell in column], np.float64)
+    wild = np.flatnonzero(~np.isfinite(values)).tolist()
+    if wild:
+        raise SourceError(
+            f"{cells.path}: column {shown(name)} holds numbers that are not finite, in "
+            f"{_cells_at(cells, name, wild)}.",
+            fix="mend those cells, or remove the rows.",
+        )
+    return values, note

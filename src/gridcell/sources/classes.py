@@ -1,0 +1,76 @@
+"""Class names as numbers, and what any set of classes must fulfil to be learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridcell.errors import SourceError
+from gridcell.samples import SPLIT_NAMES, TEST, TRAIN, UNASSIGNED, VALID
+from gridcell.sources.wording import counted, listed, shown
+
+
+def encode(names: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Return the different names, sorted, and for each item the place of its name among them."""
+    labels = tuple(sorted(set(names)))
+    place = {label: number for number, label in enumerate(labels)}
+    return labels, np.fromiter((place[name] for name in names), np.int64, len(names))
+
+
+def settle(
+    labels: tuple[str, ...], targets: NDArray[np.int64], *, where: str, fix: str
+) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Return labels and targets without the classes that have no item.
+
+    Raises   SourceError if fewer than two classes are left; it names `where` and carries `fix`
+    """
+    used, targets = np.unique(targets, return_inverse=True)
+    left = tuple(labels[number] for number in used)
+    if len(left) < 2:
+        found = f"only {shown(left[0])}" if left else "none"
+        raise SourceError(f"{where}: at least 2 classes are needed, {found} was found.", fix=fix)
+    return left, targets.astype(np.int64)
+
+
+def check_given(
+    labels: tuple[str, ...], targets: NDArray[np.generic], given: NDArray[np.int8], *, where: str
+) -> None:
+    """Refuse a split of the data's own that has no training items, or not of every label.
+
+    `targets` are class numbers [N], or 0 and 1 [N, K] for several labels; without `labels`
+    (numbers to learn) there is only the first thing to check.
+
+    Raises   SourceError that names the labels never seen in training
+    """
+    if not (given != UNASSIGNED).any():
+        return
+    trains = (given == TRAIN) | (given == UNASSIGNED)
+    if not trains.any():
+        raise SourceError(
+            f"{where}: nothing to train on; every item is given to "
+            f"{listed(SPLIT_NAMES[side] for side in np.unique(given))}.",
+            fix="add a train split, or take the split names away so that one is drawn.",
+        )
+    hits = targets > 0 if targets.ndim == 2 else None  # type: ignore[operator]
+
+    def count(label: int, rows: NDArray[np.bool_]) -> int:
+        is_label = targets == label if hits is None else hits[:, label]
+        return int((is_label & rows).sum())
+
+    unseen = []
+    for number, label in enumerate(labels):
+        others = [
+            f"{counted(found, 'item')} in {SPLIT_NAMES[side]}"
+            for side in (VALID, TEST)
+            if (found := count(number, given == side))
+        ]
+        if others and not count(number, trains):
+            unseen.append(f"{shown(label)} ({', '.join(others)})")
+    if unseen:
+        verb = "is a label" if len(unseen) == 1 else "are labels"
+        raise SourceError(
+            f"{where}: {', '.join(unseen)} {verb} never seen in training.",
+            fix="add training items of it, or take it out of the other splits.",
+        )

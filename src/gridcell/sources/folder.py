@@ -1,0 +1,245 @@
+"""A folder of class folders: the name of the folder is the class of the images in it.
+
+Folders named train, val and test (and their longer forms) above the class folders are the data's
+own split. No other name is given a meaning. What is left out is counted and said.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from gridcell.config import DataConfig
+from gridcell.errors import ConfigError, SourceError
+from gridcell.samples import SPLIT_NAMES, UNASSIGNED, Samples
+from gridcell.sources import classes, images, walk
+from gridcell.sources.wording import SPLIT_WORDS, counted, listed, shown
+
+TABLE_EXTENSIONS = (".csv", ".tsv", ".parquet")
+
+
+def read(
+    path: Path,
+    data: DataConfig,
+    *,
+    group: str | None = None,
+    cache: Path | None = None,
+    progress: images.Progress | None = None,
+) -> Samples:
+    """Read a folder of class folders, with or without split folders above them.
+
+    Raises   SourceError if it holds no image, fewer than two classes, both split and other folders,
+             bad files, or a class that only other splits than training have; ConfigError for a
+             setting that has no effect on a folder
+    """
+    _refuse_settings(data, group)
+    tally = walk.Tally()
+    found = walk.files(path, tally, wanted=images.is_image)
+    has_splits = _has_splits(path, found)
+    depth = 2 if has_splits else 1
+    inside = [name for name in found if name.count("/") >= depth]
+    if not inside:
+        raise _nothing(path, found, tally, has_splits=has_splits)
+
+    parts = [name.split("/") for name in inside]
+    labels, targets = classes.encode([_label(part[depth - 1], path) for part in parts])
+    given = np.array(
+        [SPLIT_WORDS[part[0].lower()] if has_splits else UNASSIGNED for part in parts], np.int8
+    )
+    fix = _one_class_fix(path, parts, tally, depth=depth)
+    classes.settle(labels, targets, where=str(path), fix=fix)
+    classes.check_given(labels, targets, given, where=str(path))
+
+    scan = images.scan(path, inside, about=path, cache=cache, progress=progress)
+    rows, seen = images.good_rows(scan, inside, where=path, on_bad_file=data.on_bad_file)
+    whole = labels
+    labels, targets = classes.settle(labels, targets[rows], where=str(path), fix=fix)
+    given = given[rows]
+    classes.check_given(labels, targets, given, where=str(path))
+
+    facts = scan.facts[rows]
+    stray = [name for name in found if name.count("/") < depth]
+    notes = [f"{counted(len(rows), 'image')} in {len(labels):,} classes: {listed(labels)}."]
+    if has_splits:
+        sides = sorted({part[0] for part in parts}, key=lambda name: SPLIT_WORDS[name.lower()])
+        notes.append(
+            f"The data's own split is kept, from the folders {listed(sides)}: "
+            + ", ".join(f"{SPLIT_NAMES[s]} {(given == s).sum():,}" for s in np.unique(given))
+            + "."
+        )
+    notes += _notes(parts, stray, tally, depth=depth)
+    lost = [label for label in whole if label not in labels]
+    if lost:
+        notes.append(f"Left out, none of its files can be read: {listed(lost)}.")
+    return Samples(
+        kind="images",
+        task="classify",
+        paths=tuple(inside[row] for row in rows),
+        root=os.path.abspath(path),
+        labels=labels,
+        targets=targets,
+        digests=facts["digest"].copy(),
+        sizes=images.sizes(facts),
+        colours=facts["is_colour"].copy(),
+        given=given,
+        notes=(*notes, *seen),
+        modes=images.mode_counts(facts),
+    )
+
+
+def _refuse_settings(data: DataConfig, group: str | None) -> None:
+    """Refuse the settings that only a table gives a meaning to."""
+    for name, value in (
+        ("target", data.target),
+        ("path_column", data.path_column),
+        ("group", group),
+    ):
+        if value:
+            raise ConfigError(
+                f"{name} has no effect on a folder of class folders: it names a column of a table.",
+                fix=f"leave --{name.replace('_', '-')} out, or name a table of paths instead.",
+            )
+    if data.task not in ("auto", "classify"):
+        raise ConfigError(
+            f"task {data.task} cannot be read from a folder of class folders: "
+            "the name of a folder is one class.",
+            fix="list the files in a table, with a column of paths and what to learn beside it.",
+        )
+
+
+def _has_splits(path: Path, found: Iterable[str]) -> bool:
+    """Say whether the top folders are the data's own split; refuse a mixture with other names."""
+    tops = sorted({name.split("/", 1)[0] for name in found if "/" in name})
+    named = [top for top in tops if top.lower() in SPLIT_WORDS]
+    others = [top for top in tops if top.lower() not in SPLIT_WORDS]
+    if named and others:
+        verb = "is a split" if len(named) == 1 else "are splits"
+        raise SourceError(
+            f"{path}: {listed(named)} could be split folders or classes, beside {listed(others)}: "
+            f"either {listed(named)} {verb} and the others do not belong there, "
+            "or all are classes.",
+            fix=f"move {listed(others)} out of it, or rename {listed(named)} if that is a class.",
+        )
+    sides: defaultdict[int, list[str]] = defaultdict(list)
+    for top in named:
+        sides[SPLIT_WORDS[top.lower()]].append(top)
+    for side, names in sides.items():
+        if len(names) > 1:
+            raise SourceError(
+                f"{path}: the folders {listed(names)} all mean the {SPLIT_NAMES[side]} split.",
+                fix="keep one of them, or put their images together.",
+            )
+    return bool(named)
+
+
+def _label(name: str, path: Path) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise SourceError(
+            f"{path}: the folder name {name!r} is no valid text, so it cannot name a class.",
+            fix="rename the folder.",
+        ) from error
+    return name
+
+
+def _nothing(path: Path, found: list[str], tally: walk.Tally, *, has_splits: bool) -> SourceError:
+    """Say why no image stands inside a class folder."""
+    if has_splits:
+        return SourceError(
+            f"{path}: the split folders hold images, but no class folders "
+            f"(for instance {shown(found[0])}).",
+            fix="put the images of each class into a folder named after it, below each split.",
+        )
+    tables = _tables(path)
+    if len(tables) == 1:
+        return SourceError(
+            f"{path} holds no class folders, but a table, {shown(tables[0])}.",
+            fix=f"name the table: {shown(str(path / tables[0]))}",
+        )
+    if found:
+        return SourceError(
+            f"{path} holds {counted(len(found), 'image')}, but no class folders: "
+            "nothing says which class an image is of.",
+            fix="put the images of each class into a folder named after it, or name a table of "
+            "paths and classes.",
+        )
+    seen = [f"{name} ({count:,})" for name, count in tally.extensions.most_common()]
+    return SourceError(
+        f"{path} holds no image. Extensions seen: {listed(seen) or 'none'}. "
+        f"Supported: {' '.join(images.EXTENSIONS)}.",
+        fix="name a folder that holds one folder of images for each class.",
+    )
+
+
+def _one_class_fix(path: Path, parts: list[list[str]], tally: walk.Tally, *, depth: int) -> str:
+    """Find the likely reason why there is one class only."""
+    inner = sorted({part[depth] for part in parts if len(part) > depth + 1})
+    if len(inner) > 1 and depth == 1:
+        return (
+            f"if {listed(inner, most=3)} are the classes, name the folder that holds them: "
+            f"{shown(str(path / parts[0][0]))}"
+        )
+    tables = _tables(path)
+    if tables:
+        return f"if {shown(tables[0])} holds the answers, name it: {shown(str(path / tables[0]))}"
+    return "add a folder for each further class, beside this one."
+
+
+def _tables(path: Path) -> list[str]:
+    return [e.name for e in walk.entries(str(path)) if e.name.lower().endswith(TABLE_EXTENSIONS)]
+
+
+def _notes(parts: list[list[str]], stray: list[str], tally: walk.Tally, *, depth: int) -> list[str]:
+    """Say what a walk met that is not simply an image in a class folder."""
+    notes = []
+    nested = [part for part in parts if len(part) > depth + 1]
+    if nested:
+        inside = Counter(part[depth - 1] for part in nested)
+        places = listed((f"{name} {count:,}" for name, count in sorted(inside.items())), most=6)
+        notes.append(
+            f"{counted(len(nested), 'image')} in folders inside a class folder: counted as that "
+            f"class ({places})."
+        )
+        owners: defaultdict[str, set[str]] = defaultdict(set)
+        for part in nested:
+            owners[part[depth]].add(part[depth - 1])
+        again = sorted(name for name, classes_ in owners.items() if len(classes_) > 1)
+        if len(nested) == len(parts) and again:
+            notes.append(
+                f"Every class folder holds folders of the same names ({listed(again, most=6)}): "
+                "if those are the classes, they must stand at the top."
+            )
+    holding = {"/".join(part[:depth]) for part in parts}
+    tops = {part[0] for part in parts}
+    empty = [
+        name
+        for name in tally.folders
+        if (name.count("/") == depth - 1 and name not in holding)
+        or (depth == 2 and "/" not in name and name not in tops)
+    ]
+    if empty:
+        notes.append(f"Left out, no image in it: {listed(empty)}.")
+    if stray:
+        verb = "lies" if len(stray) == 1 else "lie"
+        notes.append(
+            f"Left out, {counted(len(stray), 'image')} {verb} outside any class folder: "
+            f"{listed(stray, most=6)}."
+        )
+    if tally.extensions:
+        counts = listed((f"{name} {count:,}" for name, count in tally.extensions.most_common()))
+        total = counted(tally.extensions.total(), "file")
+        notes.append(f"Ignored, {total} not named as images: {counts}.")
+    if tally.hidden:
+        counts = listed((f"{name} {count:,}" for name, count in sorted(tally.hidden.items())))
+        total = counted(tally.hidden.total(), "hidden or system entry", "hidden or system entries")
+        notes.append(f"Ignored, {total}: {counts}.")
+    if tally.links:
+        notes.append(
+            f"Ignored, {counted(tally.links, 'link')} to a folder that is already being read."
+        )
+    return notes

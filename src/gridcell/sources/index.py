@@ -1,0 +1,101 @@
+"""What an earlier scan found in each file, kept so that unchanged files are not read again.
+
+One .npz without pickle for each folder or table that was read. An entry holds for as long as the
+file has the same size and time of change. A damaged or older index counts as none: all it costs is
+reading the files once more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridcell.cache import write_whole
+
+FORMAT = 1
+FACTS = np.dtype(
+    [
+        ("digest", "V16"),
+        ("height", np.int32),
+        ("width", np.int32),
+        ("mode", "S8"),
+        ("is_colour", np.bool_),
+        ("has_more", np.bool_),
+    ]
+)
+"""One record a file: digest of its bytes, size as seen, Pillow's mode, whether it holds colour, and
+whether it holds more pictures than the first."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """Facts by path, each with the file size and time of change (ns) at which it was true."""
+
+    rows: dict[str, int]
+    stamps: NDArray[np.int64]
+    facts: NDArray[np.void]
+
+
+EMPTY = Index(rows={}, stamps=np.empty((0, 2), np.int64), facts=np.empty(0, FACTS))
+
+
+def place(cache: Path, about: Path) -> Path:
+    """Return the file that holds the index of the folder or table `about`."""
+    key = hashlib.blake2b(os.fsencode(about.resolve()), digest_size=16).hexdigest()
+    return cache / "scans" / f"{key}.npz"
+
+
+def load(file: Path, *, reader: str) -> Index:
+    """Return the index in `file`, or an empty one if it is missing, damaged or another reader's.
+
+    `reader` names the library and version that found the facts: another one may see other facts.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            if json.loads(stored["about"].tobytes()) != _about(reader):
+                return EMPTY
+            paths = os.fsdecode(stored["paths"].tobytes()).split("\0")
+            stamps, facts = stored["stamps"], stored["facts"]
+    except Exception:  # NumPy and zipfile raise half a dozen kinds for a damaged file.
+        return EMPTY
+    fits = stamps.shape == (len(paths), 2) and stamps.dtype == np.int64
+    if not fits or facts.shape != (len(paths),) or facts.dtype != FACTS:
+        return EMPTY
+    return Index({path: row for row, path in enumerate(paths)}, stamps, facts)
+
+
+def save(
+    file: Path,
+    paths: Sequence[str],
+    *,
+    stamps: NDArray[np.int64],
+    facts: NDArray[np.void],
+    reader: str,
+) -> None:
+    """Write the index, whole or not at all.
+
+    Raises   StorageError if it cannot be written
+    """
+
+    def write(out: BinaryIO) -> None:
+        np.savez(
+            out,
+            about=np.frombuffer(json.dumps(_about(reader)).encode(), np.uint8),
+            paths=np.frombuffer(os.fsencode("\0".join(paths)), np.uint8),
+            stamps=stamps,
+            facts=facts,
+        )
+
+    write_whole(file, write)
+
+
+def _about(reader: str) -> dict[str, object]:
+    return {"format": FORMAT, "reader": reader}

@@ -1,0 +1,53 @@
+"""How the readers speak of names, counts and rows, and which words mean a split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from gridcell.samples import TEST, TRAIN, VALID
+
+SPLIT_WORDS = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "val": VALID,
+    "valid": VALID,
+    "validation": VALID,
+    "test": TEST,
+    "testing": TEST,
+}
+
+
+def shown(name: str) -> str:
+    r"""Return a name fit for one line of text: what cannot be printed is escaped.
+
+    >>> print(shown("a\nb.jpg"), shown("中.jpg"))
+    a\nb.jpg 中.jpg
+    """
+    return name if name.isprintable() else repr(name)[1:-1]
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Return a count with its noun.
+
+    >>> counted(1, "file"), counted(2000, "file"), counted(2, "class", "classes")
+    ('1 file', '2,000 files', '2 classes')
+    """
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def listed(names: Iterable[str], *, most: int = 12) -> str:
+    """Return names as one text, at most `most` of them and then a count.
+
+    >>> listed(["a", "b", "c"]), listed(["a", "b", "c"], most=1)
+    ('a, b, c', 'a and 2 more')
+    """
+    every = [shown(name) for name in names]
+    rest = len(every) - most
+    return ", ".join(every[:most]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def itemised(lines: Sequence[str], *, most: int) -> str:
+    """Return one indented line for each entry, at most `most` of them and then a count."""
+    rest = len(lines) - most
+    text = "".join(f"\n    {line}" for line in lines[:most])
+    return text + (f"\n    and {rest:,} more" if rest > 0 else "")

@@ -1,0 +1,45 @@
+"""The running average of the weights, which generalises better than the last step's weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class WeightAverage:
+    """An exponential moving average of a network's floating-point weights and buffers.
+
+        average = decay * average + (1 - decay) * weights
+
+    While few steps are seen the decay is (1 + step) / (10 + step), so that the random start is
+    forgotten soon.
+
+    Source   Polyak & Juditsky 1992
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.step = 0
+        self._live = _floating(network)
+        self._average = [value.clone() for value in self._live]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take the network's present weights into the average."""
+        decay = min(self.decay, (1 + self.step) / (10 + self.step))
+        self.step += 1
+        torch._foreach_lerp_(self._average, self._live, 1 - decay)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange the network's weights with the average; call again to change them back."""
+        for live, average in zip(self._live, self._average, strict=True):
+            kept = live.clone()
+            live.copy_(average)
+            average.copy_(kept)
+
+
+def _floating(network: nn.Module) -> list[Tensor]:
+    values: list[Tensor] = [p.data for p in network.parameters()]
+    values += [b for b in network.buffers() if b.is_floating_point()]
+    return values

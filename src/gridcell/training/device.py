@@ -1,0 +1,23 @@
+"""Where to train."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from gridcell.errors import ConfigError
+
+
+def choose_device(asked: Literal["auto", "cpu", "cuda"]) -> torch.device:
+    """Return the GPU where one can be used, else the processor.
+
+    Raises   ConfigError where a GPU is asked for and none can be used
+    """
+    has_gpu = torch.cuda.is_available()
+    if asked == "cuda" and not has_gpu:
+        raise ConfigError(
+            "device = 'cuda' cannot be used: PyTorch finds no GPU here.",
+            fix="leave --device out, or install a CUDA build of PyTorch.",
+        )
+    return torch.device("cuda" if has_gpu and asked != "cpu" else "cpu")

@@ -1,0 +1,93 @@
+"""What training makes small: the loss of each task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gridcell.networks.answers import Answers
+from gridcell.samples import ItemTask
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss of a task over one batch.
+
+    classify   cross-entropy with label smoothing and class weights
+    labels     binary cross-entropy, the mean over labels
+    regress    Huber with delta 1 on the standardised target
+    """
+
+    answers: Answers
+    label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] = ()
+
+    @property
+    def task(self) -> ItemTask:
+        """What the network learns to answer."""
+        return self.answers.task
+
+    def prepare(self, targets: NDArray[np.generic]) -> Tensor:
+        """Return targets as the loss wants them: indices, 0 and 1, or standardised numbers."""
+        if self.task == "classify":
+            return torch.from_numpy(targets.astype(np.int64))
+        if self.task == "labels":
+            return torch.from_numpy(targets.astype(np.float32))
+        mean, deviation = self.answers.target_mean, self.answers.target_deviation
+        scaled = (targets - np.array(mean)) / np.array(deviation)
+        return torch.from_numpy(scaled.astype(np.float32))
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss of a batch, in float32."""
+        outputs = outputs.float()
+        if self.task == "classify":
+            weight = (
+                torch.tensor(self.class_weights, device=outputs.device)
+                if self.class_weights
+                else None
+            )
+            return F.cross_entropy(
+                outputs, targets, weight=weight, label_smoothing=self.label_smoothing
+            )
+        if self.task == "labels":
+            return F.binary_cross_entropy_with_logits(outputs, targets)
+        return F.huber_loss(outputs, targets)
+
+
+def choose_objective(
+    task: ItemTask,
+    targets: NDArray[np.generic],
+    *,
+    classes: int,
+    label_smoothing: float,
+    is_balanced: bool,
+) -> Objective:
+    """Fit what a loss needs to the training targets: class weights, or the target's scale."""
+    if task == "regress":
+        mean = targets.astype(np.float64).mean(0)
+        deviation = targets.astype(np.float64).std(0)
+        # A constant target has nothing to learn: 1 keeps it finite.
+        deviation = np.where(deviation > 1e-8 * np.maximum(np.abs(mean), 1e-30), deviation, 1.0)
+        scale = tuple(map(float, mean)), tuple(map(float, deviation))
+        return Objective(Answers(task, *scale))
+    weights: tuple[float, ...] = ()
+    if task == "classify" and is_balanced:
+        weights = balanced_weights(targets.astype(np.int64), classes)
+    smoothing = label_smoothing if task == "classify" else 0.0
+    return Objective(Answers(task), smoothing, weights)
+
+
+def balanced_weights(targets: NDArray[np.int64], classes: int) -> tuple[float, ...]:
+    """n / (K * n_k) for each class; 0 for a class without items.
+
+    >>> balanced_weights(np.array([0] * 1000 + [1]), 2)
+    (0.5005, 500.5)
+    """
+    counts = np.bincount(targets, minlength=classes)
+    present = int((counts > 0).sum())
+    return tuple(float(len(targets) / (present * n)) if n else 0.0 for n in counts)

@@ -1,0 +1,54 @@
+"""What all tests share: a cache of their own, real data where there is some, small pictures."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+DATA_VARIABLE = "GRIDCELL_DATA"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep every test out of the user's cache folder, and of each other's."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("GRIDCELL_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def data_folder() -> Path:
+    """The folder of real data that GRIDCELL_DATA names; the test is skipped where there is none."""
+    folder = Path(os.environ.get(DATA_VARIABLE, ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; {DATA_VARIABLE} names another folder")
+    return folder
+
+
+@pytest.fixture
+def picture() -> Callable[..., Path]:
+    """A function that writes a small picture, a different one for each seed, and its folders."""
+
+    def write(
+        path: Path,
+        *,
+        seed: int | None = None,
+        mode: str = "RGB",
+        size: tuple[int, int] = (6, 4),
+        **options: Any,
+    ) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw = np.random.default_rng(zlib.crc32(str(path).encode()) if seed is None else seed)
+        values = draw.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+        Image.fromarray(values).convert(mode).save(path, **options)
+        return path
+
+    return write
