@@ -30,6 +30,9 @@ def train(
 
     Raises     GridcellError for data or settings that cannot be used
     """
+    from gridcell.process import wait_politely
+
+    wait_politely()
     from gridcell import config, pipeline
     from gridcell.teller import Silent
     from gridcell.terminal import Terminal
@@ -43,6 +46,9 @@ def load(path: str | Path) -> Model:
 
     Raises   ModelFileError where it is missing, damaged, unsafe, or from a later version
     """
+    from gridcell.process import wait_politely
+
+    wait_politely()
     from gridcell.model import Model
 
     return Model.load(Path(path))

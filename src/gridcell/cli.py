@@ -17,6 +17,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from gridcell.config import Config, DataConfig, SplitConfig, TrainConfig
 from gridcell.errors import EXIT_DONE, EXIT_UNUSABLE, GridcellError, SourceError
+from gridcell.process import wait_politely
 from gridcell.version import VERSION
 
 Flat = Parameter(name="*", negative_iterable="")
@@ -34,6 +35,7 @@ app = App(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    wait_politely()
     try:
         code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:

@@ -97,6 +97,8 @@ class TrainConfig:
     """Epochs without a better validation score before training stops; a third of all by default."""
     augment: bool = True
     """Vary training items at random: flips, shifts, small turns and scalings, erasing."""
+    flip: Literal["auto", "on", "off"] = "auto"
+    """Whether that mirrors images left to right; auto looks whether it keeps their class."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the training step; auto measures both and takes the faster safe one."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -118,6 +120,8 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None:
                 _check_range(name, value, low, high)
+        if self.flip == "on" and not self.augment:
+            raise ConfigError("flip = 'on' has no effect without augment.", fix="drop one of them.")
         if self.budget is not None:
             seconds(self.budget)
             if self.epochs is not None:
@@ -151,7 +155,8 @@ def from_mapping(path: Path, settings: Mapping[str, Any], *, out: Path | None = 
     A key may stand in its section (`{"train": {"epochs": 3}}`), carry it (`"train.epochs"`) or,
     since no name stands in two sections, stand alone (`"epochs"`).
 
-    Raises   ConfigError for an unknown name (the nearest is named), a wrong type or range
+    Raises   ConfigError for an unknown name (the nearest is named), a name that stands twice, a
+             wrong type or range
 
     >>> from_mapping(Path("photos"), {"train.epoch": 3})
     Traceback (most recent call last):
@@ -161,6 +166,8 @@ def from_mapping(path: Path, settings: Mapping[str, Any], *, out: Path | None = 
     sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
     for key, value in _flat(settings):
         section, name = _locate(key)
+        if name in sections[section]:
+            raise ConfigError(f"{section}.{name} is given twice.", fix="give it once.")
         sections[section][name] = _checked(f"{section}.{name}", value, _hints(section)[name])
     return Config(
         path=path,

@@ -157,14 +157,14 @@ def _duplicates(samples: Samples, split: NDArray[np.int8] | None) -> list[Findin
             )
         )
     if split is not None:
-        shared = _spread(content[split != UNASSIGNED], split[split != UNASSIGNED], len(sizes)) > 1
-        if torn := int(shared.sum()):
+        astride = _spread(content[split != UNASSIGNED], split[split != UNASSIGNED], len(sizes)) > 1
+        if torn := int(astride.sum()):
             findings.append(
                 Finding(
                     "warning",
                     f"{counted(torn, 'picture stands', 'pictures stand')} on more than one side of "
-                    f"the split ({_sides(content, split, shared)}), so scores are too good; for "
-                    f"instance {example(shared)}.",
+                    f"the split ({_sides(content, split, astride)}), so scores are too good; for "
+                    f"instance {example(astride)}.",
                 )
             )
     return findings
@@ -175,16 +175,16 @@ def _groups(samples: Samples, split: NDArray[np.int8] | None) -> list[Finding]:
     if samples.groups is None or split is None:
         return []
     is_in = split != UNASSIGNED
-    shared = _spread(samples.groups[is_in], split[is_in], len(samples.group_names)) > 1
-    if not shared.any():
+    astride = _spread(samples.groups[is_in], split[is_in], len(samples.group_names)) > 1
+    if not astride.any():
         return []
-    names = [samples.group_names[number] for number in np.flatnonzero(shared)]
+    names = [samples.group_names[number] for number in np.flatnonzero(astride)]
     stand = "group stands" if len(names) == 1 else "groups stand"
     return [
         Finding(
             "warning",
             f"{len(names):,} {stand} on more than one side of the split "
-            f"({_sides(samples.groups, split, shared)}), so scores are too good: "
+            f"({_sides(samples.groups, split, astride)}), so scores are too good: "
             f"{listed(names, most=6)}.",
         )
     ]
@@ -258,9 +258,9 @@ def _spread(
     return np.bincount(pairs[:, 0], minlength=count or 0)
 
 
-def _sides(keys: NDArray[np.int64], split: NDArray[np.int8], shared: NDArray[np.bool_]) -> str:
-    """Say on which sides the shared keys stand, with their items."""
-    rows = shared[keys]
+def _sides(keys: NDArray[np.int64], split: NDArray[np.int8], astride: NDArray[np.bool_]) -> str:
+    """Say on which sides the astride keys stand, with their items."""
+    rows = astride[keys]
     counts = [(name, int((rows & (split == side)).sum())) for side, name in enumerate(SPLIT_NAMES)]
     return ", ".join(f"{count:,} in {name}" for name, count in counts if count)
 

@@ -21,6 +21,7 @@ from gridcell.config import Config, DataConfig
 from gridcell.errors import SourceError
 from gridcell.evaluation import Scores
 from gridcell.model import Description, Model
+from gridcell.networks.answers import Answers
 from gridcell.preparation import ImagePreparation
 from gridcell.preparation.cache import decode_all
 from gridcell.record import Run
@@ -56,10 +57,11 @@ def train(config: Config, teller: Teller | None = None) -> Run:
     main, better = evaluation.choose_main(task, train_targets)
     quick = partial(evaluation.quick, task, name=main)
     history = job.fit(quick, name=main, better=better, watcher=tell)
-    tell.section("Trained", history.told())
+    answers = job.answers()  # probabilities calibrated on validation rows
+    tell.section("Trained", [*history.told(), *answers.told()])
 
     remembered = baseline.remember(task, train_targets, len(data.samples.labels))
-    model = Model(job.network.cpu(), _describe(data.samples, prep, job, remembered))
+    model = Model(job.network.cpu(), _describe(data.samples, prep, job, answers, remembered))
     scores = _score(model, data, test_rows)  # the test rows are read once, here
     tell.scores(scores, "test rows")
 
@@ -120,7 +122,7 @@ def read(
     group: str | None = None,
     chosen: ImagePreparation | None = None,
 ) -> Data:
-    """Read what lies at `path` and decode it, at the size of `chosen` or one that suits the data."""
+    """Read what lies at `path` and decode it, as `chosen` says or as suits the data."""
     cache = cache_folder(config.cache)
     samples = sources.read(
         path, config, group=group, cache=config.cache, progress=partial(teller.progress, "Reading")
@@ -165,6 +167,7 @@ def _describe(
     samples: Samples,
     prep: ImagePreparation,
     job: training.Job,
+    answers: Answers,
     remembered: tuple[tuple[float, ...], ...],
 ) -> Description:
     return Description(
@@ -173,7 +176,7 @@ def _describe(
         labels=samples.labels,
         notation=job.network.notation,
         preparation=prep,
-        answers=job.objective.answers,
+        answers=answers,
         train_targets=remembered,
         trained={"items": len(samples), "data_digest": record.data_digest(samples)},
     )

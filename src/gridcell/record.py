@@ -108,8 +108,9 @@ def write(
 
     write_whole(record_file, save)
     return [
-        f"{model_file} ({model_file.stat().st_size / 1e6:.1f} MB): gridcell predict {model_file} FILES",
+        f"{model_file}, {model_file.stat().st_size / 1e6:.1f} MB",
         f"{record_file}: settings, history, scores",
+        f"Next: gridcell predict {model_file} FILES",
     ]
 
 

@@ -248,6 +248,20 @@ def test_saturation_keeps_the_luminance_and_scales_the_rest() -> None:
     assert (ImageAugment(saturation=1)(greys, seeded()) - greys).abs().max() < 0.01
 
 
+def test_light_changes_in_the_order_saturation_contrast_brightness() -> None:
+    pixels = batch(100) // 4 + 90
+    varied = ImageAugment(brightness=0.2, contrast=0.3, saturation=0.4)(pixels, seeded(7))
+    draws = torch.rand(13 + 3, 100, generator=seeded(7))[5:8, :, None, None, None] * 2 - 1
+    bright, contrast, saturation = (
+        1 + torch.tensor([0.2, 0.3, 0.4])[:, None, None, None, None] * draws
+    )
+    grey = luminance(pixels)
+    wanted = grey + saturation * (pixels - grey)
+    mean = grey.mean((1, 2, 3), keepdim=True)
+    wanted = bright * (mean + contrast * (wanted - mean))
+    assert (varied - wanted).abs().max() < 0.01
+
+
 def test_erasing_paints_one_rectangle_of_one_colour_over_its_share_of_images() -> None:
     pixels = batch(1000, 3, 20, 30)
     varied = ImageAugment(erase=0.3, erase_size=0.4)(pixels, seeded())

@@ -77,21 +77,18 @@ def png_by_hand(width: int, depth: int, kind: int, row: bytes, clear: bytes = b"
     )
 
 
-def tiff_of_12_bits(first: int, second: int) -> bytes:
-    packed = ((first << 12) | second).to_bytes(3, "big")
-    tags = [(256, 2), (257, 1), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1)]
-    tags.append((279, 3))
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
-    start = 12
-    return (
-        b"II*\0"
-        + struct.pack("<I", start)
-        + packed
-        + b"\0"
-        + struct.pack("<H", len(tags))
-        + entries
-        + b"\0\0\0\0"
-    )
+def tiff_by_hand(data: bytes, **changes: int) -> bytes:
+    """A grey TIFF of two pixels in a row, of the formats that Pillow can read but not write."""
+    tags = {256: 2, 257: 1, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: len(data)}
+    tags.update({int(tag[1:]): value for tag, value in changes.items()})
+    entries = b""
+    for tag, value in sorted(tags.items()):
+        twice = tag == 258 and tags[277] == 2  # bits of a sample: once for each sample
+        pair = struct.pack("<HH", value, value) if twice else struct.pack("<I", value)
+        entries += struct.pack("<HHI", tag, 3 if twice else 4, 2 if twice else 1) + pair
+    body = data + bytes(len(data) % 2)
+    start = struct.pack("<I", 8 + len(body))
+    return b"II*\0" + start + body + struct.pack("<H", len(tags)) + entries + b"\0\0\0\0"
 
 
 # --- What a pixel is -----------------------------------------------------------------------------
@@ -143,7 +140,7 @@ def test_grey_with_alpha_is_laid_on_white() -> None:
         (png_by_hand(2, 1, 0, b"\x40", b"\0\0"), [255, 255]),
         (png_by_hand(2, 1, 0, b"\x40"), [0, 255]),
         (png_by_hand(2, 8, 2, b"\x05\x05\x05\x06\x06\x06", b"\0\5\0\5\0\5"), [255, 6]),
-        (png_by_hand(2, 16, 2, b"\x05\x05" * 3 + b"\6\6" * 3, b"\5\5" * 3), [255, 6]),
+        (png_by_hand(2, 16, 2, b"\x05\x09" * 3 + b"\6\6" * 3, b"\5\x09" * 3), [255, 6]),
     ],
     ids=["L", "I;16", "I;16-near-miss", "1", "1-without", "RGB", "RGB-16"],
 )
@@ -200,8 +197,15 @@ def test_a_pgm_is_scaled_by_its_own_maximum(
 
 
 def test_a_tiff_of_12_bits_is_scaled_by_4095() -> None:
-    assert grey_of(tiff_of_12_bits(4095, 0)) == [255, 0]
-    assert grey_of(tiff_of_12_bits(2056, 4095)) == [128, 255]
+    assert grey_of(tiff_by_hand(b"\xff\xf0\x00", t258=12)) == [255, 0]
+    assert grey_of(tiff_by_hand(b"\x80\x8f\xff", t258=12)) == [128, 255]
+
+
+def test_premultiplied_grey_is_laid_on_white() -> None:
+    data = tiff_by_hand(bytes([0, 0, 100, 128]), t277=2, t338=1)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.mode == "La"
+    assert grey_of(data) == [255, 100 + 255 - 128]
 
 
 def test_32_bit_integers_are_16_bits_where_they_fit_and_stretched_where_not() -> None:

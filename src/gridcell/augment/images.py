@@ -152,8 +152,8 @@ class ImageAugment:
         return ImageAugment(
             flip=flip,
             shift=shift,
-            rotate=8.0 if is_many else 12.0,
-            scale=0.1 if is_many else 0.15,
+            rotate=8.0 if is_many else 10.0,
+            scale=0.15 if is_many else 0.3,
             brightness=light,
             contrast=light,
             saturation=light if colour else 0.0,

@@ -101,7 +101,8 @@ class Parallel(nn.Module):
     def out_layout(self, layout: Layout) -> Layout:
         """The channels of all branches together."""
         layouts = [cast(Layer, branch).out_layout(layout) for branch in self.branches]
-        lengths = [_lengths(cast(Layer, branch), layout)[1] for branch in self.branches]
+        tried = _lengths_of(layout)
+        left = [_lengths_left(cast(Layer, branch), tried) for branch in self.branches]
         first = layouts[0]
         for number, other in enumerate(layouts[1:], start=2):
             if replace(other, channels=first.channels) != first:
@@ -109,11 +110,12 @@ class Parallel(nn.Module):
                     "parallel branches must agree in time and grid; "
                     f"branch 1 gives {_told(first)}, branch {number} gives {_told(other)}."
                 )
-            if lengths[number - 1] != lengths[0]:
-                raise ShapeError(
-                    f"parallel branches must agree in time; of {LENGTHS_TRIED[-1]} steps branch 1 "
-                    f"leaves {lengths[0][-1]}, branch {number} leaves {lengths[number - 1][-1]}."
-                )
+            for length, one, another in zip(tried, left[0], left[number - 1], strict=False):
+                if one != another:
+                    raise ShapeError(
+                        f"parallel branches must agree in time; of {length} steps branch 1 "
+                        f"leaves {one}, branch {number} leaves {another}."
+                    )
         return replace(first, channels=sum(each.channels for each in layouts))
 
     def out_lengths(self, lengths: Tensor | None) -> Tensor | None:
@@ -121,17 +123,18 @@ class Parallel(nn.Module):
         return cast(Layer, self.branches[0]).out_lengths(lengths)
 
 
-LENGTHS_TRIED = range(1, 1001)
-
-
-def _lengths(layer: Layer, layout: Layout) -> tuple[list[int], list[int]]:
-    """Some lengths, and what a layer leaves of them; nothing where it ends or drops time.
+def _lengths_of(layout: Layout) -> list[int]:
+    """The lengths that items of a layout may have, up to a thousand.
 
     Where steps differ from item to item a layout has no number that would show a stride.
     """
-    tried = list(LENGTHS_TRIED) if layout.steps is None else [layout.steps]
-    left = layer.out_lengths(torch.tensor(tried, device="cpu"))
-    return tried, [] if left is None else left.tolist()
+    return list(range(1, 1001)) if layout.steps is None else [layout.steps]
+
+
+def _lengths_left(layer: Layer, lengths: list[int]) -> list[int]:
+    """What a layer leaves of each length; nothing where it ends time or makes its own."""
+    left = layer.out_lengths(torch.tensor(lengths, device="cpu"))
+    return [] if left is None else left.tolist()
 
 
 def _stride(sizes: Sequence[int], left: Sequence[int]) -> int | None:
@@ -156,12 +159,14 @@ def _projection(
     """What brings the input to the body's sizes; None where it has them already."""
     after = body.out_layout(before)
     refusal = f"residual cannot add its input {_told(before)} to {_told(after)}: "
-    over_time = _stride(*_lengths(body, before))
+    lengths = _lengths_of(before)
+    over_time = _stride(lengths, _lengths_left(body, lengths))
     if before.has_time != after.has_time or over_time is None or (over_time > 1 and before.grid):
         raise ShapeError(f"{refusal}its body must keep the steps, or thin them by a whole stride.")
+    if before == after and over_time == 1:
+        return None
     if not before.grid and not after.grid and over_time == 1:
-        same = before.channels == after.channels
-        return None if same else Dense(before.channels, after.channels, generator=generator)
+        return Dense(before.channels, after.channels, generator=generator)
     over_grid = [
         _stride([size], [left]) for size, left in zip(before.grid, after.grid, strict=False)
     ]
@@ -169,8 +174,6 @@ def _projection(
     axes = len(before.grid)
     if not len(after.grid) == len(strides) == axes:
         raise ShapeError(f"{refusal}no whole stride leads there.")
-    if before == after:
-        return None
     return Conv(
         before.channels,
         after.channels,

@@ -119,9 +119,10 @@ def check_places(sizes: Sequence[int], windows: Sequence[Window], *, layer: str)
     for size, window in zip(sizes, windows, strict=True):
         if not window.places(size):
             wide = "" if window.dilation == 1 else f" and dilation {window.dilation}"
+            axis = f"{'step' if window.is_time else 'cell'}{'s' * (size != 1)}"
             raise NoPlaceError(
                 f"{layer}: a kernel of {window.kernel} with padding {window.padding}{wide} "
-                f"has no place on {size} {'steps' if window.is_time else 'cells'}."
+                f"has no place on {size} {axis}."
             )
 
 

@@ -12,11 +12,14 @@ from gridcell.samples import ItemTask
 
 @dataclass(frozen=True)
 class Answers:
-    """What the outputs of a task mean; for numbers, the scale that training standardised them by.
+    """What the outputs of a task mean, and the numbers that turn them into answers.
 
-    classify   softmax
-    labels     the logistic function of each output
-    regress    output * deviation + mean
+    classify   softmax of output / temperature
+    labels     the logistic function of each output / temperature
+    regress    output * deviation + mean, the scale that training standardised the targets by
+
+    The temperature is fitted on validation rows, so that of the answers given with 80 %, about
+    80 % are right (Guo et al. 2017). It never changes which class is the most probable.
 
     >>> Answers("classify").of(np.array([[1000.0, 1000.0]], np.float32)).tolist()
     [[0.5, 0.5]]
@@ -25,10 +28,21 @@ class Answers:
     task: ItemTask
     target_mean: tuple[float, ...] = ()
     target_deviation: tuple[float, ...] = ()
+    temperature: float = 1.0
+
+    def told(self) -> list[str]:
+        """What the temperature is, for the user; nothing where there is none."""
+        if self.temperature == 1.0:
+            return []
+        return [
+            f"Probabilities are calibrated on validation rows: temperature {self.temperature:.2f}."
+        ]
 
     def of(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return probabilities [N, K], or numbers [N, M]."""
         values = outputs.astype(np.float64)
+        if self.task != "regress":
+            values /= self.temperature
         if self.task == "classify":
             # Subtracting the largest changes nothing but keeps exp from overflowing.
             shifted = np.exp(values - values.max(-1, keepdims=True))

@@ -214,9 +214,9 @@ class _Reader:
 
     def _repeated(self) -> list[Spec]:
         token = self._take()
-        if not token.text.isdigit() or not int(token.text[: MOST_DIGITS + 1]):
+        rounds = self._whole_number(token.text, token.start) if token.text.isdigit() else 0
+        if rounds < 1:
             self._fail("a repeat count must be a whole number from 1.", token.start)
-        rounds = self._whole_number(token.text, token.start)
         self._take("*", after=" after the repeat count")
         self._take("(", after=" after the *")
         group = self._chain()

@@ -74,7 +74,9 @@ def choose_size(samples: Samples, config: DataConfig) -> ImagePreparation:
 def fit_images(
     chosen: ImagePreparation, pixels: NDArray[np.uint8], rows: NDArray[np.int64]
 ) -> ImagePreparation:
-    """Add each channel's mean and deviation over `rows` (the training rows) of `pixels` [N, H, W, C].
+    """Add each channel's mean and deviation over `rows`, the training rows.
+
+    pixels   [N, H, W, C], 0..255
 
     Exact: the 256 possible values are counted, so no rounding depends on the order of rows.
     """

@@ -191,11 +191,7 @@ def _turned(image: Picture, orientation: int) -> Picture:
         7: Image.Transpose.TRANSVERSE,
         8: Image.Transpose.ROTATE_90,
     }
-    if orientation not in turns:
-        return image
-    turned = image.transpose(turns[orientation])
-    turned.format = image.format  # transpose() forgets it; the 16-bit rule asks for it
-    return turned
+    return image.transpose(turns[orientation]) if orientation in turns else image
 
 
 def _draft(image: Picture, *, height: int, width: int, fit: Fit) -> None:
@@ -227,9 +223,10 @@ def _opaque(image: Picture, *, is_deep: bool) -> Picture:
         if is_deep and image.mode == "RGB" and isinstance(clear, tuple):
             # Of 16 bits a colour Pillow keeps the upper 8, but the clear colour whole.
             image.info["transparency"] = tuple(value >> 8 for value in clear)
-        clearable = image.convert("LA") if image.mode == "La" else image
+        if image.mode == "La":  # premultiplied grey, from a TIFF: Pillow has no direct way
+            image = image.convert("LA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, clearable.convert("RGBA")).convert("RGB")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
 
 

@@ -59,7 +59,8 @@ def load(file: Path, *, reader: str) -> Index:
     `reader` names the library and version that found the facts: another one may see other facts.
     """
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        # Opened here: NumPy leaves a file that it cannot read open.
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
             if json.loads(stored["about"].tobytes()) != _about(reader):
                 return EMPTY
             paths = os.fsdecode(stored["paths"].tobytes()).split("\0")

@@ -18,15 +18,18 @@ from torch import Tensor, nn
 
 from gridcell import networks
 from gridcell.augment.images import ImageAugment
-from gridcell.batches import Images, training_batches
+from gridcell.batches import Images, plain_batches, training_batches
 from gridcell.cache import write_whole
 from gridcell.config import TrainConfig
 from gridcell.errors import StorageError
-from gridcell.networks.run import channels_last
+from gridcell.networks.answers import Answers
+from gridcell.networks.run import channels_last, outputs
 from gridcell.preparation import ImagePreparation
 from gridcell.samples import Samples
+from gridcell.training.calibration import calibrated
 from gridcell.training.device import choose_device
-from gridcell.training.fit import History, Score, Watcher, fit
+from gridcell.training.fit import EVALUATION_BATCH, History, Score, Watcher, fit
+from gridcell.training.mirror import mirror_test
 from gridcell.training.objective import Objective, choose_objective
 from gridcell.training.plan import Plan, plan
 from gridcell.training.precision import Precision, PrecisionChoice, choose_precision
@@ -68,6 +71,13 @@ class Job:
             watcher=watcher,
         )
 
+    def answers(self) -> Answers:
+        """What the trained network's outputs mean, calibrated on the validation rows."""
+        if self.valid is None:
+            return self.objective.answers
+        predicted = outputs(self.network, plain_batches(self.valid, size=EVALUATION_BATCH))
+        return calibrated(self.objective.answers, predicted, self.valid_targets)
+
 
 def prepare(
     config: TrainConfig,
@@ -107,13 +117,7 @@ def prepare(
     )
     targets = objective.prepare(samples.targets)
     train = Images(pixels, targets, train_rows)
-    augment = (
-        ImageAugment.choose(
-            prep.height, prep.width, prep.channels, len(train_rows), flip=prep.channels == 3
-        )
-        if config.augment
-        else None
-    )
+    augment, varied = _augment(config, samples, pixels, prep, train_rows)
     precision = _precision(config, network, train, objective, decided, device, memory)
     notes = (
         f"Network: {network.notation}",
@@ -123,7 +127,7 @@ def prepare(
         f"Epochs: {decided.epochs}, {decided.epochs_reason}; batches of {decided.batch_size}, "
         f"{config.optimizer} at rate {decided.rate:g}, {decided.schedule}.",
         f"Arithmetic: {precision.reason}, on {_device_name(device)}.",
-        f"Augmentation: {'off' if augment is None else augment.describe()}.",
+        f"Augmentation: {varied}.",
     )
     valid = Images(pixels, targets, valid_rows) if len(valid_rows) else None
     return Job(
@@ -138,6 +142,26 @@ def prepare(
         config=config,
         notes=notes,
     )
+
+
+def _augment(
+    config: TrainConfig,
+    samples: Samples,
+    pixels: NDArray[np.uint8],
+    prep: ImagePreparation,
+    rows: NDArray[np.int64],
+) -> tuple[ImageAugment | None, str]:
+    """Choose how images vary, and say it."""
+    if not config.augment:
+        return None, "off"
+    reason, is_mirrored = f"mirroring {config.flip}, as asked", config.flip == "on"
+    if config.flip == "auto":
+        mirror = mirror_test(samples.task, pixels, samples.targets, rows, seed=config.seed)
+        reason, is_mirrored = mirror.reason, mirror.is_kept
+    chosen = ImageAugment.choose(
+        prep.height, prep.width, prep.channels, len(rows), flip=is_mirrored
+    )
+    return chosen, f"{chosen.describe()} ({reason})"
 
 
 def _precision(

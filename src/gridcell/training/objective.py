@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gridcell.errors import ConfigError
 from gridcell.networks.answers import Answers
 from gridcell.samples import ItemTask
 
@@ -67,7 +68,15 @@ def choose_objective(
     label_smoothing: float,
     is_balanced: bool,
 ) -> Objective:
-    """Fit what a loss needs to the training targets: class weights, or the target's scale."""
+    """Fit what a loss needs to the training targets: class weights, or the target's scale.
+
+    Raises   ConfigError where classes are to be balanced and the task has none
+    """
+    if is_balanced and task != "classify":
+        raise ConfigError(
+            f"class_weights = 'balanced' has no effect on the task {task}.",
+            fix="leave --class-weights out.",
+        )
     if task == "regress":
         mean = targets.astype(np.float64).mean(0)
         deviation = targets.astype(np.float64).std(0)

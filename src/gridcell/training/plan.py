@@ -11,9 +11,11 @@ LARGEST_BATCH = 128
 SMALLEST_BATCH = 16
 STEPS_WANTED = 30
 """Fewer steps an epoch than this, and smaller batches learn more from the same items."""
-WORK_WANTED = 2.6e15
-"""Multiply-adds, forward, that a default training may take: some minutes on two cores."""
-FEWEST_EPOCHS, MOST_EPOCHS = 4, 100
+WORK_WANTED = 2.2e13
+"""Multiply-adds, forward, of a default training: some minutes on two cores with bfloat16."""
+STEPS_ENOUGH = 2400
+"""Steps after which few items have been learned as well as they will be."""
+FEWEST_EPOCHS, USUAL_EPOCHS, MOST_EPOCHS = 3, 12, 100
 RATES = {"adamw": 3e-3, "sgd": 0.1}
 DECAYS = {"adamw": 0.05, "sgd": 5e-4}
 
@@ -47,12 +49,12 @@ def plan(config: TrainConfig, *, items: int, multiply_adds: int) -> Plan:
     elif budget_s is not None:
         epochs, reason = MOST_EPOCHS, f"what {config.budget} allow"
     else:
-        epochs, reason = _epochs(items, multiply_adds)
+        epochs, reason = _epochs(items, multiply_adds, -(-items // batch_size))
     steps = epochs * -(-items // batch_size)
     ema = config.ema
     if ema is None:
-        # Averages over about the last twentieth of the training, at most the last 1,000 steps.
-        window = min(max(steps // 20, 1), 1000)
+        # Averages over about the last fiftieth of the training.
+        window = max(steps // 50, 1)
         ema = 1 - 1 / window if window > 1 else 0.0
     return Plan(
         epochs=epochs,
@@ -76,11 +78,11 @@ def _batch_size(items: int) -> int:
     return size
 
 
-def _epochs(items: int, multiply_adds: int) -> tuple[int, str]:
-    affordable = WORK_WANTED / max(items * multiply_adds, 1)
-    epochs = int(min(max(affordable, FEWEST_EPOCHS), MOST_EPOCHS))
-    if affordable >= MOST_EPOCHS:
-        return epochs, "the most that a default training takes"
-    if affordable <= FEWEST_EPOCHS:
-        return epochs, "the fewest that a default training takes; this is much work"
-    return epochs, f"chosen for {items:,} items of {multiply_adds / 1e6:.1f} million multiply-adds"
+def _epochs(items: int, multiply_adds: int, steps: int) -> tuple[int, str]:
+    """As many epochs as the items can use, fewer where that would be too much work."""
+    useful = min(max(USUAL_EPOCHS, round(STEPS_ENOUGH / steps)), MOST_EPOCHS)
+    affordable = int(WORK_WANTED / max(items * multiply_adds, 1))
+    if affordable >= useful:
+        return useful, f"{useful * steps:,} steps are enough for {items:,} items"
+    work = f"{items:,} items of {multiply_adds / 1e6:.0f} million multiply-adds"
+    return max(affordable, FEWEST_EPOCHS), f"as {work} are much work; --epochs gives more"

@@ -1,0 +1,145 @@
+"""Which arithmetic is taken, and what the choice says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gridcell.training import precision
+from gridcell.training.precision import PrecisionChoice, arithmetic, choose_precision
+
+from .toys import OBJECTIVE, images, network
+
+CPU = torch.device("cpu")
+
+
+def real_loss(net: nn.Module) -> Tensor:
+    data = images(8)
+    batch = data.batch(data.rows)
+    return OBJECTIVE.loss(net(batch.values), batch.targets)
+
+
+def must_not_run(net: nn.Module) -> Tensor:
+    raise AssertionError("nothing was to be measured")
+
+
+def choose(
+    asked: Any = "auto",
+    *,
+    loss: Callable[[nn.Module], Tensor] = must_not_run,
+    remembered: Any = None,
+) -> PrecisionChoice:
+    return choose_precision(asked, network(), loss, CPU, remembered=remembered)
+
+
+@pytest.fixture
+def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, float], None]:
+    """Make a step take so many seconds in float32 and in bfloat16, without waiting."""
+
+    def set_to(float32: float, bfloat16: float) -> None:
+        now = [0.0]
+        step = [0.0]
+
+        def enter(chosen: str, device: torch.device) -> Any:
+            step[0] = float32 if chosen == "float32" else bfloat16
+            return arithmetic(chosen, device)  # type: ignore[arg-type]
+
+        def read() -> float:
+            now[0] += step[0] / 2
+            return now[0]
+
+        monkeypatch.setattr(precision, "arithmetic", enter)
+        monkeypatch.setattr(precision.time, "perf_counter", read)
+
+    return set_to
+
+
+@pytest.mark.parametrize("asked", ["float32", "bfloat16"])
+@pytest.mark.parametrize("remembered", [None, "float32", "bfloat16"])
+def test_what_is_asked_wins_and_nothing_is_measured(asked: str, remembered: str | None) -> None:
+    assert choose(asked, remembered=remembered) == PrecisionChoice(asked, f"{asked}, as asked")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("remembered", ["float32", "bfloat16"])
+def test_what_is_remembered_wins_over_a_measurement(bfloat16: None, remembered: str) -> None:
+    found = choose(remembered=remembered)
+    assert found.precision == remembered
+    assert found.reason == f"{remembered}, as measured here before"
+
+
+def test_without_bfloat16_it_is_float32_whatever_is_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)
+    found = choose(remembered="bfloat16")
+    assert found.precision == "float32"
+    assert "this processor has no bfloat16 instructions" in found.reason
+
+
+def test_the_faster_is_taken_and_both_times_are_said(bfloat16: None, clock: Any) -> None:
+    clock(0.020, 0.010)
+    found = choose(loss=real_loss)
+    assert found.precision == "bfloat16"
+    assert "10 ms a step in bfloat16" in found.reason and "20 in float32" in found.reason
+
+
+def test_a_gain_of_less_than_a_tenth_is_not_worth_it(bfloat16: None, clock: Any) -> None:
+    clock(0.020, 0.019)
+    assert choose(loss=real_loss).precision == "float32"
+
+
+@pytest.mark.parametrize("change", [1.2, float("nan"), float("inf")])
+def test_bfloat16_that_changes_the_loss_is_not_safe(
+    bfloat16: None, clock: Any, change: float
+) -> None:
+    clock(0.020, 0.001)
+
+    def loss(net: nn.Module) -> Tensor:
+        value = real_loss(net)
+        return value * change if torch.is_autocast_enabled("cpu") else value
+
+    # Autocast ends before the loss is taken, so the network itself says where it ran.
+    seen: list[torch.dtype] = []
+
+    def told(net: nn.Module) -> Tensor:
+        data = images(8)
+        batch = data.batch(data.rows)
+        outputs = net(batch.values)
+        seen.append(outputs.dtype)
+        value = OBJECTIVE.loss(outputs, batch.targets)
+        return value * change if outputs.dtype == torch.bfloat16 else value
+
+    found = choose(loss=told)
+    assert torch.bfloat16 in seen and torch.float32 in seen
+    assert found.precision == "float32"
+    assert "bfloat16 changes the loss by" in found.reason
+
+
+def test_measuring_leaves_the_network_as_it_was(bfloat16: None) -> None:
+    net = network("conv(4, 3) batchnorm relu dropout(0.5)")
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    net.eval()
+    choose_precision("auto", net, real_loss, CPU)
+    assert not net.training
+    assert all(p.grad is None for p in net.parameters())
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_arithmetic_is_what_it_says() -> None:
+    net, data = network(), images(4)
+    values = data.batch(data.rows).values
+    with arithmetic("float32", CPU):
+        assert net(values).dtype == torch.float32
+    with arithmetic("bfloat16", CPU):
+        assert net(values).dtype == torch.bfloat16
+    assert all(p.dtype == torch.float32 for p in net.parameters())
