@@ -91,7 +91,13 @@ def test_several_labels_are_listed_and_none_is_said() -> None:
     none = Prediction("b.jpg", labels=(), probabilities={"wet": 0.1, "red": 0.2})
     assert written("table", both, none, of=of) == ["a.jpg  wet, red", "b.jpg  none"]
     found = rows(written("csv", both, none, of=of))
-    assert found[0] == {"path": "a.jpg", "labels": "wet;red", "wet": "0.8", "red": "0.6", "reason": ""}
+    assert found[0] == {
+        "path": "a.jpg",
+        "labels": "wet;red",
+        "wet": "0.8",
+        "red": "0.6",
+        "reason": "",
+    }
     assert found[1]["labels"] == ""
     assert json.loads(written("jsonl", none, of=of)[0])["labels"] == []
 

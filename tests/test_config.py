@@ -140,9 +140,7 @@ def test_values_become_their_own_type() -> None:
         ("image_size", 5000, "1", "4096"),
     ],
 )
-def test_a_value_out_of_range_names_the_range(
-    name: str, value: float, low: str, high: str
-) -> None:
+def test_a_value_out_of_range_names_the_range(name: str, value: float, low: str, high: str) -> None:
     assert refused(**{name: value}) == (
         f"{name} = {value:g} is out of range: it must be {low} to {high}."
     )

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from gridcell.model import Model, Prediction
+from gridcell.sources.wording import shown
 
 WIDEST_PATH = 60
 
 
 def table(predictions: Iterable[Prediction], model: Model) -> Iterator[str]:
     """Yield a line an item: its path, the answer, how probable it is."""
-    rows = [(p.path, *_answer(p)) for p in predictions]
+    rows = [(shown(p.path), *_answer(p)) for p in predictions]
     width = min(max((len(path) for path, *_ in rows), default=0), WIDEST_PATH)
     answer_width = max((len(answer) for _, answer, _ in rows), default=0)
     for path, answer, probability in rows:

@@ -94,7 +94,7 @@ class TrainConfig:
     class_weights: Literal["none", "balanced"] = "none"
     """Weigh classes equally in the loss, however many items they have."""
     patience: int | None = None
-    """Epochs without a better validation score before training stops; a third of all by default."""
+    """Epochs without a better validation score before training stops; half of all where left out."""
     augment: bool = True
     """Vary training items at random: flips, shifts, small turns and scalings, erasing."""
     flip: Literal["auto", "on", "off"] = "auto"

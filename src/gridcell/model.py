@@ -25,15 +25,18 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import Tensor
 
 from gridcell import networks
 from gridcell.batches import Images, plain_batches
 from gridcell.cache import write_whole
+from gridcell.config import IMAGE_SIZE_LARGEST
 from gridcell.errors import GridcellError, ModelFileError, SourceError
 from gridcell.networks.answers import Answers
 from gridcell.networks.run import channels_last, outputs
 from gridcell.preparation import ImagePreparation
 from gridcell.samples import ItemTask
+from gridcell.sources.wording import shown
 from gridcell.version import MODEL_FORMAT, VERSION
 
 MEMBERS = ("manifest.json", "model.json", "weights.safetensors")
@@ -175,17 +178,13 @@ class Model:
         described, weights = _read_members(path)
         try:
             description = msgspec.json.decode(described, type=Description)
-            network = networks.build(
-                description.notation,
-                description.preparation.layout,
-                outputs=len(description.labels),
-                mean=description.preparation.mean,
-                deviation=description.preparation.deviation,
-            )
+            network = _sketch(description)
+        except (msgspec.MsgspecError, RecursionError, GridcellError) as error:
+            reason = str(error).splitlines()[0]
+            raise ModelFileError(f"{path}: model.json cannot be used: {reason}") from None
+        try:
             state = load_tensors(weights)
-            network.load_state_dict(state)
-        except (msgspec.MsgspecError, GridcellError) as error:
-            raise ModelFileError(f"{path}: model.json cannot be used: {error}") from None
+            network = _filled(network, state)
         except Exception as error:
             # safetensors and load_state_dict raise several kinds for weights that do not fit.
             reason = str(error).splitlines()[0]
@@ -203,7 +202,7 @@ class Model:
                 return error
 
         results = list(pool.map(read, paths))
-        errors = [str(r) for r in results if isinstance(r, SourceError)]
+        errors = [r.message for r in results if isinstance(r, SourceError)]
         if errors and not skip_bad_files:
             raise SourceError("\n".join(errors), fix="mend them, or pass --on-bad-file skip.")
         good = [r for r in results if not isinstance(r, SourceError)]
@@ -227,6 +226,60 @@ class Model:
         return Prediction(path, best, named[best], named)
 
 
+def _sketch(description: Description) -> networks.Network:
+    """Return the network without its numbers: a forged description reserves no memory.
+
+    Raises   GridcellError where the description does not hold together
+    """
+    prep, answers, labels = description.preparation, description.answers, description.labels
+    outputs = len(labels)
+    statistics = len(prep.mean), len(prep.deviation)
+    scale = len(answers.target_mean), len(answers.target_deviation)
+    is_number = description.task == "regress"
+    remembered = description.train_targets
+    rows = {"classify": 1, "labels": 2}.get(description.task, max(1, len(remembered)))
+    for holds, what in (
+        (description.kind == "images", f"this gridcell knows no {description.kind!r}"),
+        (outputs > 0 and len(set(labels)) == outputs, "its labels are none or not unique"),
+        (prep.channels in (1, 3), f"images have 1 or 3 channels, not {prep.channels}"),
+        (
+            0 < min(prep.height, prep.width) <= max(prep.height, prep.width) <= IMAGE_SIZE_LARGEST,
+            f"no image is prepared as {prep.height}x{prep.width}",
+        ),
+        (statistics == (prep.channels,) * 2, "mean and deviation are not one a channel"),
+        (answers.task == description.task, "its answers are of another task"),
+        (answers.temperature > 0, "its temperature is not above 0"),
+        (scale == ((outputs,) * 2 if is_number else (0, 0)), "the targets' scale does not fit"),
+        (
+            len(remembered) == rows
+            and all(len(row) == outputs for row in remembered)
+            and (is_number or all(count >= 0 for row in remembered for count in row)),
+            "the training targets that it remembers do not fit",
+        ),
+    ):
+        if not holds:
+            raise ModelFileError(f"{what}.")
+    with torch.device("meta"):
+        return networks.build(
+            description.notation,
+            prep.layout,
+            outputs=outputs,
+            mean=prep.mean,
+            deviation=prep.deviation,
+        )
+
+
+def _filled(network: networks.Network, state: dict[str, Tensor]) -> networks.Network:
+    """Return the network with its numbers, once it is known that it has as many as there are."""
+    wanted = sum(value.numel() for value in network.state_dict().values())
+    held = sum(value.numel() for value in state.values())
+    if wanted != held:
+        raise ModelFileError(f"it has {wanted:,} numbers, the file {held:,}.")
+    network = network.to_empty(device="cpu")
+    network.load_state_dict(state)
+    return network
+
+
 def _read_members(path: Path) -> tuple[bytes, bytes]:
     """Return model.json and weights, checked against the manifest."""
     if not path.exists():
@@ -235,25 +288,19 @@ def _read_members(path: Path) -> tuple[bytes, bytes]:
         raise ModelFileError(f"{path} is a folder.", fix="name the model.gridcell inside the run.")
     try:
         with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
-            infos = {info.filename: info for info in archive.infolist()}
-            strange = sorted(set(infos) - set(MEMBERS))
-            missing = sorted(set(MEMBERS) - set(infos))
-            if strange or missing:
-                what = f"it holds {strange[0]}" if strange else f"it lacks {missing[0]}"
-                raise ModelFileError(f"{path} is not a safe gridcell bundle: {what}.")
-            if any(info.compress_type != zipfile.ZIP_STORED for info in infos.values()):
-                raise ModelFileError(f"{path} is not a safe gridcell bundle: it is compressed.")
-            if any(infos[name].file_size > LARGEST_JSON_BYTES for name in MEMBERS[:2]):
-                raise ModelFileError(
-                    f"{path} is not a safe gridcell bundle: its JSON is too large."
-                )
-            contents = {name: archive.read(name) for name in MEMBERS}
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+            _check_sizes(path, archive)
+            # The format first: a later one may have other members.
+            manifest = _manifest(path, archive)
+            _check_names(path, archive)
+            contents = {name: archive.read(name) for name in MEMBERS[1:]}
+    except ModelFileError:
+        raise
+    except Exception as error:
+        # zipfile raises half a dozen kinds for a file that was cut or changed.
         raise ModelFileError(
             f"{path} is not a safe gridcell bundle, or it is cut: {error}.",
             fix="copy it again from where it was trained.",
         ) from None
-    manifest = _manifest(path, contents["manifest.json"])
     for name in MEMBERS[1:]:
         if manifest["sha256"].get(name) != _sha256(contents[name]):
             raise ModelFileError(
@@ -264,12 +311,39 @@ def _read_members(path: Path) -> tuple[bytes, bytes]:
     return contents["model.json"], contents["weights.safetensors"]
 
 
-def _manifest(path: Path, content: bytes) -> dict[str, Any]:
+def _check_sizes(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuse what could unpack to more than it seems; nothing is unpacked for that."""
+    for info in archive.infolist():
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise ModelFileError(f"{path} is not a safe gridcell bundle: it is compressed.")
+        if info.filename in MEMBERS[:2] and info.file_size > LARGEST_JSON_BYTES:
+            raise ModelFileError(f"{path} is not a safe gridcell bundle: its JSON is too large.")
+
+
+def _check_names(path: Path, archive: zipfile.ZipFile) -> None:
+    names = archive.namelist()
+    strange = sorted(set(names) - set(MEMBERS))
+    twice = [name for name in MEMBERS if names.count(name) > 1]
+    missing = [name for name in MEMBERS if name not in names]
+    if strange or twice or missing:
+        what = (
+            f"it holds {shown(strange[0])}"
+            if strange
+            else f"it holds {twice[0]} twice"
+            if twice
+            else f"it lacks {missing[0]}"
+        )
+        raise ModelFileError(f"{path} is not a safe gridcell bundle: {what}.")
+
+
+def _manifest(path: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
+    if MEMBERS[0] not in archive.namelist():
+        raise ModelFileError(f"{path} is not a safe gridcell bundle: it lacks {MEMBERS[0]}.")
     try:
-        manifest = msgspec.json.decode(content)
+        manifest = msgspec.json.decode(archive.read(MEMBERS[0]))
         number = int(manifest["format"])
         digests = dict(manifest["sha256"])
-    except (msgspec.MsgspecError, KeyError, TypeError, ValueError):
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError, RecursionError):
         raise ModelFileError(f"{path} is not a safe gridcell bundle: bad manifest.") from None
     if number > MODEL_FORMAT:
         raise ModelFileError(

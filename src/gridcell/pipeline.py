@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gridcell import baseline, doctor, evaluation, preparation, record, sources, splits, training
 from gridcell.cache import cache_folder
 from gridcell.config import Config, DataConfig
-from gridcell.errors import SourceError
+from gridcell.errors import SourceError, TrainingError
 from gridcell.evaluation import Scores
 from gridcell.model import Description, Model
 from gridcell.networks.answers import Answers
@@ -26,6 +26,8 @@ from gridcell.preparation import ImagePreparation
 from gridcell.preparation.cache import decode_all
 from gridcell.record import Run
 from gridcell.samples import SPLIT_NAMES, Samples
+from gridcell.sources import classes
+from gridcell.sources.wording import listed
 from gridcell.splits import Parts
 from gridcell.teller import Silent, Teller
 
@@ -33,11 +35,13 @@ from gridcell.teller import Silent, Teller
 def train(config: Config, teller: Teller | None = None) -> Run:
     """Train a network on what lies at `config.path` and leave a run folder with its model.
 
-    Raises   GridcellError for data or settings that cannot be used; nothing is written then
+    Raises   GridcellError for data or settings that cannot be used; nothing is written then.
+             TrainingError where the loss diverged; the best weights before that are written first
     """
     tell, started = teller or Silent(), time.perf_counter()
     training.keep_memory()
-    folder = record.choose_folder(config)
+    record.choose_folder(config)  # one that cannot be used is refused before any work
+    training.check(config.train)
 
     data, parts = inspect(config, tell)
     rows, valid_rows, test_rows = (parts.rows(name) for name in SPLIT_NAMES)
@@ -65,10 +69,14 @@ def train(config: Config, teller: Teller | None = None) -> Run:
     scores = _score(model, data, test_rows)  # the test rows are read once, here
     tell.scores(scores, "test rows")
 
-    run = Run(folder, model, history, scores)
+    run = Run(record.choose_folder(config), model, history, scores)
     took = time.perf_counter() - started
     written = record.write(run, config, data.samples, parts, job, seconds=took)
     tell.section(f"Written after {took:.0f} s", written)
+    if history.failure:
+        raise TrainingError(
+            f"{history.failure}\n  Kept: {run.model_file} from epoch {history.best_epoch}."
+        )
     return run
 
 
@@ -142,13 +150,29 @@ def read(
     if decoded.bad:
         lines.append(f"{len(decoded.bad)} files could not be decoded and are left out:")
         lines += [f"  {file}: {reason}" for file, reason in decoded.bad]
-        samples = samples.take(decoded.rows)
+        samples, lost = _without_lost_classes(samples.take(decoded.rows), path)
+        lines += lost
     if decoded.file is not None:
-        size = f"{decoded.pixels.nbytes / 1e6:.0f} MB"
+        size = f"{decoded.pixels.nbytes / 1e6:,.1f} MB"
         found = "found in the cache" if decoded.was_cached else "decoded into the cache"
         lines.append(f"Pixels: {size}, {found} at {decoded.file}.")
     teller.section(f"Data: {path}", lines)
     return Data(samples, chosen, decoded.pixels)
+
+
+def _without_lost_classes(samples: Samples, path: Path) -> tuple[Samples, list[str]]:
+    """Leave out the classes of which no file could be decoded, and say so."""
+    if samples.task != "classify":
+        return samples, []
+    labels, targets = classes.settle(
+        samples.labels,
+        samples.targets.astype(np.int64),
+        where=str(path),
+        fix="mend the files of the other classes.",
+    )
+    lost = [label for label in samples.labels if label not in labels]
+    said = [f"Left out, none of its files can be decoded: {listed(lost)}."] if lost else []
+    return replace(samples, labels=labels, targets=targets), said
 
 
 def _score(model: Model, data: Data, rows: NDArray[np.int64]) -> Scores | None:

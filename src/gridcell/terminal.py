@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LARGEST_CONFUSION = 12
 BAR_AFTER_S = 0.5
+WIDTH_OF_A_FILE = 160
 
 
 class Terminal:
@@ -32,6 +33,9 @@ class Terminal:
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False, soft_wrap=True)
+        if not self.console.is_terminal:
+            # A file has no edge: tables need not be squeezed into 80 columns.
+            self.console.width = max(self.console.width, WIDTH_OF_A_FILE)
         self.wants_stop = False
         self.signal = 0
         self._is_training = False

@@ -322,10 +322,9 @@ def test_the_chosen_settings_fit_the_size_colour_and_count() -> None:
 def test_the_settings_are_told_in_a_sentence() -> None:
     assert ImageAugment().describe() == "images are not varied"
     assert EVERYTHING.describe() == (
-        "each image at random: mirrored left to right, shifted by up to 20% of its sides, turned "
-        "by up to 30 degrees, scaled by up to 30%, brightness changed by up to 50%, contrast "
-        "changed by up to 50%, saturation changed by up to 50%, 50% with a rectangle of up to 40% "
-        "of its sides painted over"
+        "each image at random: mirrored left to right, shifted by up to 20%, turned by up to 30 "
+        "degrees, scaled by up to 30%, brightness by 50%, contrast by 50%, saturation by 50%, "
+        "50% with a rectangle of up to 40% painted over"
     )
 
 

@@ -10,6 +10,7 @@ from copy import deepcopy
 import numpy as np
 import torch
 from hypothesis import strategies as st
+
 from ..reference.comparison import assert_agrees, normal
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}

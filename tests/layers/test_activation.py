@@ -20,7 +20,10 @@ NAMES = ["relu", "tanh", "sigmoid", "elu", "gelu", "silu"]
 
 @st.composite
 def cases(draw, name):
-    layers = {"leaky_relu": LeakyReLU(draw(st.sampled_from([0.0, 0.01, 0.3]))), "softmax": Softmax()}
+    layers = {
+        "leaky_relu": LeakyReLU(draw(st.sampled_from([0.0, 0.01, 0.3]))),
+        "softmax": Softmax(),
+    }
     layer = layers[name] if name in layers else Activation(name)
     has_time = draw(st.booleans())
     batch, steps, seed = draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(st.integers(0, 999))
@@ -47,9 +50,7 @@ def activation_twin(case, x, *, grad_y, instead=None):
     backward = getattr(reference, f"{instead or name}_backward")
     # The reference has softmax on the last axis; channels are axis 2, or 1 without time.
     channels = 1 if x.ndim == 2 else 2
-    x, grad_y = (
-        np.moveaxis(silenced(values, lengths), channels, -1) for values in (x, grad_y)
-    )
+    x, grad_y = (np.moveaxis(silenced(values, lengths), channels, -1) for values in (x, grad_y))
     y = forward(x, **case["options"])
     grad_x = backward(grad_y, x, **case["options"])
     return (silenced(np.moveaxis(values, -1, channels), lengths) for values in (y, grad_x))

@@ -150,12 +150,12 @@ def test_branches_without_time_are_joined_too():
         (
             [series(2), series(2, time=3), series(2, time=3, stride=2)],
             Layout(3),
-            "in time; of 2 steps branch 1 leaves 2, branch 3 leaves 1",
+            "in time; of length 2 branch 1 leaves 2, branch 3 leaves 1",
         ),
         (
             [series(2, time=3, stride=2), Pool("max", grid_axes=0, time=2)],
             Layout(3),
-            "in time; of 1 steps branch 1 leaves 1, branch 2 leaves 0",
+            "in time; of length 1 branch 1 leaves 1, branch 2 leaves 0",
         ),
     ],
 )

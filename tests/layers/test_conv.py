@@ -5,13 +5,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from ..reference.comparison import assert_agrees, catches, normal, quick
 
 from gridcell import reference
 from gridcell.axes import Layout
 from gridcell.errors import ShapeError
 from gridcell.layers import Conv, Dense, Flatten, Pool
 
+from ..reference.comparison import assert_agrees, catches, normal, quick
 from .checks import compare, dtypes, randomize, silenced, steps_in_the_batch, tensor
 
 

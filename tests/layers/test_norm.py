@@ -18,7 +18,11 @@ from .checks import compare, dtypes, randomize, run, silenced, tensor
 
 @st.composite
 def cases(draw, kind):
-    channels, batch, steps = draw(st.integers(1, 3)), draw(st.integers(2, 4)), draw(st.integers(1, 4))
+    channels, batch, steps = (
+        draw(st.integers(1, 3)),
+        draw(st.integers(2, 4)),
+        draw(st.integers(1, 4)),
+    )
     grid = draw(st.lists(st.integers(1, 3), max_size=3))
     has_time, seed = draw(st.booleans()) or kind is Normalize, draw(st.integers(0, 999))
     dtype, lengths = draw(dtypes), None

@@ -130,9 +130,9 @@ def test_options_that_do_not_fit_are_refused(options, message):
 
 def test_inputs_that_do_not_fit_are_refused():
     layer = Pool("mean", 2, grid_axes=2)
-    with pytest.raises(ShapeError, match="avgpool was built for 2 grid axes.*which has 1"):
+    with pytest.raises(ShapeError, match=r"avgpool was built for 2 grid axes.*which has 1"):
         layer(torch.zeros(1, 1, 3, 8))
-    with pytest.raises(ShapeError, match="avgpool: a kernel of 2 .* has no place on 1 cell"):
+    with pytest.raises(ShapeError, match=r"avgpool: a kernel of 2 .* has no place on 1 cell"):
         layer(torch.zeros(1, 1, 3, 8, 1))
 
 

@@ -41,7 +41,9 @@ def reduce_twin(case, x, *, grad_y, weights):
     """Both are a weighted sum over time, y = sum over t of weight_t * x_t."""
     batch, steps, _ = x.shape
     lengths = case["lengths"] if case["lengths"] is not None else [steps] * batch
-    weight_BT = np.array([weights(length, steps) if length else [0.0] * steps for length in lengths])
+    weight_BT = np.array(
+        [weights(length, steps) if length else [0.0] * steps for length in lengths]
+    )
     y = np.einsum("bt,btd->bd", weight_BT, x)
     return y, np.einsum("bt,bd->btd", weight_BT, grad_y)
 

@@ -6,12 +6,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from ..reference.comparison import quick
 
 from gridcell.axes import Layout
 from gridcell.errors import ShapeError
 from gridcell.layers.window import NoPlaceError, Window, check_places, per_axis, slid
 from gridcell.reference import padding_cells
+
+from ..reference.comparison import quick
 
 windows = st.builds(
     Window,
@@ -82,9 +83,7 @@ def test_same_with_a_stride_pads_as_tensorflow_does():
 def test_a_window_without_a_place_is_refused_with_kernel_input_and_padding():
     with pytest.raises(NoPlaceError) as caught:
         check_places([2], [Window(3)], layer="conv")
-    assert str(caught.value) == (
-        "conv: a kernel of 3 with padding valid has no place on 2 cells."
-    )
+    assert str(caught.value) == ("conv: a kernel of 3 with padding valid has no place on 2 cells.")
     with pytest.raises(NoPlaceError) as caught:
         check_places([1], [Window(2, padding=1, dilation=4, is_time=True)], layer="conv")
     assert str(caught.value) == (

@@ -64,7 +64,7 @@ def test_every_function_has_a_first_sentence_and_an_example(name):
 
 def test_every_layer_has_its_gradient():
     layers = {name for name in ref.__all__ if not name.endswith("_backward")}
-    without = {"erf", "padding_cells", "running_statistics"}
+    without = {"erf", "lstm_trace", "padding_cells", "running_statistics"}
     assert {f"{name}_backward" for name in layers - without} == set(ref.__all__) - layers
 
 
@@ -110,6 +110,15 @@ def outputs(dtype):
         yield name, getattr(ref, name)(rows)
         yield f"{name}_backward", getattr(ref, f"{name}_backward")(ones(2, 3), rows)
     yield "erf", ref.erf(rows)
+    weights = [[{"input": ones(8, 6), "recurrent": ones(8, 2), "bias": ones(8)}]]
+    yield "lstm", *ref.lstm(x, weights, zoneout_c=0.1)
+    grad_x, grads, *grad_state = ref.lstm_backward(ones(2, 4, 2), x, weights, zoneout_c=0.1)
+    yield "lstm_backward", grad_x, *grads[0][0].values(), *grad_state
+    yield "lstm_trace", *ref.lstm_trace(x, weights).values()
+    weights = [[{"input": ones(2, 6), "recurrent": ones(2, 2), "bias": ones(2)}]]
+    yield "rnn", *ref.rnn(x, weights)
+    grad_x, grads, grad_h = ref.rnn_backward(ones(2, 4, 2), x, weights)
+    yield "rnn_backward", grad_x, *grads[0][0].values(), grad_h
 
 
 @pytest.mark.parametrize(

@@ -31,15 +31,16 @@ def test_vectors_are_not_pulled_to_zero(name: Any) -> None:
     assert {0.0, 0.5} == set(decay.values())
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd"])
-def test_without_a_gradient_only_matrices_shrink(name: Any) -> None:
+# SGD with Nesterov momentum 0.9 steps 1.9 times as far at first.
+@pytest.mark.parametrize(("name", "kept"), [("adamw", 0.95), ("sgd", 0.905)])
+def test_without_a_gradient_only_matrices_shrink(name: Any, kept: float) -> None:
     net = network(NOTATION)
     before = {path: p.detach().clone() for path, p in net.named_parameters()}
     for parameter in net.parameters():
         parameter.grad = torch.zeros_like(parameter)
     choose_optimizer(net, name, rate=0.1, weight_decay=0.5).step()
     for path, parameter in net.named_parameters():
-        expected = before[path] * (0.95 if parameter.ndim > 1 else 1.0)
+        expected = before[path] * (kept if parameter.ndim > 1 else 1.0)
         torch.testing.assert_close(parameter.detach(), expected)
 
 

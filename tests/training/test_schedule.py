@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gridcell.training.schedule import END_SHARE, START_SHARE, rate_share
+from gridcell.training.schedule import (
+    COSINE_WARM_UP,
+    END_SHARE,
+    ONE_CYCLE_WARM_UP,
+    START_SHARE,
+    rate_share,
+)
 
 PROGRESS = np.linspace(0, 1, 501)
 
@@ -17,7 +23,9 @@ def shares(schedule: Any) -> np.ndarray:
     return np.array([rate_share(schedule, float(p)) for p in PROGRESS])
 
 
-@pytest.mark.parametrize(("schedule", "warm_up"), [("one-cycle", 0.2), ("cosine", 0.05)])
+@pytest.mark.parametrize(
+    ("schedule", "warm_up"), [("one-cycle", ONE_CYCLE_WARM_UP), ("cosine", COSINE_WARM_UP)]
+)
 def test_the_rate_rises_to_its_peak_and_falls(schedule: str, warm_up: float) -> None:
     found = shares(schedule)
     assert found[0] == START_SHARE
@@ -30,7 +38,9 @@ def test_the_rate_rises_to_its_peak_and_falls(schedule: str, warm_up: float) -> 
     assert np.abs(np.diff(found)).max() < 0.05  # no jump where the two parts meet
 
 
-@pytest.mark.parametrize(("schedule", "warm_up"), [("one-cycle", 0.2), ("cosine", 0.05)])
+@pytest.mark.parametrize(
+    ("schedule", "warm_up"), [("one-cycle", ONE_CYCLE_WARM_UP), ("cosine", COSINE_WARM_UP)]
+)
 def test_the_fall_is_half_a_cosine(schedule: Any, warm_up: float) -> None:
     middle = (1 + warm_up) / 2
     assert rate_share(schedule, middle) == pytest.approx((1 + END_SHARE) / 2)

@@ -46,7 +46,7 @@ class ImageAugment:
              11 ms (one core of an AMD EPYC)
 
     >>> ImageAugment(flip=True, shift=0.1).describe()
-    'each image at random: mirrored left to right, shifted by up to 10% of its sides'
+    'each image at random: mirrored left to right, shifted by up to 10%'
     """
 
     flip: bool = False
@@ -114,16 +114,15 @@ class ImageAugment:
         """Return what is varied as a sentence for the report."""
         kinds = [
             (self.flip, "mirrored left to right"),
-            (self.shift, f"shifted by up to {self.shift:.0%} of its sides"),
+            (self.shift, f"shifted by up to {self.shift:.0%}"),
             (self.rotate, f"turned by up to {self.rotate:g} degrees"),
             (self.scale, f"scaled by up to {self.scale:.0%}"),
-            (self.brightness, f"brightness changed by up to {self.brightness:.0%}"),
-            (self.contrast, f"contrast changed by up to {self.contrast:.0%}"),
-            (self.saturation, f"saturation changed by up to {self.saturation:.0%}"),
+            (self.brightness, f"brightness by {self.brightness:.0%}"),
+            (self.contrast, f"contrast by {self.contrast:.0%}"),
+            (self.saturation, f"saturation by {self.saturation:.0%}"),
             (
                 self.erase and self.erase_size,
-                f"{self.erase:.0%} with a rectangle of up to {self.erase_size:.0%} of its sides "
-                "painted over",
+                f"{self.erase:.0%} with a rectangle of up to {self.erase_size:.0%} painted over",
             ),
         ]
         used = [words for strength, words in kinds if strength]

@@ -9,11 +9,18 @@ from gridcell.layers.containers import Chain, Layer, Parallel, Residual
 from gridcell.layers.conv import Conv
 from gridcell.layers.dense import Dense, Dropout, Flatten, set_generator
 from gridcell.layers.lengths import mask_steps, valid_steps
+from gridcell.layers.lstm import LSTM
+from gridcell.layers.lstm_eager import Moments
+from gridcell.layers.memory import gradient_by_distance
 from gridcell.layers.norm import BatchNorm, LayerNorm, Normalize
 from gridcell.layers.pool import GlobalPool, Pool
+from gridcell.layers.recurrent_state import LSTMState, RNNState
 from gridcell.layers.reduce import Each, Embed, Last, Mean, Rows
+from gridcell.layers.rnn import RNN, RNNMoments
 
 __all__ = [
+    "LSTM",
+    "RNN",
     "Activation",
     "BatchNorm",
     "Chain",
@@ -24,17 +31,22 @@ __all__ = [
     "Embed",
     "Flatten",
     "GlobalPool",
+    "LSTMState",
     "Last",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
     "Mean",
+    "Moments",
     "Normalize",
     "Parallel",
     "Pool",
+    "RNNMoments",
+    "RNNState",
     "Residual",
     "Rows",
     "Softmax",
+    "gradient_by_distance",
     "mask_steps",
     "set_generator",
     "valid_steps",

@@ -113,7 +113,7 @@ class Parallel(nn.Module):
             for length, one, another in zip(tried, left[0], left[number - 1], strict=False):
                 if one != another:
                     raise ShapeError(
-                        f"parallel branches must agree in time; of {length} steps branch 1 "
+                        f"parallel branches must agree in time; of length {length} branch 1 "
                         f"leaves {one}, branch {number} leaves {another}."
                     )
         return replace(first, channels=sum(each.channels for each in layouts))

@@ -19,18 +19,38 @@ def no_lengths(_layer: object, _lengths: Tensor | None) -> None:
 
 
 class Last(nn.Module):
-    """The last valid step.
+    """The last valid step that each direction took.
+
+    both   whether the features come from a layer that walks both ways. Their second half walked
+           from the last valid step to the first, so its last step stands at place 0: only there
+           has it seen the whole sequence.
 
     Shapes   x [B, T, D] -> y [B, D]; a sequence of length 0 gives 0
+
+    >>> y = torch.tensor([[[1.0, 10.0], [2.0, 20.0], [0.0, 0.0]]])
+    >>> Last(both=True)(y, torch.tensor([2])).tolist()
+    [[2.0, 10.0]]
     """
+
+    def __init__(self, *, both: bool = False) -> None:
+        super().__init__()
+        self.both = both
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         check_shape(x, "B T D", layer="last")
+        if self.both and x.shape[2] % 2:
+            raise ShapeError(f"last of both directions needs features in pairs; got {x.shape[2]}.")
         if lengths is None:
-            return x[:, -1]
-        check_lengths(lengths, x, layer="last")
-        rows = torch.arange(len(x), device=x.device)
-        y = x[rows, (lengths - 1).clamp(min=0)]
+            y = x[:, -1]
+        else:
+            check_lengths(lengths, examples=len(x), steps=x.shape[1], layer="last")
+            rows = torch.arange(len(x), device=x.device)
+            y = x[rows, (lengths - 1).clamp(min=0)]
+        if self.both:
+            half = x.shape[2] // 2
+            y = torch.cat([y[:, :half], x[:, 0, half:]], 1)
+        if lengths is None:
+            return y
         return torch.where(lengths[:, None] > 0, y, torch.zeros((), dtype=x.dtype, device=x.device))
 
     def out_layout(self, layout: Layout) -> Layout:
@@ -38,6 +58,9 @@ class Last(nn.Module):
         return layout.without_time()
 
     out_lengths = no_lengths
+
+    def extra_repr(self) -> str:
+        return "both" if self.both else ""
 
 
 class Mean(nn.Module):

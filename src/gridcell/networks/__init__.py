@@ -2,7 +2,7 @@
 
 from gridcell.networks.build import Network, Step, build, smallest_input
 from gridcell.networks.notation import Spec, parse, write
-from gridcell.networks.presets import PRESETS, Choice, choose_network
+from gridcell.networks.presets import PRESETS, Choice, check_name, choose_network
 from gridcell.networks.table import Row, rows
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Spec",
     "Step",
     "build",
+    "check_name",
     "choose_network",
     "parse",
     "rows",

@@ -7,6 +7,7 @@ What the notation leaves out is added here, and each addition is said in the net
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -248,6 +249,12 @@ def _build_step(spec: Spec, layout: Layout, building: _Building, **extra: Any) -
         after = cast(layers.Layer, module).out_layout(layout)
     except ShapeError as error:
         raise _MisfitError(spec, building.trail, error) from None
+    except RuntimeError as error:
+        # PyTorch has no type of its own for weights that the memory cannot hold.
+        if not re.search("allocate memory|overflow", str(error)):
+            raise
+        cause = ShapeError("its weights are more than the memory can hold.")
+        raise _MisfitError(spec, building.trail, cause) from None
     if after.grid != layout.grid or after.steps != layout.steps:
         building.trail.append(after)
     return Step(spec, module, layout, after, tuple(branches))

@@ -273,6 +273,7 @@ class _Reader:
 
     def _argument(self, layer: str, signature: Signature, options: dict[str, Value]) -> None:
         token = self._take()
+        start = token.start
         if self._token.text == "=" and token.kind == "name":
             name = token.text
             if name not in signature.options:
@@ -285,10 +286,12 @@ class _Reader:
             index = len(options)
             if index >= len(signature.places):
                 takes = ", ".join(signature.options) or "no arguments"
-                self._fail(f"{layer} cannot take {token} here; it takes {takes}.", token.start)
+                self._fail(f"{layer} cannot take {token} here; it takes {takes}.", start)
+            if tuple(options) != signature.places[:index]:
+                self._fail(f"{token} stands after a named argument; name it too.", start)
             name = signature.places[index]
         if name in options:
-            self._fail(f"{name} is given twice.", token.start)
+            self._fail(f"{name} is given twice.", start)
         options[name] = self._value(layer, name, signature.options[name], token)
 
     def _value(self, layer: str, name: str, option: Option, token: _Token) -> Value:

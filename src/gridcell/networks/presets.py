@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gridcell.axes import Layout
 from gridcell.errors import NetworkError, did_you_mean
-from gridcell.networks.notation import SIGNATURES
+from gridcell.networks.notation import SIGNATURES, parse
 
 LARGEST_SMALL_SIDE = 64
 
@@ -29,14 +29,21 @@ def choose_network(net: str, layout: Layout, *, items: int) -> Choice:
     >>> choose_network("conv(8, 3) relu", Layout(1, (28, 28), steps=1), items=100).notation
     'conv(8, 3) relu'
     """
+    check_name(net)
+    name = net.strip()
+    return PRESETS[name](layout, items) if name in PRESETS else Choice(name, "as written")
+
+
+def check_name(net: str) -> None:
+    """Raise NetworkError unless `net` is a preset's name or notation that can be read."""
     name = net.strip()
     if name in PRESETS:
-        return PRESETS[name](layout, items)
+        return
     is_word = name.isidentifier() and name not in SIGNATURES
     if is_word:
         near = did_you_mean(name, [*PRESETS, *SIGNATURES])
         raise NetworkError(f"{name} is neither a preset ({', '.join(PRESETS)}) nor a layer.{near}")
-    return Choice(name, "as written")
+    parse(name)
 
 
 def _tiny(layout: Layout, items: int) -> Choice:
@@ -63,7 +70,7 @@ def _resnet(layout: Layout, items: int) -> Choice:
 
 
 def _resnet_of_small_images(layout: Layout) -> Choice:
-    """Convolve at full size, halve by pooling, widen; a residual pair on the first and last stage."""
+    """Convolve, halve by pooling, widen; a residual pair in the first and last stage."""
     side = min(layout.grid)
     width = 24
     parts = [f"conv({width}, 3) batchnorm relu"]

@@ -44,6 +44,7 @@ from .loss import (
     huber,
     huber_backward,
 )
+from .lstm import lstm, lstm_backward, lstm_trace
 from .norm import (
     batchnorm,
     batchnorm_backward,
@@ -61,6 +62,7 @@ from .pool import (
     max_pool,
     max_pool_backward,
 )
+from .rnn import rnn, rnn_backward
 
 __all__ = [
     "average_pool",
@@ -92,11 +94,16 @@ __all__ = [
     "leaky_relu_backward",
     "log_softmax",
     "log_softmax_backward",
+    "lstm",
+    "lstm_backward",
+    "lstm_trace",
     "max_pool",
     "max_pool_backward",
     "padding_cells",
     "relu",
     "relu_backward",
+    "rnn",
+    "rnn_backward",
     "running_statistics",
     "sigmoid",
     "sigmoid_backward",

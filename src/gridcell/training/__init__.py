@@ -2,7 +2,7 @@
 
 from gridcell.training.allocator import keep_memory
 from gridcell.training.fit import EpochRecord, History, StepRecord, Watcher, fit
-from gridcell.training.job import Job, prepare
+from gridcell.training.job import Job, check, prepare
 from gridcell.training.objective import Objective, choose_objective
 from gridcell.training.plan import Plan, plan
 from gridcell.training.precision import PrecisionChoice, choose_precision
@@ -16,6 +16,7 @@ __all__ = [
     "PrecisionChoice",
     "StepRecord",
     "Watcher",
+    "check",
     "choose_objective",
     "choose_precision",
     "fit",

@@ -34,6 +34,9 @@ Score = Callable[[NDArray[np.float64], NDArray[np.generic]], "float | None"]
 """The score of answers against raw targets; None where there is none."""
 
 
+Ended = Literal["all epochs", "early", "budget", "interrupted", "diverged"]
+
+
 @dataclass(frozen=True)
 class StepRecord:
     """Where a training stands after a step; `loss` is the epoch's mean so far."""
@@ -66,19 +69,23 @@ class History:
 
     epochs: tuple[EpochRecord, ...]
     best_epoch: int
-    ended: Literal["all epochs", "early", "budget", "interrupted"]
+    ended: Ended
     seconds: float
     items_per_s: float
     score_name: str
+    failure: str = ""
+    """What went wrong, where the loss was no longer finite."""
 
     def told(self) -> list[str]:
         """How it went, for the user."""
         count = len(self.epochs)
+        epochs = f"{count} epoch{'' if count == 1 else 's'}"
         why = {
-            "all epochs": f"{count} epochs",
-            "early": f"stopped after {count} epochs: no better score for a while",
-            "budget": f"stopped after {count} epochs: the time budget is spent",
+            "all epochs": epochs,
+            "early": f"stopped after {epochs}: no better score for a while",
+            "budget": f"stopped after {epochs}: the time budget is spent",
             "interrupted": f"interrupted in epoch {count}: the best weights so far are kept",
+            "diverged": f"diverged in epoch {count + 1}: the best weights before that are kept",
         }[self.ended]
         best = self.epochs[self.best_epoch - 1]
         score = (
@@ -133,15 +140,19 @@ def fit(
     valid_targets   raw targets of the validation rows, for `score`
     watcher         is told of every step and epoch, and may stop the training between two steps
 
-    Raises   TrainingError at the first loss that is not finite, with the network put back to the
-             best epoch so far
+    The first loss that is not finite ends the training: the history says so, and the network has
+    the weights of the best epoch before.
+
+    Raises   TrainingError where no epoch before gave finite outputs on the validation rows, and
+             nothing is worth keeping
     """
     run = _Run(
         network, objective, plan, precision, optimizer, seed, watcher or _Silent(), len(train)
     )
     records: list[EpochRecord] = []
-    best = _Best(higher_is_better)
-    ended: Literal["all epochs", "early", "budget", "interrupted"] = "all epochs"
+    best = _Best(higher_is_better, has_valid=valid is not None and len(valid) > 0)
+    ended: Ended = "all epochs"
+    failure = ""
     try:
         for epoch in range(1, plan.epochs + 1):
             batches = training_batches(
@@ -164,12 +175,20 @@ def fit(
             if valid is not None and epoch - best.epoch >= plan.patience:
                 ended = "early"
                 break
+    except TrainingError as error:
+        if not best.is_usable:
+            raise
+        ended, failure = "diverged", str(error)
     finally:
         best.restore(network)
+    if not best.is_usable:
+        raise TrainingError(
+            "after no epoch were the network's outputs on the validation rows finite.",
+            fix=f"try a lower rate, for instance --rate {plan.rate / 10:.2g}.",
+        )
     seconds = time.perf_counter() - run.started
-    return History(
-        tuple(records), best.epoch, ended, seconds, run.items / max(run.busy_s, 1e-9), score_name
-    )
+    items_per_s = run.items / max(run.busy_s, 1e-9)
+    return History(tuple(records), best.epoch, ended, seconds, items_per_s, score_name, failure)
 
 
 class _Run:
@@ -273,11 +292,17 @@ class _Averaged:
 class _Best:
     """The weights of the best epoch; only finite scores count."""
 
-    def __init__(self, higher_is_better: bool) -> None:
+    def __init__(self, higher_is_better: bool, *, has_valid: bool) -> None:
         self.sign = 1.0 if higher_is_better else -1.0
+        self.has_valid = has_valid
         self.epoch = 0
         self.rank: tuple[float, float] | None = None
         self.weights: dict[str, Tensor] = {}
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether there are weights to keep, with a finite score or loss where there is one."""
+        return self.rank is not None and (not self.has_valid or max(self.rank) > -math.inf)
 
     def offer(self, record: EpochRecord, network: nn.Module) -> bool:
         """Keep the network's weights if this epoch is the best so far."""
@@ -286,8 +311,9 @@ class _Best:
             -math.inf if score is None or not math.isfinite(score) else self.sign * score,
             -math.inf if record.valid_loss is None else -record.valid_loss,
         )
-        is_first_or_last = self.rank is None or record.valid_loss is None
-        if not is_first_or_last and self.rank is not None and rank <= self.rank:
+        # Without validation rows the last epoch is the best. With them, an epoch whose loss is not
+        # finite has the lowest rank: it must not win by having none.
+        if self.has_valid and self.rank is not None and rank <= self.rank:
             return False
         self.rank, self.epoch = rank, record.epoch
         self.weights = {name: value.clone() for name, value in network.state_dict().items()}

@@ -79,6 +79,15 @@ class Job:
         return calibrated(self.objective.answers, predicted, self.valid_targets)
 
 
+def check(config: TrainConfig) -> None:
+    """Refuse what cannot work whatever the data is, before any of it is read.
+
+    Raises   NetworkError, ConfigError
+    """
+    choose_device(config.device)
+    networks.check_name(config.net)
+
+
 def prepare(
     config: TrainConfig,
     samples: Samples,

@@ -64,7 +64,7 @@ def plan(config: TrainConfig, *, items: int, multiply_adds: int) -> Plan:
         if config.weight_decay is None
         else config.weight_decay,
         ema=ema,
-        patience=config.patience or max(5, epochs // 3),
+        patience=config.patience or max(5, epochs // 2),
         schedule=config.schedule,
         budget_s=budget_s,
         epochs_reason=reason,

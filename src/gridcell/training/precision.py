@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import platform
 import time
 from collections.abc import Callable
@@ -20,7 +21,8 @@ import torch
 from torch import Tensor, nn
 
 Precision = Literal["float32", "bfloat16"]
-TRIED_STEPS = 3
+LEAST_TRIED, MOST_TRIED = 2, 12
+ENOUGH_S = 3.0
 LEAST_GAIN = 1.1
 LARGEST_LOSS_CHANGE = 0.05
 
@@ -72,24 +74,7 @@ def choose_precision(
         return PrecisionChoice("float32", "float32: this processor has no bfloat16 instructions")
     if remembered is not None:
         return PrecisionChoice(remembered, f"{remembered}, as measured here before")
-    seconds: dict[Precision, float] = {}
-    losses: dict[Precision, float] = {}
-    for precision in ("float32", "bfloat16"):
-        trial = copy.deepcopy(network).train()
-        times = []
-        for number in range(1 + TRIED_STEPS):
-            _synchronise(device)
-            start = time.perf_counter()
-            with arithmetic(precision, device):
-                value = loss(trial)
-            value.backward()  # type: ignore[no-untyped-call]
-            _synchronise(device)
-            # The first step chooses kernels and is not like the rest.
-            if number:
-                times.append(time.perf_counter() - start)
-            losses.setdefault(precision, float(value.detach()))
-            trial.zero_grad()
-        seconds[precision] = min(times)
+    seconds, losses = _measured(network, loss, device)
     gain = seconds["float32"] / seconds["bfloat16"]
     change = abs(losses["bfloat16"] - losses["float32"]) / max(abs(losses["float32"]), 1e-6)
     if not change <= LARGEST_LOSS_CHANGE:
@@ -102,6 +87,37 @@ def choose_precision(
     if gain < LEAST_GAIN:
         return PrecisionChoice("float32", f"float32: {measured}")
     return PrecisionChoice("bfloat16", f"bfloat16: {measured}")
+
+
+def _measured(
+    network: nn.Module, loss: Callable[[nn.Module], Tensor], device: torch.device
+) -> tuple[dict[Precision, float], dict[Precision, float]]:
+    """Return the shortest step and the first loss in each arithmetic.
+
+    The two take turns, and of each the shortest counts: what else the machine does then slows
+    both alike, or neither.
+    """
+    both: tuple[Precision, ...] = ("float32", "bfloat16")
+    trials = {precision: copy.deepcopy(network).train() for precision in both}
+    seconds: dict[Precision, float] = dict.fromkeys(both, math.inf)
+    losses: dict[Precision, float] = {}
+    started = time.perf_counter()
+    for number in range(MOST_TRIED):
+        for precision, trial in trials.items():
+            _synchronise(device)
+            start = time.perf_counter()
+            with arithmetic(precision, device):
+                value = loss(trial)
+            value.backward()  # type: ignore[no-untyped-call]
+            _synchronise(device)
+            # The first step chooses kernels and is not like the rest.
+            if number:
+                seconds[precision] = min(seconds[precision], time.perf_counter() - start)
+            losses.setdefault(precision, float(value.detach()))
+            trial.zero_grad()
+        if number >= LEAST_TRIED and time.perf_counter() - started > ENOUGH_S:
+            break
+    return seconds, losses
 
 
 def _synchronise(device: torch.device) -> None:

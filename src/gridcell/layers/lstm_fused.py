@@ -1,0 +1,70 @@
+"""The LSTM in the framework's fused kernels: oneDNN on CPU, cuDNN on a GPU.
+
+The kernels know no lengths, and the packed sequences that the framework offers instead run on CPU
+in a slow loop without oneDNN. Here they run over the padding, one way only, and what they leave
+there is thrown away: nothing behind a sequence's end can reach a step before it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gridcell.layers.directions import last_steps
+from gridcell.layers.lengths import mask_steps, valid_steps
+from gridcell.layers.lstm_weights import LSTMWeights
+
+HOLD = 1e4
+"""Inside a gate: sigmoid is exactly 1 at +HOLD and exactly 0 at -HOLD in every dtype."""
+
+
+def walk_fused(
+    x: Tensor,
+    lengths: Tensor | None,
+    weights: LSTMWeights,
+    h: Tensor,
+    c: Tensor,
+    *,
+    is_end_wanted: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Walk one layer in one direction.
+
+    The kernels give every h but only the last c, which lies behind the padding. Where it is wanted
+    with lengths, x gets one more channel, 1 in the padding, whose weights open the forget gate
+    and shut the input gate: the cell is carried to the end unchanged, to the bit, and so is its
+    gradient.
+
+    Shapes   x [B, T, C], lengths [B], h [B, D], c [B, D] -> y [B, T, D], last h and c
+    """
+    weight_ih = weights.weight_ih
+    # Under autocast an earlier layer gave bfloat16; autocast itself casts all of them back alike.
+    x, h, c = (value.to(weight_ih.dtype) for value in (x, h, c))
+    if lengths is not None and is_end_wanted:
+        is_padding_BT = ~valid_steps(lengths, x.shape[1])
+        x = torch.cat([x, is_padding_BT[:, :, None].to(x.dtype)], -1)
+        weight_ih = torch.cat([weight_ih, _holding(weights)], 1)
+    y, last_h, last_c = torch._VF.lstm(  # type: ignore[attr-defined]
+        x,
+        (h[None].contiguous(), c[None].contiguous()),
+        [weight_ih, weights.weight_hh, weights.bias_ih, weights.bias_hh],
+        True,  # with biases
+        1,  # layer
+        0.0,  # dropout
+        # Not `layer.training`: cuDNN keeps what backward needs only if told that it trains, and
+        # gradients are wanted in evaluation too. With one layer it changes no number.
+        torch.is_grad_enabled(),
+        False,  # one way
+        True,  # batch first
+    )
+    if lengths is None:
+        return y, last_h[0], last_c[0]
+    return mask_steps(y, lengths), last_steps(y, lengths, h.to(y.dtype)), last_c[0]
+
+
+def _holding(weights: LSTMWeights) -> Tensor:
+    """The weights [4 D, 1] of a channel that holds the cell where it is 1."""
+    width = len(weights.bias_ih) // 4
+    hold = weights.weight_ih.new_zeros(4 * width, 1)
+    hold[:width] = -HOLD
+    hold[width : 2 * width] = HOLD
+    return hold

@@ -1,0 +1,575 @@
+"""The main path from end to end: data on disk to a model, its scores and the record of both."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import gridcell
+from gridcell import evaluation, pipeline
+from gridcell.batches import Batch, Images
+from gridcell.config import Config, DataConfig, from_mapping
+from gridcell.errors import ConfigError, NetworkError, SourceError, TrainingError
+from gridcell.record import Run
+from gridcell.samples import SPLIT_NAMES
+from gridcell.teller import Silent
+
+SIDE = 8
+BLUE, RED = (40, 60, 200), (200, 60, 40)
+SETTINGS: dict[str, Any] = {
+    "net": "conv(8, 3) relu maxpool(2)",
+    "epochs": 6,
+    "rate": 0.02,
+    "precision": "float32",
+    "ema": 0.0,
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def paint(path: Path, colour: Iterable[int], *, seed: int = 0, noise: int = 30) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw = np.random.default_rng(seed)
+    values = np.array(tuple(colour)) + draw.integers(-noise, noise + 1, (SIDE, SIDE, 3))
+    Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).save(path)
+    return path
+
+
+def colours(folder: Path, count: int = 25, *, seed: int = 0, **more: int) -> Path:
+    """A folder of blue and red pictures, `count` each; `more` names further classes."""
+    for name, colour, number in (
+        ("blue", BLUE, count),
+        ("red", RED, count),
+        *((name, (60, 200, 60), number) for name, number in more.items()),
+    ):
+        for i in range(number):
+            # Letters, so that no file name looks like one of a series.
+            name_of_file = "".join(chr(97 + int(d)) for d in f"{i:04d}")
+            paint(
+                folder / name / f"{name_of_file}.png",
+                colour,
+                seed=seed + 10_000 * colour[0] + 100 * colour[1] + i,
+            )
+    return folder
+
+
+def trained(path: Path, out: Path, teller: Any = None, **settings: Any) -> Run:
+    return pipeline.train(from_mapping(path, SETTINGS | settings, out=out), teller)
+
+
+def strict_json(path: Path) -> Any:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} in {path.name}")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+class Listening(Silent):
+    """Keeps every sentence that it is told."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def section(self, title: str, lines: Iterable[str]) -> None:
+        self.text += "\n".join([title, *lines]) + "\n"
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    return colours(tmp_path / "toy")
+
+
+# --- From end to end -----------------------------------------------------------------------------
+
+
+def test_two_colours_are_told_apart(toy: Path, tmp_path: Path) -> None:
+    run = trained(toy, tmp_path / "run")
+    assert run.scores is not None
+    assert run.scores["accuracy"].value == 1.0
+    assert run.scores["accuracy"].baseline is not None
+    assert run.scores["accuracy"].baseline < 0.7
+    assert run.model.labels == ("blue", "red")
+    assert run.model_file == tmp_path / "run" / "model.gridcell"
+    model = gridcell.load(run.model_file)
+    new = [paint(tmp_path / "new.png", RED, seed=99), paint(tmp_path / "old.png", BLUE, seed=98)]
+    assert [p.label for p in model.predict(list(new))] == ["red", "blue"]
+    rows = np.arange(50)
+    data = pipeline.read(toy, DataConfig(), teller=Silent(), chosen=model.preparation)
+    assert (model.answers(data.pixels, rows) == run.model.answers(data.pixels, rows)).all()
+
+
+def test_python_does_what_the_command_does(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = gridcell.train(str(toy), out=tmp_path / "run", quiet=True, **SETTINGS)
+    assert capsys.readouterr().out == ""
+    again = trained(toy, tmp_path / "again")
+    assert run.model_file.read_bytes() == again.model_file.read_bytes()
+    with pytest.raises(ConfigError, match=r"epoch is not a setting\. Did you mean epochs\?"):
+        gridcell.train(toy, epoch=3, quiet=True)
+
+
+def table(folder: Path, heading: str, rows: Iterable[str]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "table.csv"
+    path.write_text("\n".join([heading, *rows]) + "\n")
+    return path
+
+
+def shades(folder: Path, count: int = 80) -> Path:
+    rows = []
+    for number in range(count):
+        shade = 20 + 200 * number / (count - 1)
+        paint(folder / f"{number:x}g.png", (shade,) * 3, seed=number, noise=10)
+        rows.append(f"{number:x}g.png,{1000 + 3 * shade:.2f}")
+    return table(folder, "file,weight", rows)
+
+
+def test_numbers_of_a_table_are_learned(tmp_path: Path) -> None:
+    run = trained(shades(tmp_path / "shades"), tmp_path / "run", epochs=15)
+    assert run.model.task == "regress" and run.model.labels == ("weight",)
+    assert run.scores is not None
+    r2, mae = run.scores["R2"].value, run.scores["MAE"]
+    assert r2 is not None and r2 > 0.9
+    assert mae.value is not None and mae.baseline is not None and mae.value < mae.baseline / 3
+    dark = paint(tmp_path / "dark.png", (20, 20, 20), noise=5)
+    values = run.model.predict(dark)[0].values
+    assert values is not None and 950 < values["weight"] < 1200
+    again = pipeline.evaluate(run.model, tmp_path / "shades" / "table.csv", DataConfig())
+    assert again is not None and again["R2"].value is not None and again["R2"].value > 0.9
+
+
+def tags(folder: Path, columns: tuple[str, ...] = ("red", "light"), count: int = 80) -> Path:
+    rows = []
+    for number in range(count):
+        is_red, is_light = number % 2, number // 2 % 2
+        paint(
+            folder / f"{number:x}g.png",
+            ((200, 60) if is_red else (60, 200))[0:1] * 1
+            + (220 if is_light else 20,)
+            + ((60,) if is_red else (200,)),
+            seed=number,
+        )
+        value = {"red": is_red, "light": is_light}
+        rows.append(",".join([f"{number:x}g.png", *(str(value[name]) for name in columns)]))
+    return table(folder, ",".join(["file", *columns]), rows)
+
+
+def test_several_labels_of_a_table_are_learned(tmp_path: Path) -> None:
+    path = tags(tmp_path / "tags")
+    run = trained(path, tmp_path / "run", target=("red", "light"), epochs=12)
+    assert run.model.task == "labels" and run.model.labels == ("red", "light")
+    assert run.scores is not None
+    assert run.scores["average precision"].value == pytest.approx(1.0, abs=0.02)
+    found = run.model.predict(paint(tmp_path / "new.png", (200, 220, 60), seed=77))[0]
+    assert found.labels == ("red", "light") and found.label is None
+
+
+def test_columns_may_stand_in_another_order_where_a_model_is_scored(tmp_path: Path) -> None:
+    path = tags(tmp_path / "tags")
+    run = trained(path, tmp_path / "run", target=("red", "light"), epochs=4)
+    one = pipeline.evaluate(run.model, path, DataConfig(target=("red", "light")))
+    other = pipeline.evaluate(run.model, path, DataConfig(target=("light", "red")))
+    assert one is not None and one == other
+    with pytest.raises(SourceError, match="lacks the column 'light' that the model answers"):
+        pipeline.evaluate(run.model, path, DataConfig(target=("red",)))
+
+
+def idx_files(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for name, count, seed in (("train", 60, 0), ("t10k", 20, 1)):
+        draw = np.random.default_rng(seed)
+        labels = (np.arange(count) % 2).astype(np.uint8)
+        pixels = draw.integers(0, 80, (count, 6, 6)) + 150 * labels[:, None, None]
+        for kind, values in (("images-idx3", pixels.astype(np.uint8)), ("labels-idx1", labels)):
+            head = bytes((0, 0, 8, values.ndim)) + struct.pack(f">{values.ndim}I", *values.shape)
+            (folder / f"{name}-{kind}-ubyte").write_bytes(head + values.tobytes())
+    return folder
+
+
+def test_idx_files_are_learned_from_with_their_own_split(tmp_path: Path) -> None:
+    run = trained(idx_files(tmp_path / "digits"), tmp_path / "run")
+    assert run.scores is not None
+    assert run.scores.items == 20
+    assert run.scores["accuracy"].value == 1.0
+    assert run.model.preparation.channels == 1
+    assert strict_json(run.folder / "run.json")["data"]["rows"]["test"] == 20
+    # A picture of a dark thing, as a file.
+    Image.new("L", (6, 6), 30).save(tmp_path / "dark.png")
+    assert run.model.predict(tmp_path / "dark.png")[0].label == "0"
+
+
+def test_the_same_settings_and_seed_give_the_same_file(toy: Path, tmp_path: Path) -> None:
+    net = "conv(8, 3) batchnorm relu maxpool(2) dropout(0.3)"
+    runs = [
+        trained(toy, tmp_path / f"run{number}", net=net, epochs=2, seed=seed, ema=0.5)
+        for number, seed in enumerate((1, 1, 2))
+    ]
+    files = [run.model_file.read_bytes() for run in runs]
+    assert files[0] == files[1]
+    assert files[0] != files[2]
+    assert runs[0].scores == runs[1].scores
+
+
+def test_without_test_or_validation_rows_it_trains_all_the_same(toy: Path, tmp_path: Path) -> None:
+    run = trained(toy, tmp_path / "run", valid=0.0, test=0.0, epochs=2)
+    assert run.scores is None
+    assert run.history.best_epoch == 2
+    found = strict_json(run.folder / "run.json")
+    assert found["scores"] is None
+    assert found["data"]["rows"] == {"train": 50, "valid": 0, "test": 0}
+
+
+# --- What is written -----------------------------------------------------------------------------
+
+
+def test_the_record_holds_what_a_reader_needs(toy: Path, tmp_path: Path) -> None:
+    run = trained(toy, tmp_path / "run", epochs=3)
+    assert sorted(path.name for path in run.folder.iterdir()) == ["model.gridcell", "run.json"]
+    found = strict_json(run.folder / "run.json")
+    assert found["gridcell"] == gridcell.__version__
+    assert set(found["versions"]) >= {"gridcell", "python", "torch", "numpy", "pillow"}
+    assert found["written"].endswith("+00:00")
+    assert found["machine"]["system"] and found["machine"]["processor"]
+    assert found["settings"]["path"] == str(toy)
+    assert found["settings"]["train"]["epochs"] == 3
+    assert found["settings"]["train"]["seed"] == 0
+    data = found["data"]
+    assert (data["kind"], data["task"], data["labels"], data["items"]) == (
+        "images",
+        "classify",
+        ["blue", "red"],
+        50,
+    )
+    assert sum(data["rows"].values()) == 50
+    assert len(data["digest"]) == 64
+    assert any("Split at random" in note for note in data["notes"])
+    assert found["preparation"]["height"] == SIDE and len(found["preparation"]["mean"]) == 3
+    assert found["network"]["notation"].startswith("conv(8, 3) relu maxpool(2)")
+    assert found["network"]["parameters"] == run.model.network.parameters_count
+    training = found["training"]
+    assert training["plan"]["epochs"] == 3 and training["precision"] == "float32"
+    assert [epoch["epoch"] for epoch in training["history"]["epochs"]] == [1, 2, 3]
+    assert training["history"]["best_epoch"] == run.history.best_epoch
+    assert any(note.startswith("Network: ") for note in training["notes"])
+    assert run.scores is not None
+    assert evaluation.Scores.from_json(found["scores"]) == run.scores
+    assert found["seconds"] > 0
+
+
+def test_the_digest_tells_whether_data_are_the_same(toy: Path, tmp_path: Path) -> None:
+    def digest(path: Path) -> str:
+        data = pipeline.read(path, DataConfig(), teller=Silent())
+        return gridcell.record.data_digest(data.samples)  # type: ignore[attr-defined, no-any-return]
+
+    first = digest(toy)
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(toy, copy)
+    assert digest(copy) == first
+    file = next((copy / "red").iterdir())
+    file.rename(copy / "blue" / "moved.png")
+    assert digest(copy) != first
+
+
+def test_runs_are_never_overwritten(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folders = []
+    for _ in range(3):
+        run = pipeline.train(from_mapping(toy, SETTINGS | {"epochs": 1}))
+        folders.append(run.folder.as_posix())
+    assert folders == ["runs/toy", "runs/toy-2", "runs/toy-3"]
+    assert all((tmp_path / folder / "run.json").exists() for folder in folders)
+
+
+def test_two_runs_at_once_do_not_overwrite_each_other(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = from_mapping(toy, SETTINGS | {"epochs": 1})
+    inner: list[Run] = []
+
+    class Impatient(Silent):
+        """Starts another run while this one trains."""
+
+        def epoch(self, record: Any) -> None:
+            inner.append(pipeline.train(config))
+
+    run = pipeline.train(config, Impatient())
+    assert {run.folder.name, inner[0].folder.name} == {"toy", "toy-2"}
+    assert run.model_file.exists() and inner[0].model_file.exists()
+
+
+def test_a_folder_that_holds_something_is_refused_before_any_work(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model.gridcell").write_text("precious")
+
+    def must_not(*_: Any, **__: Any) -> None:
+        raise AssertionError("work was done")
+
+    monkeypatch.setattr(pipeline, "read", must_not)
+    with pytest.raises(ConfigError) as caught:
+        trained(toy, tmp_path / "mine")
+    assert "already exists, and a run never overwrites anything." in str(caught.value)
+    assert (tmp_path / "mine" / "model.gridcell").read_text() == "precious"
+
+
+def test_an_empty_folder_may_be_used(toy: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    assert trained(toy, tmp_path / "mine", epochs=1).model_file.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"net": "relux"}, NetworkError),
+        ({"net": "conv(8, 20, padding=valid)"}, NetworkError),
+        ({"rate": 1e6, "optimizer": "sgd", "batch_size": 1}, TrainingError),
+        ({"group": "patient"}, ConfigError),
+    ],
+)
+def test_what_fails_leaves_nothing(
+    toy: Path, tmp_path: Path, settings: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        trained(toy, tmp_path / "run", **settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_training_that_diverges_later_leaves_what_was_best(toy: Path, tmp_path: Path) -> None:
+    settings = {"rate": 1e3, "optimizer": "sgd", "schedule": "one-cycle", "epochs": 8}
+    with pytest.raises(TrainingError) as caught:
+        trained(toy, tmp_path / "run", **settings)
+    text = str(caught.value)
+    assert "the loss became" in text and "gradient norm" in text
+    if "Kept:" in text:
+        assert f"Kept: {tmp_path / 'run' / 'model.gridcell'} from epoch " in text
+        found = gridcell.load(tmp_path / "run" / "model.gridcell").predict(toy / "red")
+        assert all(p.probability is not None and p.probability <= 1 for p in found)
+        strict_json(tmp_path / "run" / "run.json")
+
+
+def test_a_stop_request_leaves_a_usable_model(toy: Path, tmp_path: Path) -> None:
+    class Stopping(Silent):
+        def step(self, record: Any) -> None:
+            self.wants_stop = record.epoch == 2
+
+    run = trained(toy, tmp_path / "run", Stopping(), epochs=1000)
+    assert run.history.ended == "interrupted"
+    assert len(run.history.epochs) == 2
+    assert gridcell.load(run.model_file).predict(toy / "red")[0].label in ("blue", "red")
+    assert strict_json(run.folder / "run.json")["training"]["history"]["ended"] == "interrupted"
+
+
+# --- Nothing leaks -------------------------------------------------------------------------------
+
+
+def own_splits(folder: Path, *, test_colour_shift: int = 0) -> Path:
+    colours(folder / "train", 16)
+    colours(folder / "test", 8, seed=5_000_000)
+    if test_colour_shift:
+        for file in (folder / "test").rglob("*.png"):
+            values = np.asarray(Image.open(file)).astype(int) + test_colour_shift
+            Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).save(file)
+    return folder
+
+
+def test_statistics_come_from_training_rows_only(tmp_path: Path) -> None:
+    plain = trained(own_splits(tmp_path / "a"), tmp_path / "run1", epochs=1)
+    bright = own_splits(tmp_path / "b", test_colour_shift=50)
+    other = trained(bright, tmp_path / "run2", epochs=1)
+    assert plain.model.preparation == other.model.preparation
+    assert plain.model.description.answers == other.model.description.answers
+    state = plain.model.network.state_dict()
+    for name, value in other.model.network.state_dict().items():
+        assert torch.equal(value, state[name]), name
+    data, parts = pipeline.inspect(from_mapping(tmp_path / "a", {}))
+    train = data.pixels[parts.rows("train")].astype(np.float64)
+    np.testing.assert_allclose(plain.model.preparation.mean, train.mean((0, 1, 2)), rtol=1e-9)
+    np.testing.assert_allclose(plain.model.preparation.deviation, train.std((0, 1, 2)), rtol=1e-9)
+
+
+def test_test_rows_are_read_once_and_last(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, parts = pipeline.inspect(from_mapping(toy, SETTINGS))
+    test, read, scored = set(parts.rows("test").tolist()), [], []
+    batch, score = Images.batch, evaluation.score
+
+    def watched(self: Images, rows: Any) -> Batch:
+        read.append(set(np.asarray(rows).tolist()))
+        return batch(self, rows)
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        scored.append(len(arguments[1]))
+        return score(*arguments, **named)
+
+    monkeypatch.setattr(Images, "batch", watched)
+    monkeypatch.setattr(evaluation, "score", counted)
+    trained(toy, tmp_path / "run", epochs=3)
+    touched = [rows & test for rows in read]
+    assert [rows for rows in touched if rows] == [test]
+    assert touched[-1] == test
+    assert scored == [len(test)]
+
+
+def test_no_group_stands_on_two_sides(tmp_path: Path) -> None:
+    rows = []
+    for person in range(12):
+        for shot in range(4):
+            name, colour = ("blue", BLUE) if person % 2 else ("red", RED)
+            paint(tmp_path / "data" / f"p{person}_{shot}.png", colour, seed=10 * person + shot)
+            rows.append(f"p{person}_{shot}.png,{name},person {person}")
+    path = table(tmp_path / "data", "file,colour,patient", rows)
+    for seed in range(5):
+        config = from_mapping(path, {"group": "patient", "seed": seed})
+        data, parts = pipeline.inspect(config)
+        assert data.samples.groups is not None
+        sides = {name: set(data.samples.groups[parts.rows(name)]) for name in SPLIT_NAMES}
+        assert all(sides.values())
+        assert sum(map(len, sides.values())) == 12
+        assert len(set.union(*sides.values())) == 12
+    teller = Listening()
+    run = trained(path, tmp_path / "run", teller, group="patient", epochs=1)
+    assert "0 of 12 groups shared between splits." in teller.text
+    notes = strict_json(run.folder / "run.json")["data"]["notes"]
+    assert "0 of 12 groups shared between splits." in notes
+
+
+def test_a_class_with_one_image_stays_in_training_and_is_named(tmp_path: Path) -> None:
+    path = colours(tmp_path / "data", 20, green=1)
+    teller = Listening()
+    run = trained(path, tmp_path / "run", teller, epochs=2)
+    assert "green: 1 item, not evaluated." in teller.text
+    assert run.model.labels == ("blue", "green", "red")
+    assert run.scores is not None
+    green = next(row for row in run.scores.per_class if row.label == "green")
+    assert green.items == 0 and green.recall is None
+    assert run.history.score_name == "balanced accuracy"
+    strict_json(run.folder / "run.json")
+
+
+# --- Files that cannot be read -------------------------------------------------------------------
+
+
+def cut(path: Path) -> None:
+    """Leave the header of an image whole, and cut its pixels."""
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) - 60])
+
+
+def test_cut_files_are_all_named_or_left_out(toy: Path, tmp_path: Path) -> None:
+    bad = sorted((toy / "red").iterdir())[:3]
+    for file in bad:
+        cut(file)
+    with pytest.raises(SourceError) as caught:
+        trained(toy, tmp_path / "run")
+    assert all(f"{file} is " in str(caught.value) for file in bad)
+    teller = Listening()
+    run = trained(toy, tmp_path / "run", teller, on_bad_file="skip", epochs=1)
+    assert "3 files could not be decoded and are left out:" in teller.text
+    assert all(file.name in teller.text for file in bad)
+    assert strict_json(run.folder / "run.json")["data"]["items"] == 47
+
+
+def test_a_class_whose_files_are_all_cut_is_left_out_and_said(tmp_path: Path) -> None:
+    path = colours(tmp_path / "data", 20, green=4)
+    for file in (path / "green").iterdir():
+        cut(file)
+    teller = Listening()
+    run = trained(path, tmp_path / "run", teller, on_bad_file="skip", epochs=1)
+    assert run.model.labels == ("blue", "red")
+    assert "Left out, none of its files can be decoded: green." in teller.text
+
+
+def test_one_class_left_after_skipping_is_refused(toy: Path, tmp_path: Path) -> None:
+    for file in (toy / "red").iterdir():
+        cut(file)
+    with pytest.raises(SourceError, match="at least 2 classes are needed, only blue was found"):
+        trained(toy, tmp_path / "run", on_bad_file="skip")
+
+
+# --- Scores on other data ------------------------------------------------------------------------
+
+
+def test_other_data_are_scored_beside_the_same_baselines(tmp_path: Path) -> None:
+    run = trained(own_splits(tmp_path / "data"), tmp_path / "run")
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(tmp_path / "data" / "test", elsewhere)
+    model = gridcell.load(run.model_file)
+    found = pipeline.evaluate(model, elsewhere, DataConfig())
+    assert found is not None and run.scores is not None
+    assert found.items == 16
+    for score in run.scores.scores:
+        assert found[score.name].baseline == pytest.approx(score.baseline), score.name
+        assert found[score.name].value == pytest.approx(score.value), score.name
+
+
+@pytest.mark.parametrize(("part", "items"), [("auto", 16), ("test", 16), ("train", 32), ("all", 48)])
+def test_the_data_s_own_parts_may_be_named(tmp_path: Path, part: Any, items: int) -> None:
+    run = trained(own_splits(tmp_path / "data"), tmp_path / "run", epochs=1)
+    found = pipeline.evaluate(run.model, tmp_path / "data", DataConfig(), part=part)
+    assert found is not None and found.items == items
+
+
+def test_a_part_that_the_data_has_not_is_refused(toy: Path, tmp_path: Path) -> None:
+    run = trained(toy, tmp_path / "run", epochs=1)
+    with pytest.raises(SourceError) as caught:
+        pipeline.evaluate(run.model, toy, DataConfig(), part="test")
+    assert "the data names no test rows." in str(caught.value)
+    assert "Fix: pass --part all." in str(caught.value)
+
+
+def test_a_label_never_seen_in_training_is_refused(toy: Path, tmp_path: Path) -> None:
+    run = trained(toy, tmp_path / "run", epochs=1)
+    with pytest.raises(SourceError) as caught:
+        pipeline.evaluate(run.model, colours(tmp_path / "other", 3, green=2), DataConfig())
+    text = str(caught.value)
+    assert "the data holds the class 'green', which the model never saw in training" in text
+    assert "it knows blue, red." in text
+
+
+def test_classes_are_matched_by_name_and_not_by_place(tmp_path: Path) -> None:
+    run = trained(colours(tmp_path / "data", 20, green=20), tmp_path / "run", epochs=8)
+    assert run.model.labels == ("blue", "green", "red")
+    found = pipeline.evaluate(run.model, colours(tmp_path / "two", 6, seed=77), DataConfig())
+    assert found is not None
+    assert found["accuracy"].value == 1.0
+    assert found.confusion == [[6, 0, 0], [0, 0, 0], [0, 0, 6]]
+
+
+def test_evaluation_prepares_as_the_model_does_whatever_the_size(tmp_path: Path) -> None:
+    run = trained(colours(tmp_path / "data"), tmp_path / "run")
+    for file in colours(tmp_path / "large", 4, seed=9).rglob("*.png"):
+        Image.open(file).resize((40, 24)).save(file)
+    found = pipeline.evaluate(run.model, tmp_path / "large", DataConfig())
+    assert found is not None and found["accuracy"].value == 1.0
+
+
+def test_inspecting_trains_nothing(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    teller = Listening()
+    data, parts = pipeline.inspect(Config(toy), teller)
+    assert len(data.samples) == len(parts.split) == 50
+    assert "50 images in 2 classes: blue, red." in teller.text
+    assert not (tmp_path / "runs").exists()
