@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gridcell.config import (
@@ -109,6 +110,13 @@ def test_a_setting_given_twice_is_refused() -> None:
 def test_a_wrong_type_says_what_was_wanted(name: str, value: Any, wanted: str) -> None:
     text = refused(**{name: value})
     assert f"{name} = {value!r} cannot be used: it must be {wanted}" in text
+
+
+def test_numpy_s_numbers_are_numbers() -> None:
+    found = from_mapping(Path("p"), {"epochs": np.int64(3), "rate": np.float32(0.5), "valid": 0})
+    assert found.train.epochs == 3 and type(found.train.epochs) is int
+    assert found.train.rate == 0.5 and type(found.train.rate) is float
+    json.dumps(to_mapping(found))
 
 
 def test_values_become_their_own_type() -> None:

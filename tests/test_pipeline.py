@@ -158,13 +158,8 @@ def tags(folder: Path, columns: tuple[str, ...] = ("red", "light"), count: int =
     rows = []
     for number in range(count):
         is_red, is_light = number % 2, number // 2 % 2
-        paint(
-            folder / f"{number:x}g.png",
-            ((200, 60) if is_red else (60, 200))[0:1] * 1
-            + (220 if is_light else 20,)
-            + ((60,) if is_red else (200,)),
-            seed=number,
-        )
+        red, blue = (200, 60) if is_red else (60, 200)
+        paint(folder / f"{number:x}g.png", (red, 220 if is_light else 20, blue), seed=number)
         value = {"red": is_red, "light": is_light}
         rows.append(",".join([f"{number:x}g.png", *(str(value[name]) for name in columns)]))
     return table(folder, ",".join(["file", *columns]), rows)
@@ -298,11 +293,25 @@ def test_runs_are_never_overwritten(
     assert all((tmp_path / folder / "run.json").exists() for folder in folders)
 
 
-def test_two_runs_at_once_do_not_overwrite_each_other(
-    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "expected"), [("photos.v2", "photos.v2"), ("my photos (1)", "my-photos-1")]
+)
+def test_a_run_is_named_after_its_data(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, expected: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = from_mapping(toy, SETTINGS | {"epochs": 1})
+    toy.rename(tmp_path / name)
+    run = pipeline.train(from_mapping(Path(name), SETTINGS | {"epochs": 1}))
+    assert run.folder == Path("runs") / expected
+
+
+@pytest.mark.parametrize("out", [None, Path("toy")])
+def test_two_runs_at_once_do_not_overwrite_each_other(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: Path | None
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    config = from_mapping(toy, SETTINGS | {"epochs": 1}, out=out)
     inner: list[Run] = []
 
     class Impatient(Silent):
@@ -523,7 +532,9 @@ def test_other_data_are_scored_beside_the_same_baselines(tmp_path: Path) -> None
         assert found[score.name].value == pytest.approx(score.value), score.name
 
 
-@pytest.mark.parametrize(("part", "items"), [("auto", 16), ("test", 16), ("train", 32), ("all", 48)])
+@pytest.mark.parametrize(
+    ("part", "items"), [("auto", 16), ("test", 16), ("train", 32), ("all", 48)]
+)
 def test_the_data_s_own_parts_may_be_named(tmp_path: Path, part: Any, items: int) -> None:
     run = trained(own_splits(tmp_path / "data"), tmp_path / "run", epochs=1)
     found = pipeline.evaluate(run.model, tmp_path / "data", DataConfig(), part=part)

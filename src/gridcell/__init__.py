@@ -38,7 +38,10 @@ def train(
     from gridcell.terminal import Terminal
 
     chosen = config.from_mapping(Path(path), settings, out=None if out is None else Path(out))
-    return pipeline.train(chosen, Silent() if quiet else Terminal())
+    if quiet:
+        return pipeline.train(chosen, Silent())
+    with Terminal() as terminal:
+        return pipeline.train(chosen, terminal)
 
 
 def load(path: str | Path) -> Model:

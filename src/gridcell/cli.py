@@ -8,6 +8,10 @@ Nothing heavy is imported until a command needs it: `gridcell --help` loads no P
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +20,14 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from gridcell.config import Config, DataConfig, SplitConfig, TrainConfig
-from gridcell.errors import EXIT_DONE, EXIT_UNUSABLE, GridcellError, SourceError
+from gridcell.errors import (
+    EXIT_DONE,
+    EXIT_UNUSABLE,
+    ConfigError,
+    GridcellError,
+    SourceError,
+    did_you_mean,
+)
 from gridcell.process import wait_politely
 from gridcell.version import VERSION
 
@@ -29,6 +40,7 @@ app = App(
     help="From a folder of recordings to a CNN or LSTM that you can trust, see inside and ship.",
     help_format="plaintext",
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,  # `main` says what became of the work
 )
 
 
@@ -38,18 +50,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wait_politely()
     try:
         code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
     except CycloptsError as error:
         return _complain(
             f"{error}\n  Fix: gridcell {_command(words)}--help lists what there is.", EXIT_UNUSABLE
         )
     except GridcellError as error:
         return _complain(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _complain("interrupted; nothing was written.", 130)
+    except KeyboardInterrupt as error:
+        number = error.args[0] if error.args else signal.SIGINT
+        return _complain("interrupted; nothing was written.", 128 + number)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        return _complain(
+            "the memory is full.\n  Fix: give a smaller --batch-size or --image-size.",
+            EXIT_UNUSABLE,
+        )
     except BrokenPipeError:
         # Whoever read our output, such as `head`, has had enough.
-        sys.stderr.close()
+        _drop_output()
         return EXIT_DONE
+    except OSError as error:
+        # Where a file of ours meets a full disk, that is a StorageError.
+        if error.errno != errno.ENOSPC:
+            raise
+        _drop_output()
+        return _complain(
+            "standard output cannot be written: the disk is full.\n  Fix: free some space.",
+            EXIT_UNUSABLE,
+        )
     return code if isinstance(code, int) else EXIT_DONE
 
 
@@ -162,7 +192,7 @@ def evaluate(
 @app.command
 def predict(
     model: Path,
-    items: Annotated[list[str], Parameter(negative="")],
+    items: Annotated[list[str], Parameter(negative="", allow_leading_hyphen=True)],
     /,
     *,
     format: Literal["table", "csv", "jsonl"] = "table",
@@ -262,28 +292,39 @@ def demo(
 
 def _terminal(is_quiet: bool) -> Any:
     """The terminal to tell; on standard error where standard output is for a machine."""
-    from rich.console import Console
+    from gridcell.terminal import PatientConsole, Terminal
 
-    from gridcell.terminal import Terminal
-
-    return Terminal(Console(highlight=False, soft_wrap=True, stderr=is_quiet))
+    return Terminal(PatientConsole(highlight=False, soft_wrap=True, stderr=is_quiet))
 
 
 def _paths(items: Iterable[str]) -> Iterator[Path]:
     from gridcell.sources.images import find_images
 
     for item in items:
+        if item.startswith("-") and item != "-":
+            raise ConfigError(
+                f"Unknown option: {item}.{did_you_mean(item, ('--format', '--on-bad-file'))}",
+                fix=f"a file of that name is ./{item}.",
+            )
         if item == "-":
             for line in sys.stdin:
                 if line.strip():
                     yield Path(line.rstrip("\r\n"))
-        elif Path(item).is_dir():
+        elif os.path.isdir(item):
             found = find_images(Path(item))
             if not found:
                 raise SourceError(f"{item} holds no image.", fix="name a folder with images.")
             yield from found
         else:
             yield Path(item)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """PyTorch has a type of its own for a GPU's memory, but none for the computer's."""
+    text = f"{type(error).__name__} {error}"
+    return isinstance(error, MemoryError) or bool(
+        re.search("OutOfMemory|not enough memory|can't allocate memory", text)
+    )
 
 
 def _print_json(content: Any) -> None:
@@ -295,6 +336,12 @@ def _print_json(content: Any) -> None:
 def _command(words: Sequence[str]) -> str:
     known = {"train", "inspect", "evaluate", "predict", "show", "demo"}
     return f"{words[0]} " if words and words[0] in known else ""
+
+
+def _drop_output() -> None:
+    """Let what is still to be written to standard output go nowhere."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _complain(text: str, code: int) -> int:

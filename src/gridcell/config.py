@@ -7,6 +7,7 @@ Python. The sentence under each field is what `--help` shows.
 from __future__ import annotations
 
 import dataclasses
+import numbers
 import re
 import types
 import typing
@@ -94,7 +95,7 @@ class TrainConfig:
     class_weights: Literal["none", "balanced"] = "none"
     """Weigh classes equally in the loss, however many items they have."""
     patience: int | None = None
-    """Epochs without a better validation score before training stops; half of all where left out."""
+    """Epochs without a better validation score before training stops; half of all if left out."""
     augment: bool = True
     """Vary training items at random: flips, shifts, small turns and scalings, erasing."""
     flip: Literal["auto", "on", "off"] = "auto"
@@ -254,10 +255,12 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
         elif kind is Path:
             if isinstance(value, (str, Path)):
                 return Path(value)
-        elif kind is float:
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                return float(value)
-        elif isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+        elif kind in (int, float):
+            # NumPy's numbers are numbers too; a bool is one only by history.
+            wanted = numbers.Integral if kind is int else numbers.Real
+            if isinstance(value, wanted) and not isinstance(value, bool):
+                return kind(value)
+        elif isinstance(value, kind):
             return value
     raise ConfigError(f"{name} = {value!r} cannot be used: it must be {_wanted(kinds)}.")
 

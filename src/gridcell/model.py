@@ -282,7 +282,7 @@ def _filled(network: networks.Network, state: dict[str, Tensor]) -> networks.Net
 
 def _read_members(path: Path) -> tuple[bytes, bytes]:
     """Return model.json and weights, checked against the manifest."""
-    if not path.exists():
+    if not os.path.exists(path):
         raise ModelFileError(f"{path} does not exist.", fix="name a model.gridcell of a run.")
     if path.is_dir():
         raise ModelFileError(f"{path} is a folder.", fix="name the model.gridcell inside the run.")

@@ -40,8 +40,8 @@ def train(config: Config, teller: Teller | None = None) -> Run:
     """
     tell, started = teller or Silent(), time.perf_counter()
     training.keep_memory()
-    record.choose_folder(config)  # one that cannot be used is refused before any work
     training.check(config.train)
+    folder = record.choose_folder(config)
 
     data, parts = inspect(config, tell)
     rows, valid_rows, test_rows = (parts.rows(name) for name in SPLIT_NAMES)
@@ -69,7 +69,7 @@ def train(config: Config, teller: Teller | None = None) -> Run:
     scores = _score(model, data, test_rows)  # the test rows are read once, here
     tell.scores(scores, "test rows")
 
-    run = Run(record.choose_folder(config), model, history, scores)
+    run = Run(record.next_free(folder), model, history, scores)
     took = time.perf_counter() - started
     written = record.write(run, config, data.samples, parts, job, seconds=took)
     tell.section(f"Written after {took:.0f} s", written)
@@ -238,7 +238,7 @@ def _rows_of(samples: Samples, part: str) -> tuple[NDArray[np.int64], str]:
     if part == "auto":
         part = "test" if given["test"].any() else "all"
     if part == "all":
-        return np.arange(len(samples)), "all rows"
+        return np.arange(len(samples)), "rows"
     if not given[part].any():
         raise SourceError(f"the data names no {part} rows.", fix="pass --part all.")
     return np.flatnonzero(given[part]), f"{part} rows"

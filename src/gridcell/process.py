@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import sys
 
+SPIN_ROUNDS = 10_000
+
 
 def wait_politely() -> None:
-    """Let OpenMP's threads sleep, not spin, while they wait for work.
+    """Let OpenMP's threads sleep soon, not spin for long, while they wait for work.
 
     Spinning threads take the core from the one thread that has work left wherever something else
-    runs beside: a training step on two shared cores took 170 ms instead of 17. Has no effect once
-    PyTorch is loaded, and leaves the user's own setting alone.
+    runs beside: a training step on two shared cores took 170 ms instead of 17. GNU's OpenMP, which
+    PyTorch has on Linux, spins 300,000 rounds; after 10,000 nothing is lost on a quiet machine,
+    where never to spin costs 15 %. Has no effect once PyTorch is loaded, nor where the user has
+    decided.
     """
-    if "torch" not in sys.modules:
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", str(SPIN_ROUNDS))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
+import os
 import platform
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +18,7 @@ import numpy as np
 
 from gridcell.cache import write_whole
 from gridcell.config import Config, to_mapping
-from gridcell.errors import ConfigError
+from gridcell.errors import ConfigError, StorageError
 from gridcell.evaluation import Scores
 from gridcell.model import Model
 from gridcell.samples import SPLIT_NAMES, Samples
@@ -26,6 +28,7 @@ from gridcell.version import VERSION
 
 MODEL_FILE = "model.gridcell"
 RECORD_FILE = "run.json"
+LEAST_FREE_BYTES = 50 << 20
 
 
 @dataclass(frozen=True)
@@ -50,19 +53,44 @@ def choose_folder(config: Config) -> Path:
     Raises   ConfigError where --out names a folder that already holds something
     """
     if config.out is not None:
+        _check_writable(config.out)
         if config.out.exists() and (not config.out.is_dir() or any(config.out.iterdir())):
             raise ConfigError(
                 f"out: {config.out} already exists, and a run never overwrites anything.",
                 fix="name another folder, or remove that one.",
             )
         return config.out
-    name = re.sub(r"[^\w.-]+", "-", config.path.resolve().stem).strip("-.") or "run"
-    number = 1
-    while True:
-        folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
-        if not folder.exists():
-            return folder
+    path = config.path.resolve()
+    # A folder's name has no extension, whatever dots are in it.
+    plain = path.name if os.path.isdir(path) else path.stem
+    name = re.sub(r"[^\w.-]+", "-", plain).strip("-.") or "run"
+    _check_writable(Path("runs"))
+    return next_free(Path("runs") / name)
+
+
+def _check_writable(folder: Path) -> None:
+    """Find out before an hour of training, and not after it, that nothing can be written."""
+    above = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if above.is_dir() and not os.access(above, os.W_OK | os.X_OK):
+        raise StorageError(
+            f"{folder} cannot be written: {above} allows no writing.", fix="name another --out."
+        )
+    if shutil.disk_usage(above).free < LEAST_FREE_BYTES:
+        raise StorageError(
+            f"{folder}: the disk is full.", fix="free some space, or name another --out."
+        )
+
+
+def next_free(folder: Path) -> Path:
+    """Return the folder, or where it holds something, the first of NAME-2, NAME-3 that does not.
+
+    Asked again before anything is written: another run may have taken the folder meanwhile.
+    """
+    number, free = 1, folder
+    while free.exists() and (not free.is_dir() or any(free.iterdir())):
         number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free
 
 
 def write(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ def table_of(
     network   notation, a preset's name, or a model file
     input     "HxWxC"; needed for all but a model file
     """
-    if network.endswith(".gridcell") or Path(network).is_file():
+    if network.endswith(".gridcell") or os.path.isfile(network):
         from gridcell.model import Model
 
         built = Model.load(Path(network)).network

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from types import FrameType
@@ -25,6 +27,18 @@ BAR_AFTER_S = 0.5
 WIDTH_OF_A_FILE = 160
 
 
+class PatientConsole(Console):
+    """A console that falls silent when whoever reads it, such as `head`, has gone.
+
+    rich would end the process there, and with it hours of training.
+    """
+
+    def on_broken_pipe(self) -> None:
+        """Print no more, and go on."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Terminal:
     """A Teller that writes to a console; a bar only where a person watches.
 
@@ -32,7 +46,7 @@ class Terminal:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.console = console or PatientConsole(highlight=False, soft_wrap=True)
         if not self.console.is_terminal:
             # A file has no edge: tables need not be squeezed into 80 columns.
             self.console.width = max(self.console.width, WIDTH_OF_A_FILE)
@@ -129,9 +143,12 @@ class Terminal:
             self.console.print(Text(f"  {line}"))
 
     def __enter__(self) -> Terminal:
+        # Python lets only the main thread say what a signal does.
+        is_main = threading.current_thread() is threading.main_thread()
         self._before = {
             number: signal.signal(number, self._on_signal)
             for number in (signal.SIGINT, signal.SIGTERM)
+            if is_main
         }
         return self
 
@@ -143,7 +160,7 @@ class Terminal:
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.signal = number
         if not self._is_training or self.wants_stop:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(number)
         self.wants_stop = True
         self._end_bar()
         self.console.print(

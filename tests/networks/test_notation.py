@@ -89,6 +89,10 @@ def test_layers_around_layers_are_read_to_any_depth():
     ]
 
 
+def test_many_layers_side_by_side_are_not_deep():
+    assert len(parse("residual(relu) " * 60)) == 60
+
+
 MISTAKES = [
     # text, where the mark stands, what is said
     (

@@ -69,7 +69,7 @@ def test_the_random_start_is_soon_forgotten() -> None:
 def test_the_fixed_normalization_stays_as_it_is() -> None:
     net = network()
     average = WeightAverage(net, 0.9)
-    for step in range(5):
+    for _ in range(5):
         average.update()
     average.swap()
     assert net.normalize is not None

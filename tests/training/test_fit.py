@@ -416,6 +416,12 @@ def test_a_budget_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "the time budget is spent" in history.told()[0]
 
 
+def test_a_budget_that_is_more_than_enough_still_ends_the_schedule() -> None:
+    history = fitted(network(), plan=plan(epochs=3, budget_s=3600.0, schedule="one-cycle"))
+    assert history.ended == "all epochs" and len(history.epochs) == 3
+    assert history.epochs[-1].rate < 0.2 * max(record.rate for record in history.epochs)
+
+
 def test_under_a_budget_the_rate_follows_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
 

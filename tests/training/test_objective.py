@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -59,6 +61,15 @@ def test_answers_undo_what_was_done_to_the_targets() -> None:
     )
     back = objective.answers.of(objective.prepare(targets).numpy())
     np.testing.assert_allclose(back, targets, rtol=1e-6)
+
+
+@pytest.mark.parametrize("task", ["classify", "labels"])
+def test_outputs_that_overflowed_are_no_probabilities(task: Any) -> None:
+    """And no warning of NumPy's stands on the user's screen."""
+    outputs = np.array([[np.inf, np.inf], [np.nan, 1.0], [3e38, -3e38]], np.float32)
+    found = Answers(task).of(outputs)
+    assert np.isnan(found[1, 0])
+    assert found[2].tolist() == [1.0, 0.0]
 
 
 def test_the_loss_is_taken_in_float32() -> None:

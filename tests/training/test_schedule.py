@@ -32,7 +32,7 @@ def test_the_rate_rises_to_its_peak_and_falls(schedule: str, warm_up: float) -> 
     assert found.max() == pytest.approx(1.0, abs=1e-3)
     assert PROGRESS[found.argmax()] == pytest.approx(warm_up)
     assert found[-1] == pytest.approx(END_SHARE)
-    before = PROGRESS <= warm_up
+    before = warm_up >= PROGRESS
     assert (np.diff(found[before]) > 0).all()
     assert (np.diff(found[~before]) < 0).all()
     assert np.abs(np.diff(found)).max() < 0.05  # no jump where the two parts meet

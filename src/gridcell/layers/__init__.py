@@ -10,13 +10,13 @@ from gridcell.layers.conv import Conv
 from gridcell.layers.dense import Dense, Dropout, Flatten, set_generator
 from gridcell.layers.lengths import mask_steps, valid_steps
 from gridcell.layers.lstm import LSTM
-from gridcell.layers.lstm_eager import Moments
+from gridcell.layers.lstm_eager import Trace
 from gridcell.layers.memory import gradient_by_distance
 from gridcell.layers.norm import BatchNorm, LayerNorm, Normalize
 from gridcell.layers.pool import GlobalPool, Pool
 from gridcell.layers.recurrent_state import LSTMState, RNNState
 from gridcell.layers.reduce import Each, Embed, Last, Mean, Rows
-from gridcell.layers.rnn import RNN, RNNMoments
+from gridcell.layers.rnn import RNN, RNNTrace
 
 __all__ = [
     "LSTM",
@@ -37,15 +37,15 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Mean",
-    "Moments",
     "Normalize",
     "Parallel",
     "Pool",
-    "RNNMoments",
     "RNNState",
+    "RNNTrace",
     "Residual",
     "Rows",
     "Softmax",
+    "Trace",
     "gradient_by_distance",
     "mask_steps",
     "set_generator",

@@ -32,7 +32,8 @@ def reverse_steps(x: Tensor, lengths: Tensor | None) -> Tensor:
     source_BT = torch.where(step < length, length - 1 - step, step)
     source_BT = source_BT + steps * torch.arange(examples, device=x.device)[:, None]
     # As rows of one long matrix: three times as fast as gather, forward and backward.
-    return x.flatten(0, 1).index_select(0, source_BT.flatten()).unflatten(0, (examples, steps))
+    rows = x.flatten(0, 1).index_select(0, source_BT.flatten())
+    return rows.view(x.shape)
 
 
 def last_steps(y: Tensor, lengths: Tensor, first: Tensor) -> Tensor:
@@ -68,6 +69,5 @@ def through_layers(
             y = torch.cat([y, reverse_steps(reversed_y, lengths)], -1)
         x = y if layer == layers - 1 else between(y)
     directions = 2 if both else 1
-    return x, tuple(
-        torch.stack(kind).unflatten(0, (layers, directions)) for kind in zip(*ends, strict=True)
-    )
+    kinds = [torch.stack(kind) for kind in zip(*ends, strict=True)]
+    return x, tuple(kind.view(layers, directions, *kind.shape[1:]) for kind in kinds)

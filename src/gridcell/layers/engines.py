@@ -47,7 +47,7 @@ def choose_engine(asked: str, x: Tensor, refusals: Mapping[str, Refusal]) -> Eng
                 f"the {asked} engine cannot run here: {refusal}.", fix='leave engine="auto".'
             )
         return EngineChoice(asked, f"{asked}, as asked")
-    reasons = []
+    reasons: list[str] = []
     for name, refuses in refusals.items():
         refusal = refuses(x)
         if refusal is None:
@@ -80,7 +80,7 @@ def refuses_fused(x: Tensor) -> str | None:
 
 def is_traced() -> bool:
     """Whether a graph is being recorded: then lengths are symbols, and nothing may look at them."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
 
 
 def _arithmetic(x: Tensor) -> torch.dtype:

@@ -43,10 +43,10 @@ def length_groups(
     A part costs its longest length times (its examples + `step_rows`). The best single cut is
     made, then the best one in each half, as long as it saves something.
 
-    >>> length_groups([100, 98, 97, 20, 19, 0], step_rows=1.0)
-    [Group(start=0, stop=3, steps=100), Group(start=3, stop=6, steps=20)]
-    >>> length_groups([100, 98, 97, 20, 19, 0], step_rows=50.0)
-    [Group(start=0, stop=6, steps=100)]
+    >>> length_groups([100, 98, 97, 20, 19], step_rows=1.0)
+    [Group(start=0, stop=3, steps=100), Group(start=3, stop=5, steps=20)]
+    >>> length_groups([100, 98, 97, 20, 19], step_rows=50.0)
+    [Group(start=0, stop=5, steps=100)]
     """
 
     def cost(start: int, stop: int) -> float:

@@ -16,7 +16,7 @@ from gridcell.layers.directions import Walk, reverse_steps, through_layers
 from gridcell.layers.engines import EngineChoice, check_engine, choose_engine
 from gridcell.layers.length_groups import STEP_COST, run_on_true_steps
 from gridcell.layers.lengths import same_lengths
-from gridcell.layers.lstm_eager import Moments, Noise, draw_noise, walk_eager
+from gridcell.layers.lstm_eager import Trace, Noise, draw_noise, walk_eager
 from gridcell.layers.lstm_engines import ENGINES
 from gridcell.layers.lstm_weights import LSTMSizes, LSTMWeights, new_weights, suffix
 from gridcell.layers.recurrent_state import (
@@ -47,7 +47,8 @@ class LSTM(nn.Module):
     recurrent_dropout   of h on its way into the gates, while training, the same units at every
                         step of a sequence
     project             h becomes a product of that many numbers
-    engine              "auto", or the name of one in ENGINES
+    engine              "auto", or the name of one in lstm_engines.ENGINES
+    generator           for the first weights; `set_generator` sets the one for what is random later
 
     Calls    layer(x, lengths) -> y;  layer.run(x, lengths, state) -> y, state;
              layer.step(x_t, state) -> y_t, state;  layer.trace(x, lengths) -> Trace
@@ -92,7 +93,6 @@ class LSTM(nn.Module):
         self.zoneout, self.dropout, self.recurrent_dropout = zoneout, dropout, recurrent_dropout
         self.engine = engine
         self.between = Dropout(dropout)
-        self.generator: torch.Generator | None = None
         self._refuse_what_does_not_fit(recurrence, heads)
         check_engine(engine, ENGINES)
         for layer in range(layers):
@@ -148,7 +148,7 @@ class LSTM(nn.Module):
 
     def trace(
         self, x: Tensor, lengths: Tensor | None = None, state: LSTMState | None = None
-    ) -> Moments:
+    ) -> Trace:
         """Return f, i, g, o, c and h at every step, by the eager engine.
 
         Gates are shown after their activation, in the order of time both ways; the padding is 0.
@@ -158,7 +158,7 @@ class LSTM(nn.Module):
         """
         x = check_values(x, lengths, channels=self.channels, weight=self._weight, layer="lstm")
         first = self._first(x, state)
-        seen: list[Moments] = []
+        seen: list[Trace] = []
 
         def walk(x: Tensor, layer: int, direction: int) -> tuple[Tensor, Ends]:
             h, c = (kind[layer, direction] for kind in first)
@@ -166,12 +166,13 @@ class LSTM(nn.Module):
             weights = self.weights(layer, direction)
             moments, h, c = walk_eager(x, lengths, weights, h, c, noise=noise)
             turned = (reverse_steps(kind, lengths) for kind in moments)
-            seen.append(Moments(*turned) if direction else moments)
+            seen.append(Trace(*turned) if direction else moments)
             return moments.h, (h, c)
 
         self._walk_layers(x, lengths, walk)
+        kinds = [torch.stack(kind) for kind in zip(*seen, strict=True)]
         shape = (self.layers, self.directions)
-        return Moments(*(torch.stack(kind).unflatten(0, shape) for kind in zip(*seen, strict=True)))
+        return Trace(*(kind.view(*shape, *kind.shape[1:]) for kind in kinds))
 
     def engine_for(self, x: Tensor) -> EngineChoice:
         """Tell which engine walks over values like `x`, and why.
@@ -180,13 +181,15 @@ class LSTM(nn.Module):
         'not fused: peephole is in no fused kernel'
         """
         options = self._options()
-        refusals = {name: partial(each.refuses, options=options) for name, each in ENGINES.items()}
+        refusals = {name: partial(each.refuses, options) for name, each in ENGINES.items()}
         return choose_engine(self.engine, x, refusals)
 
     def weights(self, layer: int, direction: int) -> LSTMWeights:
         """The weights of one direction (0 or 1) of one layer."""
         end = suffix(layer, direction)
-        return LSTMWeights(*(self._parameters.get(name + end) for name in LSTMWeights._fields))
+        return LSTMWeights(
+            *(cast(Tensor, getattr(self, n + end, None)) for n in LSTMWeights._fields)
+        )
 
     def out_layout(self, layout: Layout) -> Layout:
         """D features a step from each direction; ShapeError where a grid is still there."""
@@ -264,7 +267,7 @@ class LSTM(nn.Module):
             recurrent_dropout=self.recurrent_dropout,
             zoneout=self.zoneout,
             is_training=self.training,
-            generator=self.generator,
+            generator=self.between.generator,
         )
 
     def _walk_layers(self, x: Tensor, lengths: Tensor | None, walk: Walk) -> tuple[Tensor, Ends]:

@@ -59,8 +59,12 @@ def draw_noise(
     )
 
 
-class Moments(NamedTuple):
-    """What happened at every step: gates after their activation, cell and output, [B, T, D]."""
+class Trace(NamedTuple):
+    """What happened at every step: gates after their activation, cell and output.
+
+    Each is [B, T, D] of one walk, [layers, directions, B, T, D] of a whole layer; with a projection
+    h has P numbers instead of D.
+    """
 
     f: Tensor
     i: Tensor
@@ -78,7 +82,7 @@ def walk_eager(
     c: Tensor,
     *,
     noise: Noise,
-) -> tuple[Moments, Tensor, Tensor]:
+) -> tuple[Trace, Tensor, Tensor]:
     """Walk one layer in one direction; see `LSTM` for the equations.
 
     Shapes   x [B, T, C] lengths [B], h [B, P], c [B, D]
@@ -92,7 +96,7 @@ def walk_eager(
     moments: list[tuple[Tensor, ...]] = []
     if x.shape[1] == 0:
         empty_c, empty_h = (kind.new_zeros(len(x), 0, kind.shape[1]) for kind in (c, h))
-        return Moments(*[empty_c] * 5, empty_h), h, c
+        return Trace(empty_c, empty_c, empty_c, empty_c, empty_c, empty_h), h, c
     for t, from_x_t in enumerate(from_x.unbind(1)):
         step = _step(from_x_t, weights, h, c, noise=noise, t=t)
         *_, next_c, next_h = step
@@ -103,7 +107,7 @@ def walk_eager(
             next_c, next_h = torch.where(valid, next_c, c), torch.where(valid, next_h, h)
         moments.append(step)
         c, h = next_c, next_h
-    return Moments(*(torch.stack(kind, 1) for kind in zip(*moments, strict=True))), h, c
+    return Trace(*(torch.stack(kind, 1) for kind in zip(*moments, strict=True))), h, c
 
 
 def _step(
@@ -141,7 +145,7 @@ def _recurrent(h: Tensor, weight: Tensor) -> Tensor:
     if size == 1:
         return (weight.view(4, heads) * h[:, None, :]).flatten(1)
     by_head = weight.view(4, heads, size, size)
-    return torch.einsum("gnrc,bnc->bgnr", by_head, h.unflatten(1, (heads, size))).reshape(-1, rows)
+    return torch.einsum("gnrc,bnc->bgnr", by_head, h.view(-1, heads, size)).reshape(-1, rows)
 
 
 def _zoned(new: Tensor, old: Tensor, zoneout: Tensor | float, t: int) -> Tensor:

@@ -17,14 +17,14 @@ from gridcell.layers.recurrent_state import Ends
 class LSTMEngine(NamedTuple):
     """One way to walk one layer in one direction over a padded batch.
 
-    refuses      values, options in use -> why it cannot, or None
+    refuses      options in use, values -> why it cannot, or None
     walk         x [B, T, C] (0 in the padding, T at least 1), lengths [B] or None, weights,
                  (h, c), noise, whether the last states are wanted
                  -> y [B, T, P] (0 in the padding), (last h, last c)
     is_grouped   whether it pays to cut a batch on CPU into parts of like lengths
     """
 
-    refuses: Callable[[Tensor, Sequence[str]], str | None]
+    refuses: Callable[[Sequence[str], Tensor], str | None]
     walk: Callable[
         [Tensor, Tensor | None, LSTMWeights, Ends, Noise, bool],
         tuple[Tensor, Ends],
@@ -32,7 +32,7 @@ class LSTMEngine(NamedTuple):
     is_grouped: bool
 
 
-def _refuses_fused(x: Tensor, options: Sequence[str]) -> str | None:
+def _refuses_fused(options: Sequence[str], x: Tensor) -> str | None:
     if options:
         return f"{options[0]} is in no fused kernel"
     return refuses_fused(x)

@@ -43,7 +43,7 @@ def walk_fused(
         is_padding_BT = ~valid_steps(lengths, x.shape[1])
         x = torch.cat([x, is_padding_BT[:, :, None].to(x.dtype)], -1)
         weight_ih = torch.cat([weight_ih, _holding(weights)], 1)
-    y, last_h, last_c = torch._VF.lstm(  # type: ignore[attr-defined]
+    y, last_h, last_c = torch._VF.lstm(
         x,
         (h[None].contiguous(), c[None].contiguous()),
         [weight_ih, weights.weight_hh, weights.bias_ih, weights.bias_hh],

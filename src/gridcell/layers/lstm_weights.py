@@ -68,9 +68,9 @@ def new_weights(sizes: LSTMSizes, generator: torch.Generator | None) -> dict[str
     """Return the first weights of one direction of one layer.
 
     Each gate's input weights are uniform after Glorot & Bengio 2010, its recurrent weights
-    orthogonal (Saxe et al. 2013) head by head; a diagonal's are uniform between -1 and 1. The forget
-    gate's bias is 1 (Gers et al. 2000; Jozefowicz et al. 2015): at first the cell remembers. Other
-    biases and the peepholes are 0.
+    orthogonal (Saxe et al. 2013) head by head; a diagonal's are uniform between -1 and 1. The
+    forget gate's bias is 1 (Gers et al. 2000; Jozefowicz et al. 2015): at first the cell remembers.
+    Other biases and the peepholes are 0.
     """
     width = sizes.width
     values = {
@@ -79,13 +79,13 @@ def new_weights(sizes: LSTMSizes, generator: torch.Generator | None) -> dict[str
         "bias_ih": torch.zeros(4 * width),
         "bias_hh": torch.zeros(4 * width),
     }
-    for gate in values["weight_ih"].split(width):
+    for gate in torch.split(values["weight_ih"], width):
         nn.init.xavier_uniform_(gate, generator=generator)
     recurrent = values["weight_hh"]
     if sizes.heads == sizes.width > 1:
         nn.init.uniform_(recurrent, -1, 1, generator=generator)
     else:
-        for head in recurrent.split(width // sizes.heads):
+        for head in torch.split(recurrent, width // sizes.heads):
             nn.init.orthogonal_(head, generator=generator)
     values["bias_ih"][width : 2 * width] = 1
     if sizes.project is not None:

@@ -15,7 +15,6 @@ from gridcell.axes import check_shape
 from gridcell.errors import NetworkError, ShapeError
 from gridcell.layers.lengths import check_lengths, mask_steps
 
-
 Ends = tuple[Tensor, ...]
 """States at one end of a walk: h, and c where there is one."""
 
@@ -84,7 +83,7 @@ def check_values(
             f"{layer} lengths are on {lengths.device}, the values on {x.device}.",
             fix="lengths.to(x.device).",
         )
-    check_lengths(lengths, examples=len(x), steps=x.shape[1], layer=layer)
+    check_lengths(lengths, x, layer=layer)
     return mask_steps(x, lengths)
 
 

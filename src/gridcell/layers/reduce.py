@@ -43,7 +43,7 @@ class Last(nn.Module):
         if lengths is None:
             y = x[:, -1]
         else:
-            check_lengths(lengths, examples=len(x), steps=x.shape[1], layer="last")
+            check_lengths(lengths, x, layer="last")
             rows = torch.arange(len(x), device=x.device)
             y = x[rows, (lengths - 1).clamp(min=0)]
         if self.both:

@@ -20,7 +20,7 @@ from gridcell.layers.lstm_weights import suffix
 from gridcell.layers.recurrent_state import Ends, RNNState, check_state, check_values, refuse_both
 
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
-FUSED = {"tanh": torch._VF.rnn_tanh, "relu": torch._VF.rnn_relu}  # type: ignore[attr-defined]
+FUSED = {"tanh": torch._VF.rnn_tanh, "relu": torch._VF.rnn_relu}
 
 
 class RNNWeights(NamedTuple):
@@ -32,7 +32,7 @@ class RNNWeights(NamedTuple):
     bias_hh: Tensor
 
 
-class RNNMoments(NamedTuple):
+class RNNTrace(NamedTuple):
     """The state after every step, `[layers, directions, B, T, D]`."""
 
     h: Tensor
@@ -150,7 +150,7 @@ class RNN(nn.Module):
 
     def trace(
         self, x: Tensor, lengths: Tensor | None = None, state: RNNState | None = None
-    ) -> RNNMoments:
+    ) -> RNNTrace:
         """Return h at every step, for every layer and direction, by the eager engine."""
         x, (first,) = self._checked(x, lengths, state)
         seen: list[Tensor] = []
@@ -162,7 +162,7 @@ class RNN(nn.Module):
             return y, (h,)
 
         self._walk_layers(x, lengths, walk)
-        return RNNMoments(torch.stack(seen).unflatten(0, (self.layers, self.directions)))
+        return RNNTrace(torch.stack(seen).view(self.layers, self.directions, *seen[0].shape))
 
     def engine_for(self, x: Tensor) -> EngineChoice:
         """Tell which engine walks over values like `x`, and why."""

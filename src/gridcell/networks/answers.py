@@ -45,7 +45,9 @@ class Answers:
             values /= self.temperature
         if self.task == "classify":
             # Subtracting the largest changes nothing but keeps exp from overflowing.
-            shifted = np.exp(values - values.max(-1, keepdims=True))
+            # Outputs that overflowed give NaN, which is no score and needs no warning beside it.
+            with np.errstate(invalid="ignore"):
+                shifted = np.exp(values - values.max(-1, keepdims=True))
             return np.asarray(shifted / shifted.sum(-1, keepdims=True))
         if self.task == "labels":
             small = np.exp(-np.abs(values))

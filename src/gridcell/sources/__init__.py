@@ -5,6 +5,7 @@ The kinds of source are told apart by what lies at the path, never by a setting.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from gridcell.config import DataConfig
@@ -38,10 +39,10 @@ def read(
 
 def _kind(path: Path) -> str:
     """Say which reader the path is for, or why none is."""
-    if path.is_dir():
+    if os.path.isdir(path):  # False, not an OSError, for a name longer than any file's
         return "idx" if idx.files(path) else "folder"
     name = path.name.lower()
-    if not path.exists():
+    if not os.path.exists(path):
         beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise SourceError(
             f"{shown(str(path))} does not exist.{did_you_mean(path.name, beside)}",

@@ -222,10 +222,12 @@ class _Run:
         self.started = time.perf_counter()
 
     def progress(self) -> float:
-        """How far the training is, 0 to 1: by time where there is a budget, else by steps."""
-        if self.plan.budget_s is not None:
-            return (time.perf_counter() - self.started) / self.plan.budget_s
-        return self.done / (self.plan.epochs * self.steps)
+        """How far the training is, 0 to 1: by steps, or by time where the budget is spent first."""
+        by_steps = self.done / (self.plan.epochs * self.steps)
+        if self.plan.budget_s is None:
+            return by_steps
+        # Whichever is spent first, the schedule has come to its end by then.
+        return max(by_steps, (time.perf_counter() - self.started) / self.plan.budget_s)
 
     def epoch(self, epoch: int, batches: Iterator[Batch]) -> EpochRecord:
         """One pass over the training rows."""

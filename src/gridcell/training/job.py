@@ -21,7 +21,7 @@ from gridcell.augment.images import ImageAugment
 from gridcell.batches import Images, plain_batches, training_batches
 from gridcell.cache import write_whole
 from gridcell.config import TrainConfig
-from gridcell.errors import StorageError
+from gridcell.errors import ConfigError, StorageError
 from gridcell.networks.answers import Answers
 from gridcell.networks.run import channels_last, outputs
 from gridcell.preparation import ImagePreparation
@@ -102,6 +102,11 @@ def prepare(
 
     memory   folder in which measurements of this machine are kept from run to run
     """
+    if config.patience is not None and not len(valid_rows):
+        raise ConfigError(
+            "patience has no effect without validation rows, by which to see what is better.",
+            fix="leave --patience out, or give --valid 0.1.",
+        )
     device = choose_device(config.device)
     generator = torch.Generator().manual_seed(config.seed)
     chosen = networks.choose_network(config.net, prep.layout, items=len(train_rows))
@@ -133,8 +138,9 @@ def prepare(
         f"{chosen.reason}; {network.parameters_count:,} parameters, "
         f"{work / 1e6:.1f} million multiply-adds an item.",
         *(note[0].upper() + note[1:] for note in network.notes),
-        f"Epochs: {decided.epochs}, {decided.epochs_reason}; batches of {decided.batch_size}, "
-        f"{config.optimizer} at rate {decided.rate:g}, {decided.schedule}.",
+        f"Epochs: {decided.epochs}, {decided.epochs_reason}.",
+        f"Steps: batches of {decided.batch_size}, {config.optimizer} at rate {decided.rate:g}, "
+        f"{decided.schedule}.",
         f"Arithmetic: {precision.reason}, on {_device_name(device)}.",
         f"Augmentation: {varied}.",
     )

@@ -11,7 +11,7 @@ LARGEST_BATCH = 128
 SMALLEST_BATCH = 16
 STEPS_WANTED = 30
 """Fewer steps an epoch than this, and smaller batches learn more from the same items."""
-WORK_WANTED = 2.2e13
+WORK_WANTED = 1.95e13
 """Multiply-adds, forward, of a default training: some minutes on two cores with bfloat16."""
 STEPS_ENOUGH = 2400
 """Steps after which few items have been learned as well as they will be."""
@@ -47,7 +47,7 @@ def plan(config: TrainConfig, *, items: int, multiply_adds: int) -> Plan:
     if config.epochs is not None:
         epochs = config.epochs
     elif budget_s is not None:
-        epochs, reason = MOST_EPOCHS, f"what {config.budget} allow"
+        epochs, reason = MOST_EPOCHS, f"or fewer, as many as {config.budget} allow"
     else:
         epochs, reason = _epochs(items, multiply_adds, -(-items // batch_size))
     steps = epochs * -(-items // batch_size)

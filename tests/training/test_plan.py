@@ -1,0 +1,47 @@
+"""Every number that the settings leave open is chosen from the data, and says why."""
+
+from gridcell.config import TrainConfig
+from gridcell.training.plan import plan
+
+
+def test_what_is_asked_is_taken() -> None:
+    asked = TrainConfig(
+        epochs=7, batch_size=50, rate=0.5, weight_decay=0.1, ema=0.9, patience=2, optimizer="sgd"
+    )
+    chosen = plan(asked, items=1000, multiply_adds=10**6)
+    assert (chosen.epochs, chosen.batch_size, chosen.rate) == (7, 50, 0.5)
+    assert (chosen.weight_decay, chosen.ema, chosen.patience) == (0.1, 0.9, 2)
+    assert chosen.epochs_reason == "as asked"
+
+
+def test_few_items_are_seen_often_in_small_batches() -> None:
+    few = plan(TrainConfig(), items=200, multiply_adds=10**6)
+    many = plan(TrainConfig(), items=50_000, multiply_adds=10**6)
+    assert few.batch_size < many.batch_size == 128
+    assert few.epochs > many.epochs == 12
+
+
+def test_much_work_means_fewer_epochs_but_never_too_few() -> None:
+    light = plan(TrainConfig(), items=50_000, multiply_adds=10**6)
+    heavy = plan(TrainConfig(), items=50_000, multiply_adds=5 * 10**7)
+    immense = plan(TrainConfig(), items=10**7, multiply_adds=10**9)
+    assert light.epochs > heavy.epochs > immense.epochs == 3
+    assert "--epochs gives more" in heavy.epochs_reason
+
+
+def test_the_average_spans_a_fiftieth_of_the_training() -> None:
+    chosen = plan(TrainConfig(epochs=10, batch_size=10), items=1000, multiply_adds=1)
+    assert chosen.ema == 1 - 1 / 20
+    assert plan(TrainConfig(epochs=1), items=10, multiply_adds=1).ema == 0.0
+
+
+def test_patience_can_fire_within_the_epochs() -> None:
+    for epochs in (12, 50, 100):
+        chosen = plan(TrainConfig(epochs=epochs), items=1000, multiply_adds=1)
+        assert chosen.patience < epochs
+
+
+def test_a_budget_is_read_in_seconds_and_leaves_the_epochs_open() -> None:
+    chosen = plan(TrainConfig(budget="2m"), items=1000, multiply_adds=1)
+    assert chosen.budget_s == 120
+    assert "2m" in chosen.epochs_reason
