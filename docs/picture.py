@@ -1,6 +1,6 @@
 """Make docs/digits.svg: what the terminal really shows when `gridcell demo digits` runs.
 
-    python docs/picture.py
+python docs/picture.py
 """
 
 from __future__ import annotations

@@ -239,6 +239,25 @@ def test_evaluate_prints_scores_beside_their_baselines(run: Run, trained: Path, 
     assert {score["name"] for score in found["scores"]} >= {"accuracy", "log loss"}
 
 
+def test_evaluate_on_the_data_of_training_warns(run: Run, trained: Path, toy: Path) -> None:
+    warning = "! These are the data that the model was trained on (and chosen by)"
+    assert warning in " ".join(run("evaluate", trained, toy).out.split())
+    said = run("evaluate", trained, toy, "--json")
+    assert warning in " ".join(said.err.split()) and json.loads(said.out)["items"] == 40
+    (toy / "red" / "aaa.png").unlink()
+    assert warning not in " ".join(run("evaluate", trained, toy).out.split())
+
+
+def test_evaluate_needs_neither_two_classes_nor_a_train_split(
+    run: Run, trained: Path, tmp_path: Path
+) -> None:
+    said = run("evaluate", trained, colours(tmp_path / "one", 3, names=("red",)))
+    assert said.code == 0 and "Scores on 3 rows" in said.out
+    said = run("evaluate", trained, colours(tmp_path / "new" / "test", 3).parent)
+    assert said.code == 0 and "Scores on 6 test rows" in said.out
+    refused(run("evaluate", trained, tmp_path / "one" / "red"), "3 images, but no class folders")
+
+
 def test_predict_prints_a_table(run: Run, trained: Path, toy: Path) -> None:
     said = run("predict", trained, toy / "red" / "aaa.png", toy / "blue" / "aab.png")
     assert said.code == 0

@@ -18,6 +18,7 @@ import gridcell
 from gridcell import evaluation, pipeline
 from gridcell.batches import Batch, Images
 from gridcell.config import Config, DataConfig, from_mapping
+from gridcell.doctor import Finding
 from gridcell.errors import ConfigError, NetworkError, SourceError, TrainingError
 from gridcell.record import Run
 from gridcell.samples import SPLIT_NAMES
@@ -87,6 +88,9 @@ class Listening(Silent):
 
     def section(self, title: str, lines: Iterable[str]) -> None:
         self.text += "\n".join([title, *lines]) + "\n"
+
+    def findings(self, findings: Iterable[Finding]) -> None:
+        self.text += "".join(f"{finding.level}: {finding.text}\n" for finding in findings)
 
 
 @pytest.fixture
@@ -565,6 +569,128 @@ def test_classes_are_matched_by_name_and_not_by_place(tmp_path: Path) -> None:
     assert found is not None
     assert found["accuracy"].value == 1.0
     assert found.confusion == [[6, 0, 0], [0, 0, 0], [0, 0, 6]]
+
+
+def test_one_item_of_one_class_can_be_scored(toy: Path, tmp_path: Path) -> None:
+    run = trained(toy, tmp_path / "run")
+    paint(tmp_path / "one" / "red" / "new.png", RED, seed=99)
+    found = pipeline.evaluate(run.model, tmp_path / "one", DataConfig())
+    assert found is not None and found["accuracy"].value == 1.0
+    assert found.confusion == [[0, 0], [0, 1]]
+    with pytest.raises(SourceError, match="holds 1 image, but no class folders"):
+        pipeline.evaluate(run.model, tmp_path / "one" / "red", DataConfig())
+    paint(tmp_path / "one" / "blue" / "cut.png", BLUE)
+    cut(tmp_path / "one" / "blue" / "cut.png")
+    teller = Listening()
+    skipping = DataConfig(on_bad_file="skip")
+    found = pipeline.evaluate(run.model, tmp_path / "one", skipping, teller=teller)
+    assert found is not None and found.items == 1
+    assert "Left out, none of its files can be decoded: blue." in teller.text
+
+
+def test_a_test_split_alone_can_be_scored(toy: Path, tmp_path: Path) -> None:
+    run = trained(toy, tmp_path / "run")
+    colours(tmp_path / "new" / "test", 3, seed=7)
+    found = pipeline.evaluate(run.model, tmp_path / "new", DataConfig())
+    assert found is not None and found.items == 6
+    with pytest.raises(SourceError, match="the data names no train rows"):
+        pipeline.evaluate(run.model, tmp_path / "new", DataConfig(), part="train")
+
+
+def test_idx_files_of_test_rows_alone_can_be_scored(tmp_path: Path) -> None:
+    run = trained(idx_files(tmp_path / "digits"), tmp_path / "run")
+    for file in (tmp_path / "digits").glob("train-*"):
+        file.unlink()
+    found = pipeline.evaluate(run.model, tmp_path / "digits", DataConfig())
+    assert found == run.scores
+
+
+def test_one_row_of_a_table_can_be_scored(tmp_path: Path) -> None:
+    path = shades(tmp_path / "shades")
+    run = trained(path, tmp_path / "run", epochs=1)
+    one = path.with_name("one.csv")
+    one.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+    found = pipeline.evaluate(run.model, one, DataConfig())
+    assert found is not None and found.items == 1
+    assert found["MAE"].value is not None and found["R2"].value is None
+
+
+def words(folder: Path, cells: Iterable[str], *, name: str, seed: int = 0) -> Path:
+    """A table whose cells name the labels of a picture, separated by semicolons."""
+    rows = []
+    for number, cell in enumerate(cells):
+        on = [200 if label in cell.split(";") else 40 for label in ("r", "g", "b")]
+        file = paint(folder / f"{name}{number:x}g.png", on, seed=seed + number)
+        rows.append(f"{file.name},{cell}")
+    path = table(folder, "file,labels", rows)
+    return path.rename(folder / f"{name}.csv")
+
+
+def test_a_label_that_no_cell_names_counts_as_absent(tmp_path: Path) -> None:
+    path = words(tmp_path / "data", ["r;g", "g;b", "b", "r", "r;b", "g"] * 12, name="all")
+    run = trained(path, tmp_path / "run", task="labels", epochs=12)
+    assert run.model.labels == ("b", "g", "r")
+    some = words(tmp_path / "data", ["r;g", "g", "r", "g;r"], name="some", seed=500)
+    data = pipeline.read(some, DataConfig(task="labels"), teller=Silent())
+    targets = pipeline._with_labels_of(run.model, data.samples).targets
+    assert targets.tolist() == [[0, 1, 1], [0, 1, 0], [0, 0, 1], [0, 1, 1]]
+    assert targets.dtype == np.float32
+    found = pipeline.evaluate(run.model, some, DataConfig())
+    assert found is not None and found.items == 4
+    assert [row.items for row in found.per_class] == [0, 3, 3]
+    unknown = words(tmp_path / "data", ["r;g", "x"], name="unknown", seed=900)
+    with pytest.raises(SourceError, match="the label 'x', which the model never saw"):
+        pipeline.evaluate(run.model, unknown, DataConfig())
+
+
+SEEN = "warning: These are the data that the model was trained on (and chosen by): the scores say"
+
+
+def heard(run: Run, path: Path, *, part: Any = "auto", **settings: Any) -> str:
+    """What is said when the model of a run is scored, by its file as a user has it."""
+    teller = Listening()
+    model = gridcell.load(run.model_file)
+    assert pipeline.evaluate(model, path, DataConfig(**settings), part=part, teller=teller)
+    return teller.text
+
+
+def test_scores_on_the_data_of_training_come_with_a_warning(toy: Path, tmp_path: Path) -> None:
+    run = trained(toy, tmp_path / "run", epochs=1)
+    assert SEEN in heard(run, toy)
+    assert "its own test scores are in run.json." in heard(run, toy)
+    shutil.copytree(toy, tmp_path / "copy")
+    assert SEEN in heard(run, tmp_path / "copy")
+    assert SEEN not in heard(run, colours(tmp_path / "other", 3, seed=7))
+    (tmp_path / "moved").mkdir()
+    toy.rename(tmp_path / "moved" / "test")  # a name of later makes them no test rows
+    assert SEEN in heard(run, tmp_path / "moved")
+    paint(tmp_path / "copy" / "red" / "new.png", RED, seed=99)
+    assert SEEN not in heard(run, tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    ("part", "is_warned"),
+    [("auto", False), ("test", False), ("train", True), ("all", True)],
+)
+def test_the_data_s_own_test_rows_come_without_a_warning(
+    tmp_path: Path, part: Any, is_warned: bool
+) -> None:
+    run = trained(own_splits(tmp_path / "data"), tmp_path / "run", epochs=1)
+    assert (SEEN in heard(run, tmp_path / "data", part=part)) == is_warned
+
+
+def test_tables_and_idx_files_of_training_are_known_again(tmp_path: Path) -> None:
+    path = tags(tmp_path / "tags")
+    run = trained(path, tmp_path / "run1", target=("red", "light"), epochs=1)
+    assert SEEN in heard(run, path, target=("light", "red"))
+    run = trained(shades(tmp_path / "shades"), tmp_path / "run2", epochs=1)
+    assert SEEN in heard(run, tmp_path / "shades" / "table.csv")
+    path = words(tmp_path / "words", ["r;g", "g;b", "b", "r"] * 10, name="all")
+    run = trained(path, tmp_path / "run3", task="labels", epochs=1)
+    assert SEEN in heard(run, path)
+    run = trained(idx_files(tmp_path / "digits"), tmp_path / "run4", epochs=1)
+    assert SEEN in heard(run, tmp_path / "digits", part="all")
+    assert SEEN not in heard(run, tmp_path / "digits")
 
 
 def test_evaluation_prepares_as_the_model_does_whatever_the_size(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from gridcell.networks.answers import Answers
 from gridcell.preparation import ImagePreparation
 from gridcell.preparation.cache import decode_all
 from gridcell.record import Run
-from gridcell.samples import SPLIT_NAMES, Samples
+from gridcell.samples import SPLIT_NAMES, TEST, TRAIN, VALID, Samples
 from gridcell.sources import classes
 from gridcell.sources.wording import listed
 from gridcell.splits import Parts
@@ -98,16 +98,21 @@ def evaluate(
     part: Literal["auto", "train", "valid", "test", "all"] = "auto",
     teller: Teller | None = None,
 ) -> Scores | None:
-    """Score a model on labelled data it was not trained on.
+    """Score a model on labelled data; one labelled item will do.
+
+    Where the data are those that it was trained on, and not their own test or validation rows, a
+    warning says so.
 
     part   which of the data's own splits; auto takes test where the data names one, else all
 
     Raises   SourceError for labels that the model never saw, or a split that the data has not
     """
     tell = teller or Silent()
-    found = read(path, replace(data, task=model.task), teller=tell, chosen=model.preparation)
+    data = replace(data, task=model.task)
+    found = read(path, data, teller=tell, chosen=model.preparation, purpose="score")
     found = replace(found, samples=_with_labels_of(model, found.samples))
     rows, name = _rows_of(found.samples, part)
+    tell.findings(_seen_in_training(model, found.samples, rows))
     scores = _score(model, found, rows)
     tell.scores(scores, name)
     return scores
@@ -129,11 +134,17 @@ def read(
     teller: Teller,
     group: str | None = None,
     chosen: ImagePreparation | None = None,
+    purpose: classes.Purpose = "train",
 ) -> Data:
     """Read what lies at `path` and decode it, as `chosen` says or as suits the data."""
     cache = cache_folder(config.cache)
     samples = sources.read(
-        path, config, group=group, cache=config.cache, progress=partial(teller.progress, "Reading")
+        path,
+        config,
+        group=group,
+        cache=config.cache,
+        progress=partial(teller.progress, "Reading"),
+        purpose=purpose,
     )
     chosen = chosen or preparation.choose_size(samples, config)
     decoded = decode_all(
@@ -150,7 +161,7 @@ def read(
     if decoded.bad:
         lines.append(f"{len(decoded.bad)} files could not be decoded and are left out:")
         lines += [f"  {file}: {reason}" for file, reason in decoded.bad]
-        samples, lost = _without_lost_classes(samples.take(decoded.rows), path)
+        samples, lost = _without_lost_classes(samples.take(decoded.rows), path, purpose=purpose)
         lines += lost
     if decoded.file is not None:
         size = f"{decoded.pixels.nbytes / 1e6:,.1f} MB"
@@ -160,7 +171,9 @@ def read(
     return Data(samples, chosen, decoded.pixels)
 
 
-def _without_lost_classes(samples: Samples, path: Path) -> tuple[Samples, list[str]]:
+def _without_lost_classes(
+    samples: Samples, path: Path, *, purpose: classes.Purpose
+) -> tuple[Samples, list[str]]:
     """Leave out the classes of which no file could be decoded, and say so."""
     if samples.task != "classify":
         return samples, []
@@ -169,6 +182,7 @@ def _without_lost_classes(samples: Samples, path: Path) -> tuple[Samples, list[s
         samples.targets.astype(np.int64),
         where=str(path),
         fix="mend the files of the other classes.",
+        purpose=purpose,
     )
     lost = [label for label in samples.labels if label not in labels]
     said = [f"Left out, none of its files can be decoded: {listed(lost)}."] if lost else []
@@ -207,7 +221,10 @@ def _describe(
 
 
 def _with_labels_of(model: Model, samples: Samples) -> Samples:
-    """Return the samples with targets in the order of the model's labels."""
+    """Return the samples with targets in the order of the model's labels.
+
+    The targets are then those of training if the data are: `record.data_digest` says so.
+    """
     unknown = [label for label in samples.labels if label not in model.labels]
     if unknown:
         what = {"classify": "class", "labels": "label", "regress": "column"}[model.task]
@@ -221,15 +238,32 @@ def _with_labels_of(model: Model, samples: Samples) -> Samples:
         return replace(
             samples, labels=model.labels, targets=where[samples.targets.astype(np.int64)]
         )
-    if len(samples.labels) != len(model.labels):
-        missing = [label for label in model.labels if label not in samples.labels]
+    missing = [label for label in model.labels if label not in samples.labels]
+    if missing and samples.has_label_columns:
         raise SourceError(
             f"the data lacks the column {missing[0]!r} that the model answers.",
             fix=f"name all its columns: {' '.join(f'--target {name}' for name in model.labels)}.",
         )
-    targets = np.empty_like(samples.targets)
+    targets = np.zeros((len(samples), len(model.labels)), samples.targets.dtype)
     targets[:, where] = samples.targets
     return replace(samples, labels=model.labels, targets=targets)
+
+
+def _seen_in_training(
+    model: Model, samples: Samples, rows: NDArray[np.int64]
+) -> list[doctor.Finding]:
+    """Warn where the data are those of training; rows that their own split holds out are fine."""
+    if record.data_digest(samples) != model.description.trained.get("data_digest"):
+        return []
+    # Without training rows a split isn't the one that was trained by: it was named since.
+    has_own = (samples.given == TRAIN).any()
+    if has_own and np.isin(samples.given[rows], (VALID, TEST)).all():
+        return []
+    text = (
+        "These are the data that the model was trained on (and chosen by): the scores say nothing "
+        "about new data; its own test scores are in run.json."
+    )
+    return [doctor.Finding("warning", text)]
 
 
 def _rows_of(samples: Samples, part: str) -> tuple[NDArray[np.int64], str]:

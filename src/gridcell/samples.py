@@ -49,6 +49,10 @@ class Samples:
     """[N] group of each item, where a group column was named."""
     group_names: tuple[str, ...] = ()
     """Name of each group."""
+    has_label_columns: bool = False
+    """Whether each of `labels` is a column of its own, so that nothing is known of a label without
+    one. Where labels are written in cells, or are names of folders, one that is not written is not
+    there: 0."""
     notes: tuple[str, ...] = ()
     """What was understood of the data and what was left out, a sentence each, for the user."""
     modes: tuple[tuple[str, int], ...] = ()

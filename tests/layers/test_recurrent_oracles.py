@@ -90,9 +90,8 @@ def test_the_node_tests_of_onnx(kind, name, monkeypatch):
     layer = loaded(kind, inputs, attributes["hidden_size"])
     is_batch_first, is_reversed = attributes.get("layout"), attributes.get("direction") == "reverse"
 
-    def turned(
-        values,
-    ):  # [T, B, ...] and [directions, B, D] against [B, T, ...], [B, directions, D]
+    def turned(values):
+        """Examples first: ONNX has time, or the direction, in front."""
         return values if is_batch_first else np.swapaxes(values, 0, 1)
 
     x = torch.tensor(np.ascontiguousarray(turned(inputs["X"])))
@@ -112,6 +111,37 @@ def test_the_node_tests_of_onnx(kind, name, monkeypatch):
         ours |= {n: ours[n].transpose(0, 1) for n in ("Y_h", "Y_c") if n in ours}
     for output, values in wanted.items():
         np.testing.assert_allclose(ours[output].detach().numpy(), values, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "RNN"])
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+def test_onnx_s_own_walk_on_random_weights(kind, direction):
+    # The node tests have one number in all weights, which hides an order that is wrong.
+    pytest.importorskip("onnx")
+    module = import_module(f"onnx.backend.test.case.node.{kind.lower()}")
+    random, directions = np.random.default_rng(0), 1 + (direction != "forward")
+
+    def normal(*shape):
+        return random.normal(size=shape).astype(np.float32)
+
+    gates = len(TO_OURS[kind])
+    given = {
+        "X": normal(6, 2, 3),
+        "W": normal(directions, gates * 5, 3),
+        "R": normal(directions, gates * 5, 5),
+        "B": normal(directions, 2 * gates * 5),
+        "initial_h": normal(directions, 2, 5),
+    }
+    if kind == "LSTM":
+        given |= {"P": normal(directions, 15), "initial_c": normal(directions, 2, 5)}
+    wanted_y, *wanted = getattr(module, f"{kind}Helper")(**given, direction=direction).step()
+    first = [torch.tensor(given[n])[None] for n in ("initial_h", "initial_c") if n in given]
+    state = (LSTMState, RNNState)[kind == "RNN"](*first)
+    y, last = loaded(kind, given, 5).run(torch.tensor(given["X"]).transpose(0, 1), None, state)
+    y = y.unflatten(2, (directions, 5)).permute(1, 2, 0, 3)
+    np.testing.assert_allclose(y.detach(), wanted_y, rtol=0, atol=1e-5)
+    for ours, theirs in zip(last, wanted, strict=True):
+        np.testing.assert_allclose(ours[0].detach(), theirs, rtol=0, atol=1e-5)
 
 
 def file_in(package, *path):

@@ -15,14 +15,17 @@ from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
 from gridcell.samples import TEST, TRAIN, UNASSIGNED, VALID, Samples
 from gridcell.sources import images, walk
+from gridcell.sources.classes import Purpose
 
 Picture = Callable[..., Path]
 
 links = pytest.mark.skipif(os.name != "posix", reason="links need rights on this system")
 
 
-def read(path: Path, *, group: str | None = None, **settings: object) -> Samples:
-    return sources.read(path, DataConfig(**settings), group=group)  # type: ignore[arg-type]
+def read(
+    path: Path, *, group: str | None = None, purpose: Purpose = "train", **settings: object
+) -> Samples:
+    return sources.read(path, DataConfig(**settings), group=group, purpose=purpose)  # type: ignore[arg-type]
 
 
 def refused(path: Path, **settings: object) -> str:
@@ -202,6 +205,21 @@ def test_splits_without_training_are_refused(tmp_path: Path, picture: Picture) -
     assert "add a train split" in text
 
 
+def test_a_test_split_alone_can_be_scored(tmp_path: Path, picture: Picture) -> None:
+    for name in ("test/a", "test/b"):
+        picture(tmp_path / name / "1.png")
+    found = read(tmp_path, purpose="score")
+    assert found.labels == ("a", "b") and found.given.tolist() == [TEST, TEST]
+    assert "The data's own split is kept, from the folders test: test 2." in found.notes
+
+
+def test_a_class_that_only_test_has_can_be_scored(tmp_path: Path, picture: Picture) -> None:
+    for name in ("train/a", "train/b", "test/a", "test/c"):
+        picture(tmp_path / name / "1.png")
+    assert "never seen in training" in refused(tmp_path)
+    assert read(tmp_path, purpose="score").labels == ("a", "b", "c")
+
+
 def test_split_folders_without_class_folders_are_told_so(tmp_path: Path, picture: Picture) -> None:
     picture(tmp_path / "train" / "1.png")
     text = refused(tmp_path)
@@ -214,6 +232,10 @@ def test_one_class_is_too_few(tmp_path: Path, picture: Picture) -> None:
     (tmp_path / "dog").mkdir()
     text = refused(tmp_path)
     assert "at least 2 classes are needed, only cat was found" in text
+    found = read(tmp_path, purpose="score")
+    assert found.labels == ("cat",) and found.targets.tolist() == [0]
+    assert "1 image in 1 class: cat." in found.notes
+    assert not found.has_label_columns
     assert "add a folder for each further class" in text
 
 
@@ -243,6 +265,7 @@ def test_a_folder_with_a_table_and_no_class_folders_asks_to_name_the_table(
 def test_images_without_class_folders_are_told_so(tmp_path: Path, picture: Picture) -> None:
     picture(tmp_path / "1.png")
     assert "holds 1 image, but no class folders" in refused(tmp_path)
+    assert refused(tmp_path, purpose="score") == refused(tmp_path)
 
 
 def test_no_image_names_the_extensions_seen_and_the_supported_ones(tmp_path: Path) -> None:
@@ -266,7 +289,9 @@ def test_a_path_that_does_not_exist_names_the_nearest(tmp_path: Path) -> None:
 
 
 def test_a_single_image_is_refused(tmp_path: Path, picture: Picture) -> None:
-    assert "is a single image; training needs many" in refused(picture(tmp_path / "1.PNG"))
+    path = picture(tmp_path / "1.PNG")
+    assert "is a single image; training needs many" in refused(path)
+    assert "is a single image; nothing says which class" in refused(path, purpose="score")
 
 
 def test_archives_and_other_files_are_refused(tmp_path: Path) -> None:
@@ -427,6 +452,7 @@ def test_skipping_bad_files_may_empty_a_class(tmp_path: Path, picture: Picture) 
     assert "Left out, none of its files can be read: bird." in found.notes
     (tmp_path / "dog" / "1.png").write_bytes(b"")
     assert "at least 2 classes are needed" in refused(tmp_path, on_bad_file="skip")
+    assert read(tmp_path, on_bad_file="skip", purpose="score").labels == ("cat",)
 
 
 def test_mixed_pixel_formats_are_counted(tmp_path: Path, picture: Picture) -> None:

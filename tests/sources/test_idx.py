@@ -12,6 +12,7 @@ from gridcell import sources
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
 from gridcell.samples import TEST, TRAIN, Samples
+from gridcell.sources.classes import Purpose
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
@@ -39,8 +40,8 @@ def a_set(path: Path, *, ending: str = "", train: int = 30, test: int = 10) -> N
         put(path / (labels + ending), idx((np.arange(count) % 10).astype(np.uint8)))
 
 
-def read(path: Path, **settings: object) -> Samples:
-    return sources.read(path, DataConfig(**settings))  # type: ignore[arg-type]
+def read(path: Path, *, purpose: Purpose = "train", **settings: object) -> Samples:
+    return sources.read(path, DataConfig(**settings), purpose=purpose)  # type: ignore[arg-type]
 
 
 def refused(path: Path) -> str:
@@ -111,13 +112,18 @@ def test_training_files_alone_will_do(tmp_path: Path) -> None:
     assert (read(tmp_path).given == TRAIN).all()
 
 
-def test_test_files_alone_will_not(tmp_path: Path) -> None:
+def test_test_files_alone_will_not_do_to_train_but_to_score(tmp_path: Path) -> None:
     a_set(tmp_path)
     (tmp_path / TRAIN_IMAGES).unlink()
     (tmp_path / TRAIN_LABELS).unlink()
     text = refused(tmp_path)
     assert "holds test files (t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte) and none" in text
     assert "put train-images-idx3-ubyte" in text
+    found = read(tmp_path, purpose="score")
+    assert (found.given == TEST).all() and len(found) == 10
+    (tmp_path / TEST_LABELS).unlink()
+    with pytest.raises(SourceError, match="has no labels file beside it"):
+        read(tmp_path, purpose="score")
 
 
 @pytest.mark.parametrize(
@@ -211,12 +217,16 @@ def test_one_class_is_too_few(tmp_path: Path) -> None:
     put(tmp_path / TRAIN_LABELS, idx(np.full(30, 3, np.uint8)))
     put(tmp_path / TEST_LABELS, idx(np.full(10, 3, np.uint8)))
     assert "at least 2 classes are needed, only 3 was found" in refused(tmp_path)
+    found = read(tmp_path, purpose="score")
+    assert found.labels == ("3",) and set(found.targets.tolist()) == {0}
+    assert "40 images of 5x4 in 1 class: 3 (the labels' own numbers)." in found.notes
 
 
 def test_a_label_never_seen_in_training_is_refused(tmp_path: Path) -> None:
     a_set(tmp_path)
     put(tmp_path / TRAIN_LABELS, idx((np.arange(30) % 9).astype(np.uint8)))
     assert "9 (1 item in test) is a label never seen in training" in refused(tmp_path)
+    assert read(tmp_path, purpose="score").labels == tuple("0123456789")
 
 
 def test_one_of_the_files_itself_points_to_its_folder(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from gridcell.errors import ConfigError, MissingExtraError, SourceError
 from gridcell.samples import TEST, TRAIN, UNASSIGNED, VALID, Samples
 from gridcell.sources import cells
 from gridcell.sources.answers import could_be
+from gridcell.sources.classes import Purpose
 
 Picture = Callable[..., Path]
 
@@ -37,8 +38,10 @@ def labelled(values: Iterable[object], *, header: str = "path,label") -> list[st
     return [header, *(f"{number}.png,{value}" for number, value in enumerate(values))]
 
 
-def read(path: Path, *, group: str | None = None, **settings: object) -> Samples:
-    return sources.read(path, DataConfig(**settings), group=group)  # type: ignore[arg-type]
+def read(
+    path: Path, *, group: str | None = None, purpose: Purpose = "train", **settings: object
+) -> Samples:
+    return sources.read(path, DataConfig(**settings), group=group, purpose=purpose)  # type: ignore[arg-type]
 
 
 def refused(path: Path, kind: type[Exception] = SourceError, **settings: object) -> str:
@@ -144,6 +147,16 @@ def test_one_column_of_0_and_1_may_be_one_label(folder: Path) -> None:
     assert found.targets.tolist() == [[0], [1], [1]]
 
 
+def test_labels_of_columns_and_labels_in_cells_are_told_apart(folder: Path) -> None:
+    columns = write(folder, ["file,red,round", "0.png,1,0", "1.png,0,1"])
+    assert read(columns, target=("red", "round")).has_label_columns
+    assert read(columns, target=("red",), task="labels").has_label_columns
+    assert read(columns, target=("red",), task="regress").has_label_columns
+    assert not read(columns, target=("red",)).has_label_columns  # its cells name the classes
+    cells = write(folder, labelled(["red;round", "red", "flat"]), name="cells.csv")
+    assert not read(cells, task="labels").has_label_columns
+
+
 def test_two_separators_are_refused(folder: Path) -> None:
     text = refused(write(folder, labelled(["a;b", "a|c", "a"])), task="labels")
     assert "column label holds semicolon, bar: it isn't clear which of them separates" in text
@@ -188,6 +201,8 @@ def test_a_label_that_only_test_has_is_never_seen_in_training(folder: Path) -> N
     path = write(folder, rows)
     assert "c (1 item in test) is a label never seen in training" in refused(path)
     assert "never seen in training" in refused(path, task="labels")
+    assert read(path, purpose="score").labels == ("a", "b", "c")
+    assert read(path, task="labels", purpose="score").labels == ("a", "b", "c")
 
 
 def test_a_number_need_not_be_above_zero_in_training(folder: Path) -> None:
@@ -197,7 +212,9 @@ def test_a_number_need_not_be_above_zero_in_training(folder: Path) -> None:
 
 def test_a_split_without_training_rows_is_refused(folder: Path) -> None:
     rows = ["path,label,split", "0.png,a,test", "1.png,b,test"]
-    assert "nothing to train on; every item is given to test" in refused(write(folder, rows))
+    path = write(folder, rows)
+    assert "nothing to train on; every item is given to test" in refused(path)
+    assert read(path, purpose="score").given.tolist() == [TEST, TEST]
 
 
 def test_a_group_column_gives_groups(folder: Path) -> None:
@@ -416,8 +433,9 @@ def test_words_cannot_be_regressed(folder: Path) -> None:
 
 
 def test_a_constant_number_is_nothing_to_learn(folder: Path) -> None:
-    text = refused(write(folder, labelled([2.5, 2.5])))
-    assert "every value of column label is 2.5: there is nothing to learn" in text
+    path = write(folder, labelled([2.5, 2.5]))
+    assert "every value of column label is 2.5: there is nothing to learn" in refused(path)
+    assert read(path, task="regress", purpose="score").targets.tolist() == [[2.5], [2.5]]
 
 
 def test_text_beside_numbers_cannot_be_learned_together(folder: Path) -> None:
@@ -429,13 +447,17 @@ def test_text_beside_numbers_cannot_be_learned_together(folder: Path) -> None:
 
 
 def test_one_class_is_too_few(folder: Path) -> None:
-    text = refused(write(folder, labelled(["a", "a"])))
+    path = write(folder, labelled(["a", "a"]))
+    text = refused(path)
     assert "column label: at least 2 classes are needed, only a was found" in text
+    assert read(path, purpose="score").labels == ("a",)
 
 
 def test_a_column_whose_values_never_repeat_holds_no_classes(folder: Path) -> None:
-    text = refused(write(folder, labelled([f"id{n}" for n in range(21)])))
+    path = write(folder, labelled([f"id{n}" for n in range(21)]))
+    text = refused(path)
     assert "every value of column label is different, so there is no class to learn" in text
+    assert len(read(path, purpose="score").labels) == 21
 
 
 def test_a_semicolon_table_with_a_byte_order_mark_is_read_and_said(folder: Path) -> None:

@@ -62,6 +62,10 @@ class Flatten(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         check_shape(x, "B T C *grid", layer="flatten")
+        if x.ndim == 5 and x.requires_grad and _is_channels_last(x):
+            # The gradient comes back channel by channel; a pooling behind us would copy it, and
+            # its own, three times over. Laid out as x is, that is 6 ms less of a step of 46.
+            x.register_hook(_channels_last)
         return x.flatten(2)
 
     def out_layout(self, layout: Layout) -> Layout:
@@ -69,6 +73,15 @@ class Flatten(nn.Module):
         return layout.with_features(layout.values)
 
     out_lengths = same_lengths
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return x.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+
+
+def _channels_last(gradient: Tensor) -> Tensor:
+    folded = gradient.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    return folded.view(gradient.shape[0], -1, *folded.shape[1:])
 
 
 class Dropout(nn.Module):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gridcell.axes import check_shape
 from gridcell.errors import NetworkError, ShapeError
+from gridcell.layers.engines import is_traced
 from gridcell.layers.lengths import check_lengths, mask_steps
 
 Ends = tuple[Tensor, ...]
@@ -83,7 +84,8 @@ def check_values(
             f"{layer} lengths are on {lengths.device}, the values on {x.device}.",
             fix="lengths.to(x.device).",
         )
-    check_lengths(lengths, x, layer=layer)
+    if not is_traced():
+        check_lengths(lengths, x, layer=layer)
     return mask_steps(x, lengths)
 
 

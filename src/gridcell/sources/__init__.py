@@ -11,7 +11,7 @@ from pathlib import Path
 from gridcell.config import DataConfig
 from gridcell.errors import SourceError, did_you_mean
 from gridcell.samples import Samples
-from gridcell.sources import folder, idx, images, table
+from gridcell.sources import classes, folder, idx, images, table
 from gridcell.sources.folder import TABLE_EXTENSIONS
 from gridcell.sources.wording import shown
 
@@ -26,18 +26,21 @@ def read(
     group: str | None = None,
     cache: Path | None = None,
     progress: images.Progress | None = None,
+    purpose: classes.Purpose = "train",
 ) -> Samples:
     """Read a folder of class folders, a table of paths, or a folder of idx files.
 
     `group` names the table's column whose equal values must not stand on two sides of a split.
-    `progress` is called with files done and files in all.
+    `progress` is called with files done and files in all. What only training needs (two classes,
+    numbers that differ, training rows) isn't asked of data that are read to score a model.
 
     Raises   SourceError for data that cannot be used, ConfigError for settings at odds with it
     """
-    return READERS[_kind(path)](path, data, group=group, cache=cache, progress=progress)
+    reader = READERS[_kind(path, purpose)]
+    return reader(path, data, group=group, cache=cache, progress=progress, purpose=purpose)
 
 
-def _kind(path: Path) -> str:
+def _kind(path: Path, purpose: classes.Purpose) -> str:
     """Say which reader the path is for, or why none is."""
     if os.path.isdir(path):  # False, not an OSError, for a name longer than any file's
         return "idx" if idx.files(path) else "folder"
@@ -51,8 +54,12 @@ def _kind(path: Path) -> str:
     if name.endswith(TABLE_EXTENSIONS):
         return "table"
     if images.is_image(name):
+        why = {
+            "train": "training needs many, of at least 2 classes",
+            "score": "nothing says which class it is of",
+        }
         raise SourceError(
-            f"{shown(str(path))} is a single image; training needs many, of at least 2 classes.",
+            f"{shown(str(path))} is a single image; {why[purpose]}.",
             fix="name the folder that holds one folder of images for each class.",
         )
     if idx.NAME.fullmatch(path.name):

@@ -41,22 +41,26 @@ class Answers:
     labels: tuple[str, ...]
     targets: NDArray[np.generic]
     notes: tuple[str, ...]
+    has_label_columns: bool = False
 
 
-def read_answers(cells: Cells, names: Sequence[str], *, task: Task) -> Answers:
+def read_answers(
+    cells: Cells, names: Sequence[str], *, task: Task, purpose: classes.Purpose = "train"
+) -> Answers:
     """Turn the named columns into targets.
 
-    Raises   SourceError for missing cells, mixed or non-finite numbers, with their rows;
-             ConfigError where the task does not fit the columns
+    Raises   SourceError for missing cells, mixed or non-finite numbers, with their rows; to train,
+             also where there is nothing to tell apart; ConfigError where the task does not fit the
+             columns
     """
     for name in names:
         _check_missing(cells, name)
     chosen = _task(cells, names) if task == "auto" else task
     if chosen == "classify":
-        return _classify(cells, names, is_asked=task != "auto")
+        return _classify(cells, names, is_asked=task != "auto", purpose=purpose)
     if chosen == "labels":
         return _labels(cells, names)
-    return _regress(cells, names)
+    return _regress(cells, names, purpose=purpose)
 
 
 def could_be(column: Sequence[str]) -> str:
@@ -134,7 +138,9 @@ def _cells_at(cells: Cells, name: str, rows: Sequence[int]) -> str:
     )
 
 
-def _classify(cells: Cells, names: Sequence[str], *, is_asked: bool) -> Answers:
+def _classify(
+    cells: Cells, names: Sequence[str], *, is_asked: bool, purpose: classes.Purpose
+) -> Answers:
     if len(names) > 1:
         raise ConfigError(
             f"task classify learns one column, but {len(names)} are named: {listed(names)}.",
@@ -146,7 +152,7 @@ def _classify(cells: Cells, names: Sequence[str], *, is_asked: bool) -> Answers:
     if is_number and any("." in cell for cell in column):
         column = [str(int(float(cell))) for cell in column]  # 1.0 and 1 are one class.
     labels, targets = classes.encode(column)
-    if len(labels) == len(column) > CLASSES_OF_NUMBERS:
+    if purpose == "train" and len(labels) == len(column) > CLASSES_OF_NUMBERS:
         raise SourceError(
             f"{cells.path}: every value of column {shown(name)} is different, so there is no class "
             "to learn.",
@@ -166,7 +172,7 @@ def _labels(cells: Cells, names: Sequence[str]) -> Answers:
         truths = [[BINARY[cell.lower()] for cell in column] for column in columns]
         targets = np.array(truths, np.float32).T.copy()
         note = f"Columns of 0 and 1 give {counted(len(names), 'label')}: {listed(names)}."
-        return Answers("labels", tuple(names), targets, (note,))
+        return Answers("labels", tuple(names), targets, (note,), has_label_columns=True)
     if len(names) > 1:
         wrong = next(name for name in names if not _is_binary(cells.columns[name]))
         column = cells.columns[wrong]
@@ -208,12 +214,12 @@ def _labels(cells: Cells, names: Sequence[str]) -> Answers:
     return Answers("labels", labels, targets, (note,))
 
 
-def _regress(cells: Cells, names: Sequence[str]) -> Answers:
+def _regress(cells: Cells, names: Sequence[str], *, purpose: classes.Purpose) -> Answers:
     notes = [f"Numbers to learn: {listed(names)}."]
     columns = []
     for name in names:
         values, note = _numbers(cells, name)
-        if values.min() == values.max():
+        if purpose == "train" and values.min() == values.max():
             raise SourceError(
                 f"{cells.path}: every value of column {shown(name)} is {values[0]:g}: there is "
                 "nothing to learn.",
@@ -221,7 +227,8 @@ def _regress(cells: Cells, names: Sequence[str]) -> Answers:
             )
         columns.append(values)
         notes += [note] if note else []
-    return Answers("regress", tuple(names), np.stack(columns, axis=1), tuple(notes))
+    targets = np.stack(columns, axis=1)
+    return Answers("regress", tuple(names), targets, tuple(notes), has_label_columns=True)
 
 
 def _numbers(cells: Cells, name: str) -> tuple[NDArray[np.float64], str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,10 @@ from numpy.typing import NDArray
 from gridcell.errors import SourceError
 from gridcell.samples import SPLIT_NAMES, TEST, TRAIN, UNASSIGNED, VALID
 from gridcell.sources.wording import counted, listed, shown
+
+Purpose = Literal["train", "score"]
+"""What data are read for. To train needs different answers and training rows; to score a model, one
+labelled item will do."""
 
 
 def encode(names: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
@@ -20,31 +25,45 @@ def encode(names: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
 
 
 def settle(
-    labels: tuple[str, ...], targets: NDArray[np.int64], *, where: str, fix: str
+    labels: tuple[str, ...],
+    targets: NDArray[np.int64],
+    *,
+    where: str,
+    fix: str,
+    purpose: Purpose = "train",
 ) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Return labels and targets without the classes that have no item.
 
-    Raises   SourceError if fewer than two classes are left; it names `where` and carries `fix`
+    Raises   SourceError if fewer than two classes are left to train on, or none to score; it names
+             `where` and carries `fix`
     """
     used, targets = np.unique(targets, return_inverse=True)
     left = tuple(labels[number] for number in used)
-    if len(left) < 2:
+    least = 2 if purpose == "train" else 1
+    if len(left) < least:
         found = f"only {shown(left[0])}" if left else "none"
-        raise SourceError(f"{where}: at least 2 classes are needed, {found} was found.", fix=fix)
+        needed = f"{counted(least, 'class is', 'classes are')} needed"
+        raise SourceError(f"{where}: at least {needed}, {found} was found.", fix=fix)
     return left, targets.astype(np.int64)
 
 
 def check_given(
-    labels: tuple[str, ...], targets: NDArray[np.generic], given: NDArray[np.int8], *, where: str
+    labels: tuple[str, ...],
+    targets: NDArray[np.generic],
+    given: NDArray[np.int8],
+    *,
+    where: str,
+    purpose: Purpose = "train",
 ) -> None:
     """Refuse a split of the data's own that has no training items, or not of every label.
 
     `targets` are class numbers [N], or 0 and 1 [N, K] for several labels; without `labels`
-    (numbers to learn) there is only the first thing to check.
+    (numbers to learn) there is only the first thing to check. Neither matters to score a model that
+    was trained elsewhere.
 
     Raises   SourceError that names the labels never seen in training
     """
-    if not (given != UNASSIGNED).any():
+    if purpose == "score" or not (given != UNASSIGNED).any():
         return
     trains = (given == TRAIN) | (given == UNASSIGNED)
     if not trains.any():

@@ -29,12 +29,13 @@ def read(
     group: str | None = None,
     cache: Path | None = None,
     progress: images.Progress | None = None,
+    purpose: classes.Purpose = "train",
 ) -> Samples:
     """Read a folder of class folders, with or without split folders above them.
 
-    Raises   SourceError if it holds no image, fewer than two classes, both split and other folders,
-             bad files, or a class that only other splits than training have; ConfigError for a
-             setting that has no effect on a folder
+    Raises   SourceError if it holds no image, both split and other folders, or bad files; to train,
+             also if it holds fewer than two classes, or one that only other splits than training
+             have; ConfigError for a setting that has no effect on a folder
     """
     _refuse_settings(data, group)
     tally = walk.Tally()
@@ -51,19 +52,22 @@ def read(
         [SPLIT_WORDS[part[0].lower()] if has_splits else UNASSIGNED for part in parts], np.int8
     )
     fix = _one_class_fix(path, parts, tally, depth=depth)
-    classes.settle(labels, targets, where=str(path), fix=fix)
-    classes.check_given(labels, targets, given, where=str(path))
+    classes.settle(labels, targets, where=str(path), fix=fix, purpose=purpose)
+    classes.check_given(labels, targets, given, where=str(path), purpose=purpose)
 
     scan = images.scan(path, inside, about=path, cache=cache, progress=progress)
     rows, seen = images.good_rows(scan, inside, where=path, on_bad_file=data.on_bad_file)
     whole = labels
-    labels, targets = classes.settle(labels, targets[rows], where=str(path), fix=fix)
+    labels, targets = classes.settle(
+        labels, targets[rows], where=str(path), fix=fix, purpose=purpose
+    )
     given = given[rows]
-    classes.check_given(labels, targets, given, where=str(path))
+    classes.check_given(labels, targets, given, where=str(path), purpose=purpose)
 
     facts = scan.facts[rows]
     stray = [name for name in found if name.count("/") < depth]
-    notes = [f"{counted(len(rows), 'image')} in {len(labels):,} classes: {listed(labels)}."]
+    count = counted(len(labels), "class", "classes")
+    notes = [f"{counted(len(rows), 'image')} in {count}: {listed(labels)}."]
     if has_splits:
         sides = sorted({part[0] for part in parts}, key=lambda name: SPLIT_WORDS[name.lower()])
         notes.append(

@@ -63,18 +63,20 @@ def read(
     group: str | None = None,
     cache: Path | None = None,
     progress: images.Progress | None = None,
+    purpose: classes.Purpose = "train",
 ) -> Samples:
     """Read all idx files of a folder; classes keep the order of their numbers.
 
     `cache` is not used: the arrays are already decoded.
 
-    Raises   SourceError if a file is missing, cut, not idx, or at odds with another;
-             ConfigError for a setting that has no effect on idx files
+    Raises   SourceError if a file is missing, cut, not idx, or at odds with another; to train, also
+             if there are no training files; ConfigError for a setting that has no effect on idx
+             files
     """
     _refuse_settings(data, group)
     found = files(path)
     parts = [_part(path, found, side) for side in (TRAIN, TEST) if _has(found, side)]
-    if not _has(found, TRAIN):
+    if purpose == "train" and not _has(found, TRAIN):
         raise SourceError(
             f"{path} holds test files ({listed(f.name for f in found.values())}) and none to train "
             "on.",
@@ -90,15 +92,19 @@ def read(
     given = np.concatenate([np.full(len(part.labels), part.side, np.int8) for part in parts])
     names, named_by = _class_names(path, numbers)
     labels, targets = classes.settle(
-        names, numbers, where=str(path), fix="name a folder whose labels differ."
+        names,
+        numbers,
+        where=str(path),
+        fix="name a folder whose labels differ.",
+        purpose=purpose,
     )
-    classes.check_given(labels, targets, given, where=str(path))
+    classes.check_given(labels, targets, given, where=str(path), purpose=purpose)
     height, width = pixels.shape[1:]
     count = len(pixels)
     sides = ", ".join(f"{SPLIT_NAMES[p.side]} {len(p.labels):,} from {p.name}" for p in parts)
     notes = [
-        f"{counted(count, 'image')} of {height}x{width} in {len(labels):,} classes: "
-        f"{listed(labels)} ({named_by}).",
+        f"{counted(count, 'image')} of {height}x{width} in "
+        f"{counted(len(labels), 'class', 'classes')}: {listed(labels)} ({named_by}).",
         f"The data's own split is kept: {sides}.",
     ]
     if len(labels) < len(names):

@@ -45,6 +45,7 @@ def read(
     group: str | None = None,
     cache: Path | None = None,
     progress: images.Progress | None = None,
+    purpose: classes.Purpose = "train",
 ) -> Samples:
     """Read a .csv, .tsv or .parquet table that names one image file in each row.
 
@@ -57,18 +58,18 @@ def read(
     if data.on_bad_file == "stop":
         _check_files(cells, files)
     given, split_note = _given(cells, roles.split)
-    answers = read_answers(cells, roles.targets, task=data.task)
+    answers = read_answers(cells, roles.targets, task=data.task, purpose=purpose)
     groups, group_names = _groups(cells, roles.group)
     said = {"answer": answers.targets, "split": given}
     if groups is not None:
         said["group"] = groups
     unique, repeats = _unique(cells, files, said, task=answers.task)
-    _settled(path, roles, answers, given, unique)
+    _settled(path, roles, answers, given, unique, purpose=purpose)
     names = [files[row] for row in unique]
     scan = images.scan(path.parent, names, about=path, cache=cache, progress=progress)
     good, seen = images.good_rows(scan, names, where=path, on_bad_file=data.on_bad_file)
     rows = np.asarray(unique, np.int64)[good]
-    labels, targets = _settled(path, roles, answers, given, rows)
+    labels, targets = _settled(path, roles, answers, given, rows, purpose=purpose)
 
     facts = scan.facts[good]
     notes = [
@@ -102,6 +103,7 @@ def read(
         root=os.path.abspath(path.parent),
         labels=labels,
         targets=targets,
+        has_label_columns=answers.has_label_columns,
         digests=facts["digest"].copy(),
         sizes=images.sizes(facts),
         colours=facts["is_colour"].copy(),
@@ -327,8 +329,10 @@ def _settled(
     answers: Answers,
     given: NDArray[np.int8],
     rows: Sequence[int] | NDArray[np.int64],
+    *,
+    purpose: classes.Purpose,
 ) -> tuple[tuple[str, ...], NDArray[np.generic]]:
-    """Return labels and targets of these rows, checked to be something that can be learned."""
+    """Return labels and targets of these rows, checked to be something that can be used."""
     labels, targets = answers.labels, answers.targets[rows]
     if answers.task == "classify":
         labels, targets = classes.settle(
@@ -336,7 +340,8 @@ def _settled(
             targets.astype(np.int64),
             where=f"{path}, column {shown(roles.targets[0])}",
             fix="name a column that holds different values, with --target.",
+            purpose=purpose,
         )
     names = () if answers.task == "regress" else labels
-    classes.check_given(names, targets, given[rows], where=str(path))
+    classes.check_given(names, targets, given[rows], where=str(path), purpose=purpose)
     return labels, targets

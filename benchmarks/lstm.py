@@ -1,0 +1,126 @@
+"""How fast the LSTM is on sequences of unequal length, beside torch.nn.LSTM on packed ones.
+
+    python benchmarks/lstm.py                 # every row of the table, about two minutes
+    python benchmarks/lstm.py --repeats 21    # more of each, on a machine that isn't quiet
+
+Both sides get the same values, weights and true lengths, run forward and backward (weights and
+input), and are checked to agree before they are timed. They take turns, so that whatever else the
+machine does falls on both; the table has medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+
+from gridcell.training.allocator import keep_memory
+
+is_kept = keep_memory()  # before the first tensor
+
+import torch  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+
+from gridcell.layers import LSTM  # noqa: E402
+
+BATCH, WIDTH, SHORTEST, LONGEST = 64, 256, 50, 100
+TOLERANCE = 1e-4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print(
+        f"torch {torch.__version__}, {options.threads} threads, {platform.machine()}, "
+        f"malloc {'keeps' if is_kept else 'returns'} memory"
+    )
+    print(
+        f"batch {BATCH}, width {WIDTH}, lengths uniform {SHORTEST}..{LONGEST}; "
+        f"median ms forward and backward of {options.repeats}"
+    )
+    print(f"{'input':>6} {'ways':>5} {'arithmetic':>11} {'packed':>8} {'ours':>8} {'times':>6}")
+    for channels in (256, 64):
+        for both in (False, True):
+            for name in ("float32", "bfloat16"):
+                packed, ours = compare(channels, both, name, options.repeats)
+                print(
+                    f"{channels:6} {2 if both else 1:5} {name:>11} {1e3 * packed:8.1f} "
+                    f"{1e3 * ours:8.1f} {packed / ours:6.2f}",
+                    flush=True,
+                )
+    print("bfloat16 is ours under autocast against torch.nn.LSTM in float32.")
+
+
+def compare(channels: int, both: bool, name: str, repeats: int) -> tuple[float, float]:
+    """Return the median seconds of torch.nn.LSTM on packed sequences, and of ours."""
+    generator = torch.Generator().manual_seed(0)
+    ours = LSTM(channels, WIDTH, both=both, generator=generator)
+    theirs = nn.LSTM(channels, WIDTH, batch_first=True, bidirectional=both)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(BATCH, LONGEST, channels, generator=generator)
+    lengths = torch.randint(SHORTEST, LONGEST + 1, (BATCH,), generator=generator)
+    lengths[0] = LONGEST
+    grad_y = torch.randn(BATCH, LONGEST, ours.features, generator=generator)
+
+    def packed(x: Tensor) -> Tensor:
+        sequence = nn.utils.rnn.pack_padded_sequence(
+            x, lengths, batch_first=True, enforce_sorted=False
+        )
+        output, _ = theirs(sequence)
+        y: Tensor = nn.utils.rnn.pad_packed_sequence(output, batch_first=True)[0]
+        return y
+
+    def padded(x: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=name == "bfloat16"):
+            y: Tensor = ours(x, lengths)
+            return y
+
+    if name == "float32":
+        check_agreement(packed, padded, x, grad_y)
+    return take_turns(
+        lambda: once(packed, theirs, x, grad_y), lambda: once(padded, ours, x, grad_y), repeats
+    )
+
+
+def once(run: Callable[[Tensor], Tensor], layer: nn.Module, x: Tensor, grad_y: Tensor) -> None:
+    """One step as in training: forward, backward, gradients of the weights and of x."""
+    layer.zero_grad()
+    x = x.detach().requires_grad_()
+    y = run(x)
+    torch.autograd.backward(y, grad_y.to(y.dtype))
+
+
+def check_agreement(
+    one: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor], x: Tensor, grad_y: Tensor
+) -> None:
+    """Raise AssertionError where the two differ, forward or backward."""
+    results = []
+    for run in (one, other):
+        values = x.clone().requires_grad_()
+        y = run(values)
+        results.append((y.detach(), *torch.autograd.grad(y, values, grad_y)))
+    for left, right in zip(*results, strict=True):
+        torch.testing.assert_close(left, right, rtol=0, atol=TOLERANCE)
+
+
+def take_turns(
+    one: Callable[[], None], other: Callable[[], None], repeats: int
+) -> tuple[float, float]:
+    """Return the median seconds of each, measured by turns after one warm-up."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for number in range(repeats + 1):
+        for kept, run in zip(seconds, (one, other), strict=True):
+            start = time.perf_counter()
+            run()
+            if number:
+                kept.append(time.perf_counter() - start)
+    return statistics.median(seconds[0]), statistics.median(seconds[1])
+
+
+if __name__ == "__main__":
+    main()
