@@ -16,7 +16,7 @@ from gridcell.layers.directions import Walk, reverse_steps, through_layers
 from gridcell.layers.engines import EngineChoice, check_engine, choose_engine
 from gridcell.layers.length_groups import STEP_COST, run_on_true_steps
 from gridcell.layers.lengths import same_lengths
-from gridcell.layers.lstm_eager import Trace, Noise, draw_noise, walk_eager
+from gridcell.layers.lstm_eager import Noise, Trace, draw_noise, walk_eager
 from gridcell.layers.lstm_engines import ENGINES
 from gridcell.layers.lstm_weights import LSTMSizes, LSTMWeights, new_weights, suffix
 from gridcell.layers.recurrent_state import (
