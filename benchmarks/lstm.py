@@ -11,6 +11,7 @@ machine does falls on both; the table has medians.
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import statistics
 import time
@@ -35,6 +36,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    # Two threads that wait for a core which others use say nothing about either side.
+    print(
+        f"{time.strftime('%Y-%m-%d')}, load before the start {os.getloadavg()[0]:.1f} (want < 0.5)"
+    )
     print(
         f"torch {torch.__version__}, {options.threads} threads, {platform.machine()}, "
         f"malloc {'keeps' if is_kept else 'returns'} memory"

@@ -73,7 +73,7 @@ class TrainConfig:
     """How the network learns."""
 
     net: str = "auto"
-    """A preset (auto, tiny, lenet, resnet) or a network in gridcell's notation."""
+    """A preset (auto, tiny, lenet, resnet, rows) or a network in gridcell's notation."""
     epochs: int | None = None
     """Times that every training row is seen; chosen from the data where left out."""
     budget: str | None = None

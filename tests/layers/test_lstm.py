@@ -579,13 +579,14 @@ def test_first_weights_are_those_of_the_books_and_come_from_the_generator():
     ],
 )
 def test_the_engine_is_told_with_its_reason(options, reason):
-    choice = LSTM(3, 4, **options).engine_for(torch.zeros(1, 1, 3))
+    choice = LSTM(3, 4, **options).engine_for(torch.zeros(1, 2, 3))
     assert (choice.name, choice.reason) == ("eager", reason)
 
 
 def test_a_plain_lstm_is_fused_and_recurrent_dropout_ends_with_training():
-    x = torch.zeros(1, 1, 3)
+    x = torch.zeros(1, 2, 3)
     assert LSTM(3, 4, layers=2, both=True, dropout=0.5).engine_for(x).name == "fused"
+    assert LSTM(3, 4).engine_for(x[:, :1]).name == "eager"
     assert LSTM(3, 4, recurrent_dropout=0.5).eval().engine_for(x).name == "fused"
 
 

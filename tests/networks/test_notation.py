@@ -203,6 +203,7 @@ def values(option):
         int: st.integers(-3, 999_999_999) if not option.words else st.integers(0, 9),
         float: st.floats(allow_nan=False, allow_infinity=False) | st.integers(0, 9),
         tuple: st.lists(st.integers(0, 99), min_size=2, max_size=4).map(tuple),
+        bool: st.just(True),
     }
     words = [st.sampled_from(option.words)] if option.words else []
     return st.one_of(*(kinds[kind] for kind in option.kinds), *words)

@@ -41,7 +41,7 @@ def last_steps(y: Tensor, lengths: Tensor, first: Tensor) -> Tensor:
 
     Shapes   y [B, T, D], lengths [B], first [B, D] -> [B, D]
     """
-    rows = torch.arange(len(y), device=y.device)
+    rows = torch.arange(y.shape[0], device=y.device)
     return torch.where(lengths[:, None] > 0, y[rows, (lengths - 1).clamp(min=0)], first)
 
 

@@ -82,8 +82,8 @@ def run_on_true_steps(
              -> y [B, T, features], zero in the padding, last states
     """
     steps = x.shape[1]
-    if x.numel() == 0:
-        return x.new_zeros(len(x), steps, features), first
+    if x.shape[0] == 0 or steps == 0:
+        return x.new_zeros(x.shape[0], steps, features), first
     # A recorded graph must not look at lengths; on a GPU a look would wait for all work before it.
     if lengths is None or step_rows is None or x.device.type != "cpu" or is_traced():
         return run(x, lengths, first)

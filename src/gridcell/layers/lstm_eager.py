@@ -95,7 +95,7 @@ def walk_eager(
     valid_BT = None if lengths is None else valid_steps(lengths, x.shape[1])
     moments: list[tuple[Tensor, ...]] = []
     if x.shape[1] == 0:
-        empty_c, empty_h = (kind.new_zeros(len(x), 0, kind.shape[1]) for kind in (c, h))
+        empty_c, empty_h = (kind.new_zeros(kind.shape[0], 0, kind.shape[1]) for kind in (c, h))
         return Trace(empty_c, empty_c, empty_c, empty_c, empty_c, empty_h), h, c
     for t, from_x_t in enumerate(from_x.unbind(1)):
         step = _step(from_x_t, weights, h, c, noise=noise, t=t)

@@ -3,6 +3,10 @@
 The kernels know no lengths, and the packed sequences that the framework offers instead run on CPU
 in a slow loop without oneDNN. Here they run over the padding, one way only, and what they leave
 there is thrown away: nothing behind a sequence's end can reach a step before it.
+
+In bfloat16 the kernels keep the cell in bfloat16 as well: what is written into it in portions below
+1/256 of what it holds is lost. Sums over hundreds of small steps want float32 (or the eager
+engine under autocast, whose cell is float32).
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Last(nn.Module):
             y = x[:, -1]
         else:
             check_lengths(lengths, x, layer="last")
-            rows = torch.arange(len(x), device=x.device)
+            rows = torch.arange(x.shape[0], device=x.device)
             y = x[rows, (lengths - 1).clamp(min=0)]
         if self.both:
             half = x.shape[2] // 2

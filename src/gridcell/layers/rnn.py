@@ -190,7 +190,7 @@ class RNN(nn.Module):
     ) -> tuple[Tensor, Ends]:
         weight = self.weights(0, 0).weight_ih
         x = check_values(x, lengths, channels=self.channels, weight=weight, layer="rnn")
-        shape = (self.layers, self.directions, len(x), self.width)
+        shape = (self.layers, self.directions, x.shape[0], self.width)
         h = None if state is None else state.h
         return x, (check_state(h, name="h", shape=shape, like=x, layer="rnn"),)
 

@@ -180,6 +180,13 @@ def _embed(options: dict[str, Any], layout: Layout, generator: Generator) -> nn.
     return layers.Embed(layout.vocabulary, options["width"], generator=generator)
 
 
+def _recurrent(
+    kind: type[nn.Module], options: dict[str, Any], layout: Layout, generator: Generator
+) -> nn.Module:
+    rest = {name: value for name, value in options.items() if name != "width"}
+    return kind(layout.channels, options["width"], generator=generator, **rest)
+
+
 BUILDERS: dict[str, Builder] = {
     "conv": _conv,
     "maxpool": _pool("max"),
@@ -199,21 +206,36 @@ BUILDERS: dict[str, Builder] = {
     "batchnorm": lambda _, layout, __: layers.BatchNorm(layout.channels),
     "layernorm": lambda _, layout, __: layers.LayerNorm(layout.channels),
     "dropout": lambda options, *_: layers.Dropout(**options),
+    "lstm": lambda options, layout, generator: _recurrent(layers.LSTM, options, layout, generator),
+    "rnn": lambda options, layout, generator: _recurrent(layers.RNN, options, layout, generator),
     "rows": lambda *_: layers.Rows(),
-    "last": lambda *_: layers.Last(),
+    "last": lambda options, *_: layers.Last(**options),
     "mean": lambda *_: layers.Mean(),
     "each": lambda *_: layers.Each(),
 }
-NEEDS_FEATURES = ("dense", "last", "mean")
+RECURRENT = ("lstm", "rnn")
+NEEDS_FEATURES = ("dense", "last", "mean", *RECURRENT)
 """Layers that read `[B, T, D]`: a grid that is still there is flattened in front of them."""
-NEEDS_TIME = ("conv", "maxpool", "avgpool", "globalpool", "flatten", "last", "mean", "each", "rows")
+NEEDS_TIME = (
+    *("conv", "maxpool", "avgpool", "globalpool", "flatten", "last", "mean", "each", "rows"),
+    *RECURRENT,
+)
+KEEPS_FEATURES = (
+    *("relu", "leaky_relu", "tanh", "sigmoid", "elu", "gelu", "silu"),
+    *("batchnorm", "layernorm", "dropout", "each"),
+)
+"""Layers behind which feature k still is what it was."""
 
 
 def _build_chain(
-    specs: tuple[Spec, ...], layout: Layout, building: _Building
+    specs: tuple[Spec, ...],
+    layout: Layout,
+    building: _Building,
+    *,
+    before: tuple[Step, ...] = (),
 ) -> tuple[tuple[Step, ...], Layout]:
-    """Build layers one after another, each on the sizes that the one before it leaves."""
-    steps: list[Step] = []
+    """Build layers one after another behind `before`, each on the sizes that reach it."""
+    steps = list(before)
     for index, spec in enumerate(specs):
         if spec.name in NEEDS_FEATURES and layout.grid:
             building.notes.append(f"flatten was added before {spec}: a grid was still there.")
@@ -221,8 +243,12 @@ def _build_chain(
             layout = steps[-1].after
         # Batchnorm subtracts the mean, and with it any bias; its own bias takes that place.
         is_normed = index + 1 < len(specs) and specs[index + 1].name == "batchnorm"
-        bias = {"bias": False} if spec.name == "conv" and is_normed else {}
-        steps.append(_build_step(spec, layout, building, **bias))
+        extra: dict[str, Any] = {}
+        if spec.name == "conv" and is_normed:
+            extra = {"bias": False}
+        if spec.name == "last":
+            extra = {"both": _walks_both_ways(steps, spec, building)}
+        steps.append(_build_step(spec, layout, building, **extra))
         layout = steps[-1].after
     return tuple(steps), layout
 
@@ -260,6 +286,22 @@ def _build_step(spec: Spec, layout: Layout, building: _Building, **extra: Any) -
     return Step(spec, module, layout, after, tuple(branches))
 
 
+def _walks_both_ways(steps: Sequence[Step], spec: Spec, building: _Building) -> bool:
+    """Whether the second half of the features walked from the last step to the first."""
+    source = next((s for s in reversed(steps) if s.spec.name not in KEEPS_FEATURES), None)
+    if source is None:
+        return False
+    if source.spec.chains and any(
+        _walks_both_ways(branch, spec, building) for branch in source.branches
+    ):
+        cause = ShapeError(
+            f"behind {source.spec.name} it cannot tell which features walked backward.",
+            fix="write last inside the branch, or use mean.",
+        )
+        raise _MisfitError(spec, building.trail, cause)
+    return bool(source.spec.options.get("both"))
+
+
 def _without_final_probability(
     specs: tuple[Spec, ...], outputs: int | None, building: _Building
 ) -> tuple[Spec, ...]:
@@ -289,12 +331,14 @@ def _add_head(
         )
     added: list[Spec] = []
     if layout.has_time and layout.steps != 1 and not each:
-        added.append(Spec("mean"))
-        building.notes.append("mean was added: the task wants one answer for all steps.")
+        source = next((s for s in reversed(steps) if s.spec.name not in KEEPS_FEATURES), None)
+        name = "last" if source is not None and source.spec.name in RECURRENT else "mean"
+        added.append(Spec(name))
+        building.notes.append(f"{name} was added: the task wants one answer for all steps.")
     if not _ends_in_head([step.spec for step in steps], outputs):
         added.append(Spec("dense", {"width": outputs}))
-    more, layout = _build_chain(tuple(added), layout, building)
-    return (*steps, *more), layout
+    every, layout = _build_chain(tuple(added), layout, building, before=steps)
+    return every, layout
 
 
 def _unfitting(misfit: _MisfitError, specs: tuple[Spec, ...], layout: Layout) -> NetworkError:

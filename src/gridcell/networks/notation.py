@@ -2,7 +2,7 @@
 
     chain  = item item ...
     item   = NAME | NAME(argument, ...) | COUNT*(chain)
-    argument = value | NAME=value, or a chain for `residual` and `parallel`
+    argument = value | NAME=value | FLAG, or a chain for `residual` and `parallel`
     value  = 3 | 0.5 | 3x5 | NAME
 
 What the names mean is not known here but in `build`; this file knows only how they are written,
@@ -19,7 +19,7 @@ from typing import NoReturn, cast
 
 from gridcell.errors import NetworkError, did_you_mean
 
-Value = int | float | tuple[int, ...] | str
+Value = int | float | tuple[int, ...] | str | bool
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Signature:
 WHOLE = Option((int,))
 NUMBER = Option((float,))
 SIZES = Option((int, tuple))
+FLAG = Option((bool,))
+"""Said by its name alone, such as both in lstm(64, both)."""
 
 SIGNATURES: dict[str, Signature] = {
     "conv": Signature(
@@ -77,6 +79,34 @@ SIGNATURES: dict[str, Signature] = {
     "batchnorm": Signature(),
     "layernorm": Signature(),
     "dropout": Signature(("p",), {"p": NUMBER}),
+    "lstm": Signature(
+        ("width",),
+        {
+            "width": WHOLE,
+            "layers": WHOLE,
+            "both": FLAG,
+            "recurrence": Option((), ("full", "diagonal")),
+            "heads": WHOLE,
+            "peephole": FLAG,
+            "layernorm": FLAG,
+            "zoneout": NUMBER,
+            "dropout": NUMBER,
+            "recurrent_dropout": NUMBER,
+            "project": WHOLE,
+        },
+        ("width",),
+    ),
+    "rnn": Signature(
+        ("width",),
+        {
+            "width": WHOLE,
+            "layers": WHOLE,
+            "both": FLAG,
+            "activation": Option((), ("tanh", "relu")),
+            "dropout": NUMBER,
+        },
+        ("width",),
+    ),
     "rows": Signature(),
     "last": Signature(),
     "mean": Signature(),
@@ -106,7 +136,10 @@ class Spec:
         by_place = True
         for name, value in self.options.items():
             by_place = by_place and len(words) < len(places) and places[len(words)] == name
-            words.append(_written(value) if by_place else f"{name}={_written(value)}")
+            if value is True:
+                words.append(name)
+            else:
+                words.append(_written(value) if by_place else f"{name}={_written(value)}")
         return f"{self.name}({', '.join(words)})" if words else self.name
 
 
@@ -274,6 +307,13 @@ class _Reader:
     def _argument(self, layer: str, signature: Signature, options: dict[str, Value]) -> None:
         token = self._take()
         start = token.start
+        if signature.options.get(token.text) is FLAG:
+            if self._token.text == "=":
+                self._fail(f"{token.text} takes no value: it is said by its name alone.", start)
+            if token.text in options:
+                self._fail(f"{token.text} is given twice.", start)
+            options[token.text] = True
+            return
         if self._token.text == "=" and token.kind == "name":
             name = token.text
             if name not in signature.options:
@@ -286,7 +326,8 @@ class _Reader:
             index = len(options)
             if index >= len(signature.places):
                 takes = ", ".join(signature.options) or "no arguments"
-                self._fail(f"{layer} cannot take {token} here; it takes {takes}.", start)
+                near = did_you_mean(token.text, signature.options)
+                self._fail(f"{layer} cannot take {token} here; it takes {takes}.{near}", start)
             if tuple(options) != signature.places[:index]:
                 self._fail(f"{token} stands after a named argument; name it too.", start)
             name = signature.places[index]

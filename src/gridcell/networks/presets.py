@@ -100,9 +100,17 @@ def _auto(layout: Layout, items: int) -> Choice:
     return Choice(choice.notation, f"auto took {choice.reason}")
 
 
+def _rows(layout: Layout, items: int) -> Choice:
+    return Choice(
+        "rows lstm(128, both) last dropout(0.2)",
+        "the rows preset: an LSTM that reads the image row by row, both ways",
+    )
+
+
 PRESETS: dict[str, Callable[[Layout, int], Choice]] = {
     "auto": _auto,
     "tiny": _tiny,
     "lenet": _lenet,
     "resnet": _resnet,
+    "rows": _rows,
 }

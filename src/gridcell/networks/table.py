@@ -168,14 +168,33 @@ def _parameters(module: nn.Module) -> str:
         return f"2 * {module.channels}"
     if isinstance(module, layers.Embed):
         return f"{module.vocabulary} * {module.width}"
+    if isinstance(module, (layers.LSTM, layers.RNN)):
+        return _recurrent_parameters(module)
     return ""
 
 
 def _multiply_adds(module: nn.Module | None, after: Layout) -> int:
-    """Every weight of a convolution or dense layer is used once at each place of the output."""
+    """Every weight of a convolution, dense or recurrent layer is used once at each place."""
+    places = after.cells * (after.steps or 1)
     if isinstance(module, (layers.Conv, layers.Dense)):
-        return after.cells * (after.steps or 1) * module.weight.numel()
+        return places * module.weight.numel()
+    if isinstance(module, (layers.LSTM, layers.RNN)):
+        weights = (p for name, p in module.named_parameters() if name.startswith("weight_"))
+        return places * sum(p.numel() for p in weights)
     return 0
+
+
+def _recurrent_parameters(module: layers.LSTM | layers.RNN) -> str:
+    """(inputs + states + 2 biases) * width for each gate and direction, in the plain case."""
+    is_plain = module.layers == 1
+    if isinstance(module, layers.LSTM):
+        is_plain &= module.heads == 1 and module.project is None
+        is_plain &= not module.peephole and not module.layernorm
+    if not is_plain:
+        return ""
+    factors = ["4"] * isinstance(module, layers.LSTM) + ["2"] * module.both
+    width = f"({module.channels} + {module.width} + 2) * {module.width}"
+    return " * ".join([*factors, width])
 
 
 def _field(step: Step, field: Field) -> Field:
@@ -185,6 +204,8 @@ def _field(step: Step, field: Field) -> Field:
         return Field(field.cells[1:], field.jump[1:])
     if isinstance(module, layers.Mean):
         return Field((math.inf, *field.cells[1:]), field.jump)
+    if isinstance(module, (layers.LSTM, layers.RNN)):
+        return Field(tuple(math.inf for _ in field.cells), field.jump)
     if isinstance(module, (layers.Conv, layers.Pool)):
         field = _slid(field, module.windows)
     # All features, and with them the cells of a grid that was flattened or is averaged over.
