@@ -117,6 +117,28 @@ def test_two_colours_are_told_apart(toy: Path, tmp_path: Path) -> None:
     assert (model.answers(data.pixels, rows) == run.model.answers(data.pixels, rows)).all()
 
 
+def test_images_read_row_by_row_train_an_lstm(toy: Path, tmp_path: Path) -> None:  # S15 S23 S35
+    net = "rows lstm(8, both, dropout=0.2, layers=2)"
+    run = trained(toy, tmp_path / "run", net=net, precision="auto", epochs=12)
+    assert run.scores is not None and run.scores["accuracy"].value == 1.0
+    record = strict_json(tmp_path / "run" / "run.json")
+    assert record["training"]["precision"] == "float32"
+    again = gridcell.load(run.model_file)
+    assert again.network.notation == (
+        "rows flatten lstm(8, both, dropout=0.2, layers=2) last dense(2)"
+    )
+    [answer] = again.predict(toy / "red" / "aaaa.png")
+    assert answer.label == "red"
+
+
+def test_an_lstm_trained_twice_gives_the_same_file(toy: Path, tmp_path: Path) -> None:
+    net = "rows lstm(8, recurrent_dropout=0.2, zoneout=0.1)"
+    for name in ("one", "two"):
+        trained(toy, tmp_path / name, net=net, epochs=2)
+    one, two = ((tmp_path / name / "model.gridcell").read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
 def test_python_does_what_the_command_does(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -102,7 +102,7 @@ def _auto(layout: Layout, items: int) -> Choice:
 
 def _rows(layout: Layout, items: int) -> Choice:
     return Choice(
-        "rows lstm(128, both) last dropout(0.2)",
+        "rows flatten lstm(128, both) last dropout(0.2)",
         "the rows preset: an LSTM that reads the image row by row, both ways",
     )
 

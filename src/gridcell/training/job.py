@@ -231,4 +231,5 @@ def _write(write: Callable[[bytes], object], precision: Precision) -> None:
 def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"the processor, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"the processor, {threads} thread{'' if threads == 1 else 's'}"

@@ -1,0 +1,110 @@
+"""What is chosen before a training starts, and told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gridcell import training
+from gridcell.config import TrainConfig
+from gridcell.errors import ConfigError, NetworkError
+from gridcell.preparation import ImagePreparation
+from gridcell.samples import Samples
+from gridcell.training import Job, precision
+from tests.training.toys import SIDE, images
+
+PREPARATION = ImagePreparation(SIDE, SIDE, 1, "stretch", (128.0,), (60.0,))
+
+
+def job(memory: Path, *, valid: int = 10, **settings: Any) -> Job:
+    """A job on the toy's dark and light pictures."""
+    toy = images(60)
+    samples = Samples(
+        kind="images",
+        task="classify",
+        paths=("",) * 60,
+        root="",
+        labels=("dark", "light"),
+        targets=toy.targets.numpy(),
+        digests=np.zeros(60, "V16"),
+        sizes=np.full((60, 2), SIDE, np.int32),
+        colours=np.zeros(60, np.bool_),
+        given=np.zeros(60, np.int8),
+    )
+    rows = np.arange(60)
+    config = TrainConfig(**({"net": "conv(4, 3) relu", "epochs": 2} | settings))
+    return training.prepare(
+        config,
+        samples,
+        toy.pixels,
+        PREPARATION,
+        train_rows=rows[: 60 - valid],
+        valid_rows=rows[60 - valid :],
+        memory=memory,
+    )
+
+
+def test_what_was_chosen_is_told(tmp_path: Path) -> None:
+    notes = "\n".join(job(tmp_path, precision="float32").notes)
+    assert "Network: conv(4, 3) relu flatten dense(2)" in notes
+    assert "Epochs: 2, as asked." in notes
+    assert "Arithmetic: float32, as asked, on the processor" in notes
+    assert "Augmentation: each image at random: mirrored left to right" in notes
+
+
+def test_augmentation_goes_off_by_one_switch(tmp_path: Path) -> None:
+    off = job(tmp_path, augment=False)
+    assert off.augment is None and "Augmentation: off." in off.notes
+    assert not job(tmp_path, flip="off").augment.flip  # type: ignore[union-attr]
+
+
+def test_what_was_measured_is_remembered_for_this_network_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "has_bfloat16", lambda _: True)
+    first = job(tmp_path)
+    assert len(list((tmp_path / "precision").iterdir())) == 1
+
+    def no_measuring(*_: Any) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(precision, "_measured", no_measuring)
+    again = job(tmp_path)
+    assert again.precision.precision == first.precision.precision
+    assert "as measured here before" in again.precision.reason
+    with pytest.raises(AssertionError, match="measured again"):
+        job(tmp_path, net="conv(5, 3) relu")
+
+
+@pytest.mark.parametrize("net", ["rows lstm(4)", "rows rnn(4)"])
+def test_recurrent_networks_stay_in_float32_unless_asked(tmp_path: Path, net: str) -> None:
+    chosen = job(tmp_path, net=net).precision
+    assert chosen.precision == "float32" and "recurrent state" in chosen.reason
+    assert job(tmp_path, net=net, precision="bfloat16").precision.precision == "bfloat16"
+
+
+def test_first_weights_follow_the_seed(tmp_path: Path) -> None:
+    def weights(seed: int) -> list[torch.Tensor]:
+        return [p.detach() for p in job(tmp_path, seed=seed).network.parameters()]
+
+    assert all(map(torch.equal, weights(1), weights(1)))
+    assert not all(map(torch.equal, weights(1), weights(2)))
+
+
+def test_what_cannot_work_is_refused_before_any_data_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(NetworkError):
+        training.check(TrainConfig(net="conv("))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="PyTorch finds no GPU here"):
+        training.check(TrainConfig(device="cuda"))
+
+
+def test_patience_needs_validation_rows(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="patience has no effect without validation rows"):
+        job(tmp_path, valid=0, patience=3)
