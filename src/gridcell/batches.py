@@ -1,7 +1,7 @@
 """Batches: rows of a cached array as tensors, in an order that only the seed and epoch decide.
 
 Nothing here is remembered between batches: batch `b` of epoch `e` is a function of the seed,
-`e` and `b`, so a run can be repeated, resumed in the middle, or read ahead by a thread.
+`e` and `b`, so a run can be repeated, and a thread may read ahead.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def train(
     with _terminal(json) as terminal:
         run = pipeline.train(config, terminal)
     if json:
-        sys.stdout.write((run.folder / "run.json").read_text() + "\n")
+        sys.stdout.write((run.folder / "run.json").read_text("utf-8") + "\n")
     return 128 + terminal.signal if run.history.ended == "interrupted" else EXIT_DONE
 
 

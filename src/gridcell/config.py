@@ -95,11 +95,11 @@ class TrainConfig:
     class_weights: Literal["none", "balanced"] = "none"
     """Weigh classes equally in the loss, however many items they have."""
     patience: int | None = None
-    """Epochs without a better validation score before training stops; half of all if left out."""
+    """Epochs without a better score before training stops; half of all, at least 5, if left out."""
     augment: bool = True
     """Vary training items at random: flips, shifts, small turns and scalings, erasing."""
     flip: Literal["auto", "on", "off"] = "auto"
-    """Whether that mirrors images left to right; auto looks whether it keeps their class."""
+    """Whether varying mirrors images left to right; auto looks whether that keeps their class."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the training step; auto measures both and takes the faster safe one."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -136,7 +136,7 @@ class Config:
     """All settings of one training run."""
 
     path: Path
-    """Folder or table of recordings."""
+    """Folder of images, or table of paths."""
     data: DataConfig = field(default_factory=DataConfig)
     """What to read."""
     split: SplitConfig = field(default_factory=SplitConfig)

@@ -1,4 +1,4 @@
-"""Built-in data: real recordings that come with a library, written as a user would have them."""
+"""Built-in data: real images that come with a library, written as a user would have them."""
 
 from __future__ import annotations
 

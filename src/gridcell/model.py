@@ -77,14 +77,15 @@ class Description:
     train_targets: tuple[tuple[float, ...], ...]
     """What baselines need to know of the training targets; see `baseline`."""
     trained: dict[str, Any]
-    """How it came about, for people: data, rows, scores, versions. Nothing is computed from it."""
+    """How many items it came from, and their digest, by which `evaluate` sees that they are given
+    to it again."""
 
 
 class Model:
     """A trained network with all that it needs to answer for a raw file.
 
     Loading runs no code from the file: weights are numbers, the network is rebuilt from its
-    notation, and the digest of every member is checked.
+    notation, and the digests of both members are checked.
     """
 
     def __init__(self, network: networks.Network, description: Description) -> None:

@@ -1,4 +1,4 @@
-"""The main path, on one screen: from a folder of recordings to a model and its scores.
+"""The main path, on one screen: from a folder of images to a model and its scores.
 
 folder, table ─> Samples ─> pixels, cached once ─> splits ─> Preparation (train rows only)
   ─> network ─> training ─> evaluation on test rows, once ─> model file and run record
@@ -35,8 +35,9 @@ from gridcell.teller import Silent, Teller
 def train(config: Config, teller: Teller | None = None) -> Run:
     """Train a network on what lies at `config.path` and leave a run folder with its model.
 
-    Raises   GridcellError for data or settings that cannot be used; nothing is written then.
-             TrainingError where the loss diverged; the best weights before that are written first
+    Raises   GridcellError for data or settings that cannot be used; only the cache is written then.
+             TrainingError where the loss diverged; the best weights before that, if there are any,
+             are written first
     """
     tell, started = teller or Silent(), time.perf_counter()
     training.keep_memory()

@@ -79,7 +79,7 @@ def split(samples: Samples, config: SplitConfig, *, seed: int) -> Parts:
         part[rows] = TRAIN
     if wanted or not is_given:
         _check_together(units, part[rows])
-    notes = _notes(samples, part, rows, taken=list(wanted), is_given=is_given, config=config)
+    notes = _notes(samples, part, rows, taken=list(wanted), is_given=is_given)
     return Parts(part, notes)
 
 
@@ -376,7 +376,6 @@ def _notes(
     *,
     taken: list[int],
     is_given: bool,
-    config: SplitConfig,
 ) -> tuple[str, ...]:
     counts = np.bincount(part, minlength=len(SPLIT_NAMES))
     text = ", ".join(f"{name} {count:,}" for name, count in zip(SPLIT_NAMES, counts, strict=True))
@@ -401,14 +400,12 @@ def _notes(
         for name in (VALID, TEST)
         if not counts[name]
     ]
-    notes += _notes_on_ties(samples, part, rows, is_given=is_given)
+    notes += _notes_on_ties(samples, part, is_given=is_given)
     notes += _notes_on_labels(samples, part)
     return tuple(notes)
 
 
-def _notes_on_ties(
-    samples: Samples, part: NDArray[np.int8], rows: Rows, *, is_given: bool
-) -> list[str]:
+def _notes_on_ties(samples: Samples, part: NDArray[np.int8], *, is_given: bool) -> list[str]:
     """Say what was kept together, from the parts as they are and not as they were meant."""
     notes = []
     if samples.groups is not None:

@@ -1,4 +1,4 @@
-"""Who is told what a run does: the terminal, a notebook, or no one."""
+"""Who is told what a run does: the terminal, or no one."""
 
 from __future__ import annotations
 

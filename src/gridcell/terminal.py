@@ -191,11 +191,6 @@ class Terminal:
         self._what = ""
 
 
-def is_watched() -> bool:
-    """Whether standard output is a terminal."""
-    return sys.stdout.isatty()
-
-
 def _table(*names: str) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
     for number, name in enumerate(names):

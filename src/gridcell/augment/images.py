@@ -111,7 +111,7 @@ class ImageAugment:
         return varied
 
     def describe(self) -> str:
-        """Return what is varied as a sentence for the report."""
+        """Return what is varied as a sentence for the user."""
         kinds = [
             (self.flip, "mirrored left to right"),
             (self.shift, f"shifted by up to {self.shift:.0%}"),

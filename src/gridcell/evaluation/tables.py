@@ -1,4 +1,4 @@
-"""Tables of scores as rows of text, the same on the terminal and in the report.
+"""Tables of scores as rows of text.
 
 Shares are percent, errors are in the data's units with four digits, and one row has one number of
 decimals. What is not known is n/a, with its reason where the reason is short.

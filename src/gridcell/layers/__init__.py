@@ -1,7 +1,7 @@
 """Layers: PyTorch modules on `[B, T, C, *grid]` that take true lengths `[B]`.
 
 Each is called as `layer(x, lengths)`, says what it does to sizes (`out_layout`) and to lengths
-(`out_lengths`), and is held to a NumPy twin in `gridcell.reference`.
+(`out_lengths`). Those that compute are held to NumPy twins in `gridcell.reference`.
 """
 
 from gridcell.layers.activation import Activation, LeakyReLU, Softmax

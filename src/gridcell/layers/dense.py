@@ -87,8 +87,8 @@ def _channels_last(gradient: Tensor) -> Tensor:
 class Dropout(nn.Module):
     """While training, set each value to 0 with probability p and scale the rest by 1 / (1 - p).
 
-    Random numbers come from `generator` where one is set, so that a run can be repeated and
-    resumed whatever else draws from PyTorch's own.
+    Random numbers come from `generator` where one is set, so that a run can be repeated
+    whatever else draws from PyTorch's own.
 
     Shapes   any -> the same
     Source   Srivastava et al. 2014

@@ -15,8 +15,8 @@ from gridcell.layers.lengths import check_lengths, mask_steps, same_lengths, val
 class Normalize(nn.Module):
     """Subtract each channel's mean and divide by its deviation; whole numbers become float32.
 
-    The numbers come from training rows and travel inside the network, so that an exported
-    graph needs nothing beside it. A deviation of 0 counts as 1: a constant channel becomes 0.
+    The numbers come from training rows and travel inside the network, so that it needs
+    nothing beside it. A deviation of 0 counts as 1: a constant channel becomes 0.
 
     Shapes   x [B, T, C, *grid] -> the same, floating point
     """

@@ -215,7 +215,7 @@ def _walk_fused(
 ) -> tuple[Tensor, Tensor]:
     """Walk one direction in the framework's own loop; what lies behind a length is thrown away."""
     x, h = x.to(weights.weight_ih.dtype), h.to(weights.weight_ih.dtype)
-    # The fourth last argument says to keep what backward needs, in evaluation too (cuDNN).
+    # The third last argument says to keep what backward needs, in evaluation too (cuDNN).
     options = (True, 1, 0.0, torch.is_grad_enabled(), False, True)
     y, last_h = FUSED[activation](x, h[None].contiguous(), list(weights), *options)
     if lengths is None:

@@ -2,7 +2,8 @@
 
     notation ─> parse ─> layers built one by one on the sizes that reach them ─> head ─> Network
 
-What the notation leaves out is added here, and each addition is said in the network's notes.
+What the notation leaves out is added here. The task's own dense layer shows in the network's
+notation; every other addition is said in its notes too.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def _lenet(layout: Layout, items: int) -> Choice:
 def _resnet(layout: Layout, items: int) -> Choice:
     """A residual CNN: after He et al. 2016, at a size that two cores train in minutes."""
     if max(layout.grid) > LARGEST_SMALL_SIDE:
-        return _resnet_of_photos(layout)
+        return _resnet_of_photos()
     return _resnet_of_small_images(layout)
 
 
@@ -85,7 +85,7 @@ def _resnet_of_small_images(layout: Layout) -> Choice:
     return Choice(" ".join([*parts, "globalpool"]), reason)
 
 
-def _resnet_of_photos(layout: Layout) -> Choice:
+def _resnet_of_photos() -> Choice:
     """Shrink to a quarter first, since that is where the work is; then four residual stages."""
     parts = ["conv(32, 3, stride=2) batchnorm relu maxpool(2)"]
     for width in (32, 64, 128, 256):

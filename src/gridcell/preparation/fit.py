@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridcell.axes import Layout
 from gridcell.config import DataConfig
-from gridcell.preparation.images import decode
+from gridcell.preparation.images import Fit, decode
 from gridcell.samples import Samples
 
-Fit = Literal["stretch", "crop", "pad"]
 CHUNK_VALUES = 1 << 24
 KEPT_SIDE = 64
 """Images that are all of one size up to this are taken as they are."""
@@ -55,7 +53,7 @@ def choose_size(samples: Samples, config: DataConfig) -> ImagePreparation:
     """Choose working size, channels and fit from the files' headers and the settings.
 
     Images that all have one size of at most 64 pixels keep it; others become squares of the
-    median short side, at most 128. Three channels if any file has colour, else one.
+    median short side, 16 to 128. Three channels if any file has colour, else one.
     """
     channels = 3 if bool(samples.colours.any()) else 1
     smallest, largest = samples.sizes.min(0), samples.sizes.max(0)

@@ -1,4 +1,4 @@
-"""From an image file to pixels: the one way, in training, prediction, export and serving alike.
+"""From an image file to pixels: the one way, in training, evaluation and prediction alike.
 
 Two programs that read the same photo seldom get the same numbers: one turns it by its EXIF tag,
 one lets hidden colours show through alpha, one clips 16 bits to white. A model trained on the one

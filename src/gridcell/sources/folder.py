@@ -51,7 +51,7 @@ def read(
     given = np.array(
         [SPLIT_WORDS[part[0].lower()] if has_splits else UNASSIGNED for part in parts], np.int8
     )
-    fix = _one_class_fix(path, parts, tally, depth=depth)
+    fix = _one_class_fix(path, parts, depth=depth)
     classes.settle(labels, targets, where=str(path), fix=fix, purpose=purpose)
     classes.check_given(labels, targets, given, where=str(path), purpose=purpose)
 
@@ -180,7 +180,7 @@ def _nothing(path: Path, found: list[str], tally: walk.Tally, *, has_splits: boo
     )
 
 
-def _one_class_fix(path: Path, parts: list[list[str]], tally: walk.Tally, *, depth: int) -> str:
+def _one_class_fix(path: Path, parts: list[list[str]], *, depth: int) -> str:
     """Find the likely reason why there is one class only."""
     inner = sorted({part[depth] for part in parts if len(part) > depth + 1})
     if len(inner) > 1 and depth == 1:
