@@ -77,6 +77,7 @@ def ours(net: str) -> list[float]:
         batch_size=BATCH,
         optimizer="adamw" if net == "a" else "sgd",
         augment=False,
+        ema=0.99,
     )
     with tempfile.TemporaryDirectory() as memory:
         job = training.prepare(

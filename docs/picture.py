@@ -37,7 +37,7 @@ def main() -> None:
                 self.console.print(Text("    ...", style="dim"))
 
     picture = Path(__file__).with_name("digits.svg").resolve()
-    console = Console(record=True, width=WIDTH, highlight=False, soft_wrap=False)
+    console = Console(record=True, width=WIDTH, highlight=False, markup=False)
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         os.environ["GRIDCELL_CACHE"] = "cache"

@@ -688,3 +688,36 @@ def test_a_network_that_cannot_be_read_is_refused_before_the_data_is(run: Run, t
     said = run("train", toy, "--net", "conv(3")
     refused(said, "is missing")
     assert said.out == ""
+
+
+def test_names_are_printed_as_they_are_and_cost_no_model(run: Run, tmp_path: Path) -> None:
+    toy = colours(tmp_path / "toy")
+    (toy / "red").rename(toy / "a[bold]")
+    (toy / "blue").rename(toy / ":cat:")
+    said = run("train", toy, *FAST, "--out", tmp_path / "run")
+    assert said.code == 0
+    assert said.out.count("a[bold]") > 2 and said.out.count(":cat:") > 2
+    assert (tmp_path / "run" / "model.gridcell").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes any bytes as a file name")
+def test_a_name_that_is_no_utf_8_goes_all_the_way(run: Run, tmp_path: Path) -> None:
+    toy = colours(tmp_path / os.fsdecode(b"caf\xe9"))
+    picture = toy / "red" / os.fsdecode(b"\xff.png")
+    shutil.copy(toy / "red" / "aaa.png", picture)
+    assert run("train", toy, *FAST, "--out", tmp_path / "run").code == 0
+    model = tmp_path / "run" / "model.gridcell"
+    for format in ("table", "csv", "jsonl"):
+        said = run("predict", model, picture, "--format", format)
+        assert said.code == 0 and "red" in said.out
+
+
+@pytest.mark.parametrize("words", [("--task", "regress"), ("--image-size", "9")])
+def test_evaluate_refuses_what_the_model_decides(
+    run: Run, trained: Path, toy: Path, words: tuple[str, str]
+) -> None:
+    refused(run("evaluate", trained, toy, *words), "has no effect here: the model brings its own")
+
+
+def test_show_refuses_sizes_beside_a_model_file(run: Run, trained: Path) -> None:
+    refused(run("show", trained, "--input", "8x8x3"), "have no effect on a model file")

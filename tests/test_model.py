@@ -436,6 +436,7 @@ def test_json_nested_without_end_is_refused(saved: Path) -> None:
         ("train_targets", [], "model.json cannot be used: "),
         ("train_targets", [[1.0, 2.0]], "model.json cannot be used: "),
         ("train_targets", [[1.0, 2.0, -3.0]], "model.json cannot be used: "),
+        ("train_targets", [[1e9, 1e9, 1e9]], "model.json cannot be used: "),
         ("answers", {"task": "labels"}, "model.json cannot be used: "),
         ("answers", {"task": "classify", "temperature": 0.0}, "model.json cannot be used: "),
     ],

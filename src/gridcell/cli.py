@@ -231,7 +231,6 @@ def show(
     *,
     input: str | None = None,
     outputs: int | None = None,
-    items: int = 10_000,
     json: Json = False,
 ) -> int:
     """Print a network's table: each layer's output size with its arithmetic, parameters, work.
@@ -246,12 +245,10 @@ def show(
         Height x width x channels of an image, such as 32x32x3; not needed for a model file.
     outputs
         Classes or numbers to answer; adds the last layer where it is missing.
-    items
-        Training items, which the presets are sized for.
     """
     from gridcell import shown
 
-    rows, heading, notes = shown.table_of(network, input, outputs=outputs, items=items)
+    rows, heading, notes = shown.table_of(network, input, outputs=outputs)
     if json:
         import dataclasses
 
@@ -294,7 +291,7 @@ def _terminal(is_quiet: bool) -> Any:
     """The terminal to tell; on standard error where standard output is for a machine."""
     from gridcell.terminal import PatientConsole, Terminal
 
-    return Terminal(PatientConsole(highlight=False, soft_wrap=True, stderr=is_quiet))
+    return Terminal(PatientConsole(stderr=is_quiet))
 
 
 def _paths(items: Iterable[str]) -> Iterator[Path]:

@@ -186,7 +186,8 @@ def to_mapping(config: Config) -> dict[str, Any]:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         if isinstance(value, Path):
-            return str(value)
+            # A file name need not be UTF-8, but JSON has to be.
+            return str(value).encode("utf-8", "backslashreplace").decode()
         return list(value) if isinstance(value, tuple) else value
 
     return typing.cast(dict[str, Any], plain(config))

@@ -34,6 +34,7 @@ def write_digits(folder: Path) -> Written:
     from PIL import Image
     from sklearn.datasets import load_digits
 
+    folder = folder.resolve() if folder == Path() else folder
     digits = load_digits()
     pixels = np.round(digits.images * (255 / DIGITS_LARGEST_VALUE)).astype(np.uint8)
     names = [f"{target}/{row:04d}.png" for row, target in enumerate(digits.target)]

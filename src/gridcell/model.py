@@ -41,6 +41,7 @@ from gridcell.version import MODEL_FORMAT, VERSION
 
 MEMBERS = ("manifest.json", "model.json", "weights.safetensors")
 LARGEST_JSON_BYTES = 64 << 20
+MOST_REMEMBERED = 10**9
 PREDICT_BATCH = 256
 
 
@@ -254,7 +255,8 @@ def _sketch(description: Description) -> networks.Network:
         (
             len(remembered) == rows
             and all(len(row) == outputs for row in remembered)
-            and (is_number or all(count >= 0 for row in remembered for count in row)),
+            and (is_number or all(count >= 0 for row in remembered for count in row))
+            and (is_number or sum(map(sum, remembered)) <= MOST_REMEMBERED),
             "the training targets that it remembers do not fit",
         ),
     ):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gridcell import baseline, doctor, evaluation, preparation, record, sources, splits, training
 from gridcell.cache import cache_folder
 from gridcell.config import Config, DataConfig
-from gridcell.errors import SourceError, TrainingError
+from gridcell.errors import ConfigError, SourceError, TrainingError
 from gridcell.evaluation import Scores
 from gridcell.model import Description, Model
 from gridcell.networks.answers import Answers
@@ -27,7 +27,7 @@ from gridcell.preparation.cache import decode_all
 from gridcell.record import Run
 from gridcell.samples import SPLIT_NAMES, TEST, TRAIN, VALID, Samples
 from gridcell.sources import classes
-from gridcell.sources.wording import listed
+from gridcell.sources.wording import listed, shown
 from gridcell.splits import Parts
 from gridcell.teller import Silent, Teller
 
@@ -68,11 +68,11 @@ def train(config: Config, teller: Teller | None = None) -> Run:
     remembered = baseline.remember(task, train_targets, len(data.samples.labels))
     model = Model(job.network.cpu(), _describe(data.samples, prep, job, answers, remembered))
     scores = _score(model, data, test_rows)  # the test rows are read once, here
-    tell.scores(scores, "test rows")
 
     run = Run(record.next_free(folder), model, history, scores)
     took = time.perf_counter() - started
     written = record.write(run, config, data.samples, parts, job, seconds=took)
+    tell.scores(scores, "test rows")  # after writing: printing can never cost the model
     tell.section(f"Written after {took:.0f} s", written)
     if history.failure:
         raise TrainingError(
@@ -106,9 +106,15 @@ def evaluate(
 
     part   which of the data's own splits; auto takes test where the data names one, else all
 
-    Raises   SourceError for labels that the model never saw, or a split that the data has not
+    Raises   SourceError for labels that the model never saw, or a split that the data has not;
+             ConfigError for a setting that the model decides
     """
     tell = teller or Silent()
+    for name in ("task", "image_size", "image_fit"):
+        if getattr(data, name) != getattr(DataConfig(), name):
+            raise ConfigError(
+                f"{name} has no effect here: the model brings its own.", fix=f"leave {name} out."
+            )
     data = replace(data, task=model.task)
     found = read(path, data, teller=tell, chosen=model.preparation, purpose="score")
     found = replace(found, samples=_with_labels_of(model, found.samples))
@@ -168,7 +174,7 @@ def read(
         size = f"{decoded.pixels.nbytes / 1e6:,.1f} MB"
         found = "found in the cache" if decoded.was_cached else "decoded into the cache"
         lines.append(f"Pixels: {size}, {found} at {decoded.file}.")
-    teller.section(f"Data: {path}", lines)
+    teller.section(f"Data: {shown(str(path))}", lines)
     return Data(samples, chosen, decoded.pixels)
 
 

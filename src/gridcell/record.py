@@ -144,7 +144,9 @@ def write(
 
 def data_digest(samples: Samples) -> str:
     """SHA-256 over the content of all items with their targets, whatever order they stand in."""
-    order = np.argsort(samples.digests.view("S16").ravel(), kind="stable")
+    targets = samples.targets.reshape(len(samples), -1)
+    # By content, then by target: copies of one file may stand under several.
+    order = np.lexsort([*targets.T, samples.digests.view("S16").ravel()])
     digest = hashlib.sha256()
     digest.update(np.ascontiguousarray(samples.digests[order]).tobytes())
     digest.update(np.ascontiguousarray(samples.targets[order]).tobytes())

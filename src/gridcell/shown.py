@@ -15,7 +15,7 @@ from gridcell.networks.presets import PRESETS
 
 
 def table_of(
-    network: str, input: str | None, *, outputs: int | None, items: int
+    network: str, input: str | None, *, outputs: int | None
 ) -> tuple[list[Row], str, Sequence[str]]:
     """Return the rows of a network's table, a heading, and what was added to the notation.
 
@@ -25,6 +25,11 @@ def table_of(
     if network.endswith(".gridcell") or os.path.isfile(network):
         from gridcell.model import Model
 
+        if input is not None or outputs is not None:
+            raise ConfigError(
+                "input and outputs have no effect on a model file, which holds its own sizes.",
+                fix="leave --input and --outputs out.",
+            )
         built = Model.load(Path(network)).network
         return networks.rows(built), _heading(built), built.notes
     if input is None:
@@ -34,7 +39,7 @@ def table_of(
         raise ConfigError(
             f"the preset {network} needs the number of answers.", fix="add --outputs 10."
         )
-    choice = networks.choose_network(network, layout, items=items)
+    choice = networks.choose_network(network, layout)
     built = networks.build(choice.notation, layout, outputs=outputs)
     return networks.rows(built), _heading(built), built.notes
 
@@ -59,7 +64,7 @@ def print_table(rows: Sequence[Row], heading: str, notes: Sequence[str]) -> None
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = 200
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)

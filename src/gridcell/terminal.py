@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -30,13 +29,17 @@ WIDTH_OF_A_FILE = 160
 class PatientConsole(Console):
     """A console that falls silent when whoever reads it, such as `head`, has gone.
 
-    rich would end the process there, and with it hours of training.
+    rich would end the process there, and with it hours of training. Names are printed as they are:
+    `weight [kg]` is no markup, and `:cat:` no picture.
     """
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(highlight=False, soft_wrap=True, markup=False, emoji=False, stderr=stderr)
 
     def on_broken_pipe(self) -> None:
         """Print no more, and go on."""
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
 class Terminal:
@@ -46,7 +49,7 @@ class Terminal:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or PatientConsole(highlight=False, soft_wrap=True)
+        self.console = console or PatientConsole()
         if not self.console.is_terminal:
             # A file has no edge: tables need not be squeezed into 80 columns.
             self.console.width = max(self.console.width, WIDTH_OF_A_FILE)

@@ -14,7 +14,7 @@ from gridcell.networks.presets import PRESETS
 def test_every_preset_can_be_built_for_every_size(net: str, side: int, channels: int) -> None:
     for grid in ((side, side), (side, 2 * side)):
         layout = Layout(channels, grid, steps=1)
-        choice = networks.choose_network(net, layout, items=1000)
+        choice = networks.choose_network(net, layout)
         # What was chosen is notation: it can be read back, and given to --net.
         again = networks.write(networks.parse(choice.notation))
         built = networks.build(again, layout, outputs=7)
@@ -24,7 +24,7 @@ def test_every_preset_can_be_built_for_every_size(net: str, side: int, channels:
 
 def test_notation_is_taken_as_it_is() -> None:
     layout = Layout(1, (28, 28), steps=1)
-    choice = networks.choose_network(" conv(8, 3) relu ", layout, items=1)
+    choice = networks.choose_network(" conv(8, 3) relu ", layout)
     assert choice == networks.Choice("conv(8, 3) relu", "as written")
 
 
@@ -40,12 +40,12 @@ def test_notation_that_cannot_be_read_is_refused_before_any_data_is() -> None:
 
 def test_photographs_are_shrunk_before_the_work_begins() -> None:
     small = networks.build(
-        networks.choose_network("auto", Layout(3, (32, 32), 1), items=1).notation,
+        networks.choose_network("auto", Layout(3, (32, 32), 1)).notation,
         Layout(3, (32, 32), 1),
         outputs=10,
     )
     photo = networks.build(
-        networks.choose_network("auto", Layout(3, (128, 128), 1), items=1).notation,
+        networks.choose_network("auto", Layout(3, (128, 128), 1)).notation,
         Layout(3, (128, 128), 1),
         outputs=10,
     )

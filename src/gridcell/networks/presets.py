@@ -1,4 +1,4 @@
-"""Presets: from a name, the sizes of the data and the number of items to a network's notation.
+"""Presets: from a name and the sizes of the data to a network's notation.
 
 A preset is nothing but text, so what it chose can be read, changed and given back with --net.
 """
@@ -23,15 +23,15 @@ class Choice:
     reason: str
 
 
-def choose_network(net: str, layout: Layout, *, items: int) -> Choice:
+def choose_network(net: str, layout: Layout) -> Choice:
     """Return the notation that a preset's name stands for; notation is returned as it is.
 
-    >>> choose_network("conv(8, 3) relu", Layout(1, (28, 28), steps=1), items=100).notation
+    >>> choose_network("conv(8, 3) relu", Layout(1, (28, 28), steps=1)).notation
     'conv(8, 3) relu'
     """
     check_name(net)
     name = net.strip()
-    return PRESETS[name](layout, items) if name in PRESETS else Choice(name, "as written")
+    return PRESETS[name](layout) if name in PRESETS else Choice(name, "as written")
 
 
 def check_name(net: str) -> None:
@@ -46,7 +46,7 @@ def check_name(net: str) -> None:
     parse(name)
 
 
-def _tiny(layout: Layout, items: int) -> Choice:
+def _tiny(layout: Layout) -> Choice:
     pool = " maxpool(2)" if min(layout.grid) >= 8 else ""
     return Choice(
         f"conv(16, 3) batchnorm relu{pool} conv(32, 3) batchnorm relu globalpool",
@@ -54,7 +54,7 @@ def _tiny(layout: Layout, items: int) -> Choice:
     )
 
 
-def _lenet(layout: Layout, items: int) -> Choice:
+def _lenet(layout: Layout) -> Choice:
     pool = " maxpool(2)" if min(layout.grid) >= 8 else ""
     return Choice(
         f"conv(32, 3) relu conv(64, 3) relu{pool} flatten dense(128) relu dropout(0.5)",
@@ -62,7 +62,7 @@ def _lenet(layout: Layout, items: int) -> Choice:
     )
 
 
-def _resnet(layout: Layout, items: int) -> Choice:
+def _resnet(layout: Layout) -> Choice:
     """A residual CNN: after He et al. 2016, at a size that two cores train in minutes."""
     if max(layout.grid) > LARGEST_SMALL_SIDE:
         return _resnet_of_photos()
@@ -95,19 +95,19 @@ def _resnet_of_photos() -> Choice:
     return Choice(" ".join([*parts, "globalpool"]), "a residual CNN of 4 stages for photographs")
 
 
-def _auto(layout: Layout, items: int) -> Choice:
-    choice = _resnet(layout, items)
+def _auto(layout: Layout) -> Choice:
+    choice = _resnet(layout)
     return Choice(choice.notation, f"auto took {choice.reason}")
 
 
-def _rows(layout: Layout, items: int) -> Choice:
+def _rows(layout: Layout) -> Choice:
     return Choice(
         "rows flatten lstm(128, both) last dropout(0.2)",
         "the rows preset: an LSTM that reads the image row by row, both ways",
     )
 
 
-PRESETS: dict[str, Callable[[Layout, int], Choice]] = {
+PRESETS: dict[str, Callable[[Layout], Choice]] = {
     "auto": _auto,
     "tiny": _tiny,
     "lenet": _lenet,

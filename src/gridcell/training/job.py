@@ -110,7 +110,7 @@ def prepare(
         )
     device = choose_device(config.device)
     generator = torch.Generator().manual_seed(config.seed)
-    chosen = networks.choose_network(config.net, prep.layout, items=len(train_rows))
+    chosen = networks.choose_network(config.net, prep.layout)
     network = networks.build(
         chosen.notation,
         prep.layout,

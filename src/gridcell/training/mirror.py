@@ -49,7 +49,8 @@ def mirror_test(
     order = np.random.default_rng(seed).permutation(rows)[: MOST_KNOWN + MOST_ASKED]
     cut = len(order) * MOST_KNOWN // (MOST_KNOWN + MOST_ASKED)
     known, asked = np.sort(order[:cut]), np.sort(order[cut:])
-    near, far = _small(pixels[known]), _small(pixels[asked])
+    small = _thinned(pixels)
+    near, far = small[known].astype(np.float32), small[asked].astype(np.float32)
     classes = targets[known].astype(np.int64)
     plain = float((classes[_nearest(near, far)] == targets[asked]).mean())
     mirrored = float((classes[_nearest(near, far[:, :, ::-1])] == targets[asked]).mean())
@@ -58,10 +59,10 @@ def mirror_test(
     return Mirror(is_kept, f"{'mirrored' if is_kept else 'not mirrored'}: {found}")
 
 
-def _small(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Thin out large images: what tells classes apart roughly survives at 32 pixels."""
+def _thinned(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A view of large images at about 32 pixels: what tells classes apart roughly survives that."""
     step = max(1, max(images.shape[1:3]) // LARGEST_SIDE)
-    return images[:, ::step, ::step].astype(np.float32)
+    return images[:, ::step, ::step]
 
 
 def _nearest(known: NDArray[np.float32], asked: NDArray[np.float32]) -> NDArray[np.int64]:
