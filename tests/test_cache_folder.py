@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
 
-from gridcell.cache import cache_folder, write_whole
+from gridcell.cache import cache_folder, free_bytes, write_whole
 from gridcell.errors import StorageError
 
 
@@ -105,3 +106,22 @@ def test_a_disk_that_fills_up_in_the_middle_is_no_success(
     monkeypatch.setattr(Path, "open", full)
     with pytest.raises(StorageError, match="the disk is full"):
         write_whole(tmp_path / "x", lambda file: (file.write(b"a" * 100_000), None)[1])
+
+
+def test_the_room_for_a_file_is_that_of_the_folder_above_it(tmp_path: Path) -> None:
+    deep = tmp_path / "not" / "there" / "yet.npy"
+    assert free_bytes(deep) == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.1)
+    assert not (tmp_path / "not").exists()
+
+
+def test_a_folder_that_may_not_be_written_to_is_named_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(StorageError, match=r"x\.npy cannot be written: no permission to write"):
+        free_bytes(tmp_path / "x.npy")
+
+
+def test_a_name_longer_than_any_file_s_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be written: File name too long"):
+        free_bytes(tmp_path / ("a" * 300))

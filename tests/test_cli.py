@@ -721,3 +721,24 @@ def test_evaluate_refuses_what_the_model_decides(
 
 def test_show_refuses_sizes_beside_a_model_file(run: Run, trained: Path) -> None:
     refused(run("show", trained, "--input", "8x8x3"), "have no effect on a model file")
+
+
+def test_a_name_that_is_no_name_of_a_file_is_refused(
+    run: Run, toy: Path, tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("a" * 300)
+    for words in (("train", toy, *FAST, "--out", long), ("inspect", toy, "--cache", long)):
+        refused(run(*words), "cannot be written: File name too long")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a.png\0b.png\n"))
+    refused(run("predict", trained, "-"), "cannot be opened")
+
+
+def test_label_smoothing_without_classes_is_refused(run: Run, tmp_path: Path) -> None:
+    toy = colours(tmp_path / "toy")
+    table = tmp_path / "ages.csv"
+    files = sorted(toy.rglob("*.png"))
+    rows = [f"{file.relative_to(tmp_path)},{n + 0.5}" for n, file in enumerate(files)]
+    table.write_text("\n".join(["path,age", *rows]))
+    assert run("train", table, *FAST, "--out", tmp_path / "run").code == 0
+    said = run("train", table, *FAST, "--label-smoothing", "0.2")
+    refused(said, "label_smoothing has no effect on the task regress")

@@ -293,6 +293,21 @@ def test_the_record_holds_what_a_reader_needs(toy: Path, tmp_path: Path) -> None
     assert found["seconds"] > 0
 
 
+def test_the_worst_items_are_named_by_their_files(tmp_path: Path) -> None:
+    toy = colours(tmp_path / "toy")
+    wrong = paint(toy / "red" / "zzzz.png", BLUE, seed=9)  # a blue picture that is called red
+    for seed in range(10):
+        run = trained(toy, tmp_path / f"run{seed}", seed=seed)
+        record = strict_json(tmp_path / f"run{seed}" / "run.json")
+        assert run.scores is not None
+        assert len(record["worst_files"]) == len(run.scores.worst)
+        if run.scores.worst:
+            break
+    [worst] = record["scores"]["worst"]
+    assert record["worst_files"] == [f"red/{wrong.name}"]
+    assert (worst["truth"], worst["predicted"]) == ("red", "blue")
+
+
 def test_the_digest_tells_whether_data_are_the_same(toy: Path, tmp_path: Path) -> None:
     def digest(path: Path) -> str:
         data = pipeline.read(path, DataConfig(), teller=Silent())

@@ -1,4 +1,4 @@
-"""gridcell: from a folder of recordings to a CNN or LSTM that you can trust, see inside and ship.
+"""gridcell: from a folder of images to a CNN or LSTM that you can trust, see inside and ship.
 
     run = gridcell.train("photos/")
     model = gridcell.load("runs/photos/model.gridcell")

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import msgspec
 
+from gridcell.config import json_text
 from gridcell.model import Model, Prediction
 from gridcell.sources.wording import shown
 
@@ -39,13 +40,13 @@ def as_csv(predictions: Iterable[Prediction], model: Model) -> Iterator[str]:
             given = [p.label or "", "" if p.probability is None else f"{p.probability:.6f}"]
         elif model.task == "labels":
             given = [";".join(p.labels or ())]
-        yield _row([_text(p.path), *given, *numbers, p.reason])
+        yield _row([json_text(p.path), *given, *numbers, p.reason])
 
 
 def json_lines(predictions: Iterable[Prediction], model: Model) -> Iterator[str]:
     """Yield an item a line, with null where there is no answer."""
     for prediction in predictions:
-        yield msgspec.json.encode(replace(prediction, path=_text(prediction.path))).decode()
+        yield msgspec.json.encode(replace(prediction, path=json_text(prediction.path))).decode()
 
 
 FORMATS: dict[str, Callable[[Iterable[Prediction], Model], Iterator[str]]] = {
@@ -63,11 +64,6 @@ def _answer(p: Prediction) -> tuple[str, str]:
     if p.labels is not None:
         return ", ".join(p.labels) or "none", ""
     return p.label or "", f"{100 * (p.probability or 0):.1f} %"
-
-
-def _text(path: str) -> str:
-    """The path as it is; bytes in it that are no UTF-8 are written as escapes."""
-    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def _row(cells: list[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -61,6 +62,22 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         raise _storage_error(path, error) from error
+
+
+def free_bytes(path: Path) -> int:
+    """Return the bytes that are free where `path` would be written; asked before hours of work.
+
+    Raises   StorageError where nothing may be written there, or no file may have that name
+    """
+    try:
+        os.stat(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            raise _storage_error(path, error) from error
+    above = next(place for place in (path, *path.absolute().parents) if os.path.isdir(place))
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise _storage_error(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    return shutil.disk_usage(above).free
 
 
 def _sync_folder(folder: Path) -> None:

@@ -37,7 +37,7 @@ Json = Annotated[bool, Parameter(negative="", help="Print the result as JSON on 
 app = App(
     name="gridcell",
     version=VERSION,
-    help="From a folder of recordings to a CNN or LSTM that you can trust, see inside and ship.",
+    help="From a folder of images to a CNN or LSTM that you can trust, see inside and ship.",
     help_format="plaintext",
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,  # `main` says what became of the work
@@ -101,7 +101,7 @@ def train(
     Parameters
     ----------
     path
-        Folder or table of recordings.
+        Folder or table of images.
     out
         Folder for the run; runs/NAME where left out.
     """
@@ -132,7 +132,7 @@ def inspect(
     Parameters
     ----------
     path
-        Folder or table of recordings.
+        Folder or table of images.
     seed
         Start of the random split, as for train.
     """
@@ -175,7 +175,7 @@ def evaluate(
     model
         A model.gridcell file.
     path
-        Folder or table of labelled recordings.
+        Folder or table of labelled images.
     part
         Which of the data's own splits to score; auto takes test where there is one, else all rows.
     """

@@ -88,8 +88,8 @@ class TrainConfig:
     """How the learning rate moves: up then down, a short warm-up then a cosine, or not at all."""
     weight_decay: float | None = None
     """Pull of the weights toward zero, biases and norms left out; the optimizer's usual one."""
-    label_smoothing: float = 0.1
-    """Share of each target spread over all classes, against overconfidence."""
+    label_smoothing: float | None = None
+    """Share of each target spread over all classes, against overconfidence; 0.1 where left out."""
     ema: float | None = None
     """Decay of the running average of the weights, which is what is kept; 0 turns it off."""
     class_weights: Literal["none", "balanced"] = "none"
@@ -186,11 +186,19 @@ def to_mapping(config: Config) -> dict[str, Any]:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         if isinstance(value, Path):
-            # A file name need not be UTF-8, but JSON has to be.
-            return str(value).encode("utf-8", "backslashreplace").decode()
+            return json_text(str(value))
         return list(value) if isinstance(value, tuple) else value
 
     return typing.cast(dict[str, Any], plain(config))
+
+
+def json_text(text: str) -> str:
+    """The text as it is, but what is no UTF-8 written as escapes: a file name may hold any bytes.
+
+    >>> json_text("caf\\udce9.png")
+    'caf\\\\udce9.png'
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def seconds(text: str) -> float:

@@ -35,6 +35,7 @@ from gridcell.errors import GridcellError, ModelFileError, SourceError
 from gridcell.networks.answers import Answers
 from gridcell.networks.run import channels_last, outputs
 from gridcell.preparation import ImagePreparation
+from gridcell.process import cores
 from gridcell.samples import ItemTask
 from gridcell.sources.wording import shown
 from gridcell.version import MODEL_FORMAT, VERSION
@@ -137,7 +138,7 @@ class Model:
     ) -> Iterator[Prediction]:
         """Yield the answers for files as they come, a batch at a time."""
         waiting: list[Path] = []
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             for path in paths:
                 waiting.append(path)
                 if len(waiting) == PREDICT_BATCH:

@@ -164,7 +164,7 @@ def read(
         folder=cache,
         progress=partial(teller.progress, "Decoding"),
     )
-    lines = [*samples.notes, f"Working size: {chosen.describe()}."]
+    lines = [*samples.notes, f"Working size: {chosen.describe(samples.sizes)}."]
     if decoded.bad:
         lines.append(f"{len(decoded.bad)} files could not be decoded and are left out:")
         lines += [f"  {file}: {reason}" for file, reason in decoded.bad]

@@ -1,4 +1,4 @@
-"""Settings of the whole process, made before PyTorch is loaded. Imports nothing heavy."""
+"""The process as a whole: its cores, and what is set before PyTorch is loaded. Imports no more."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ import os
 import sys
 
 SPIN_ROUNDS = 10_000
+
+
+def cores() -> int:
+    """Cores that this process may use, which a container or `taskset` may have made fewer."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS or Windows
+        return os.cpu_count() or 1
 
 
 def wait_politely() -> None:

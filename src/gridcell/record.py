@@ -8,7 +8,6 @@ import hashlib
 import os
 import platform
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -16,8 +15,8 @@ from typing import BinaryIO
 import msgspec
 import numpy as np
 
-from gridcell.cache import write_whole
-from gridcell.config import Config, to_mapping
+from gridcell.cache import free_bytes, write_whole
+from gridcell.config import Config, json_text, to_mapping
 from gridcell.errors import ConfigError, StorageError
 from gridcell.evaluation import Scores
 from gridcell.model import Model
@@ -53,8 +52,8 @@ def choose_folder(config: Config) -> Path:
     Raises   ConfigError where --out names a folder that already holds something
     """
     if config.out is not None:
-        _check_writable(config.out)
-        if config.out.exists() and (not config.out.is_dir() or any(config.out.iterdir())):
+        _check_room(config.out)
+        if _holds_something(config.out):
             raise ConfigError(
                 f"out: {config.out} already exists, and a run never overwrites anything.",
                 fix="name another folder, or remove that one.",
@@ -64,18 +63,12 @@ def choose_folder(config: Config) -> Path:
     # A folder's name has no extension, whatever dots are in it.
     plain = path.name if os.path.isdir(path) else path.stem
     name = re.sub(r"[^\w.-]+", "-", plain).strip("-.") or "run"
-    _check_writable(Path("runs"))
+    _check_room(Path("runs"))
     return next_free(Path("runs") / name)
 
 
-def _check_writable(folder: Path) -> None:
-    """Find out before an hour of training, and not after it, that nothing can be written."""
-    above = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if above.is_dir() and not os.access(above, os.W_OK | os.X_OK):
-        raise StorageError(
-            f"{folder} cannot be written: {above} allows no writing.", fix="name another --out."
-        )
-    if shutil.disk_usage(above).free < LEAST_FREE_BYTES:
+def _check_room(folder: Path) -> None:
+    if free_bytes(folder) < LEAST_FREE_BYTES:
         raise StorageError(
             f"{folder}: the disk is full.", fix="free some space, or name another --out."
         )
@@ -87,10 +80,15 @@ def next_free(folder: Path) -> Path:
     Asked again before anything is written: another run may have taken the folder meanwhile.
     """
     number, free = 1, folder
-    while free.exists() and (not free.is_dir() or any(free.iterdir())):
+    while _holds_something(free):
         number += 1
         free = folder.with_name(f"{folder.name}-{number}")
     return free
+
+
+def _holds_something(folder: Path) -> bool:
+    """Whether a file, or a folder that is not empty, stands where a run would be written."""
+    return os.path.exists(folder) and (not os.path.isdir(folder) or bool(os.listdir(folder)))
 
 
 def write(
@@ -127,6 +125,7 @@ def write(
             "history": dataclasses.asdict(run.history),
         },
         "scores": None if run.scores is None else run.scores.to_json(),
+        "worst_files": _worst_files(run.scores, samples, parts),
         "seconds": round(seconds, 2),
     }
     encoded = msgspec.json.format(msgspec.json.encode(content), indent=1)
@@ -140,6 +139,13 @@ def write(
         f"{record_file}: settings, history, scores",
         f"Next: gridcell predict {model_file} FILES",
     ]
+
+
+def _worst_files(scores: Scores | None, samples: Samples, parts: Parts) -> list[str]:
+    """The file of each of the worst items, which the scores know only by its row."""
+    test_rows = parts.rows("test")
+    worst = () if scores is None else scores.worst
+    return [json_text(samples.paths[test_rows[item.row]]) for item in worst]
 
 
 def data_digest(samples: Samples) -> str:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from gridcell.config import SplitConfig
 from gridcell.errors import SplitError
 from gridcell.samples import SPLIT_NAMES, TEST, TRAIN, UNASSIGNED, VALID, Samples
+from gridcell.sources.wording import listed
 
 Rows = NDArray[np.int64]
 
@@ -105,7 +106,7 @@ def _check_given(samples: Samples) -> None:
             names = [_group_name(samples, int(group)) for group in shared]
             raise SplitError(
                 f"{shared.size:,} of {np.unique(samples.groups).size:,} groups stand in more than "
-                f"one of the data's own splits: {_listed(names)}.",
+                f"one of the data's own splits: {listed(names)}.",
                 fix="correct the splits, or leave out --group.",
             )
 
@@ -454,21 +455,16 @@ def _notes_on_labels(samples: Samples, part: NDArray[np.int8]) -> list[str]:
     untested = np.flatnonzero((judged > 0) & (counts[TEST] == 0))
     if untested.size and counts[TEST].sum():
         names = [f"{samples.labels[i]} ({totals[i]:,})" for i in untested]
-        notes.append(f"Without a test item: {_listed(names)}.")
+        notes.append(f"Without a test item: {listed(names)}.")
     unlearnt = np.flatnonzero((totals > 0) & (counts[TRAIN] == 0))
     if unlearnt.size:
         names = [samples.labels[i] for i in unlearnt]
-        notes.append(f"Warning: no training item of {_listed(names)}; it cannot be learnt.")
+        notes.append(f"Warning: no training item of {listed(names)}; it cannot be learnt.")
     return notes
 
 
 def _group_name(samples: Samples, group: int) -> str:
     return samples.group_names[group] if group < len(samples.group_names) else str(group)
-
-
-def _listed(names: list[str]) -> str:
-    rest = len(names) - NAMES_LISTED
-    return ", ".join(names[:NAMES_LISTED]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def _fewer_parts(wanted: Iterable[int]) -> str:

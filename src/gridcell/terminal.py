@@ -65,7 +65,7 @@ class Terminal:
     def section(self, title: str, lines: Iterable[str]) -> None:
         """Print a title and its lines."""
         self._end_bar()
-        self._is_training = title == "Training"
+        self._is_training = False
         self.console.print(Text(title, style="bold"))
         for line in lines:
             self.console.print(Text(f"  {line}"))
@@ -90,6 +90,7 @@ class Terminal:
 
     def step(self, record: StepRecord) -> None:
         """Move the training bar."""
+        self._is_training = True
         what = f"Epoch {record.epoch}/{record.epochs}"
         left = _clock(record.seconds_left)
         about = f"loss {record.loss:.3f} · {record.items_per_s:,.0f} items/s · {left} left"

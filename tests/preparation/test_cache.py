@@ -394,7 +394,7 @@ def test_ctrl_c_leaves_nothing_behind_and_waits_for_few_images(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cache, "decode", counting)
-    monkeypatch.setattr(cache, "_cores", lambda: 2)
+    monkeypatch.setattr(cache, "cores", lambda: 2)
     with pytest.raises(KeyboardInterrupt):
         decoded(samples, tmp_path / "cache", progress=interrupt)
     assert files_in(tmp_path / "cache") == []

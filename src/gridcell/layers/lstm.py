@@ -92,8 +92,8 @@ class LSTM(nn.Module):
         self.project, self.peephole, self.layernorm = project, peephole, layernorm
         self.zoneout, self.dropout, self.recurrent_dropout = zoneout, dropout, recurrent_dropout
         self.engine = engine
-        self.between = Dropout(dropout)
         self._refuse_what_does_not_fit(recurrence, heads)
+        self.between = Dropout(dropout)
         check_engine(engine, ENGINES)
         for layer in range(layers):
             sizes = LSTMSizes(

@@ -287,9 +287,14 @@ def _build_step(spec: Spec, layout: Layout, building: _Building, **extra: Any) -
     return Step(spec, module, layout, after, tuple(branches))
 
 
+def _source(steps: Sequence[Step]) -> Step | None:
+    """The last layer that made features; those behind it only changed their values."""
+    return next((step for step in reversed(steps) if step.spec.name not in KEEPS_FEATURES), None)
+
+
 def _walks_both_ways(steps: Sequence[Step], spec: Spec, building: _Building) -> bool:
     """Whether the second half of the features walked from the last step to the first."""
-    source = next((s for s in reversed(steps) if s.spec.name not in KEEPS_FEATURES), None)
+    source = _source(steps)
     if source is None:
         return False
     if source.spec.chains and any(
@@ -332,7 +337,7 @@ def _add_head(
         )
     added: list[Spec] = []
     if layout.has_time and layout.steps != 1 and not each:
-        source = next((s for s in reversed(steps) if s.spec.name not in KEEPS_FEATURES), None)
+        source = _source(steps)
         name = "last" if source is not None and source.spec.name in RECURRENT else "mean"
         added.append(Spec(name))
         building.notes.append(f"{name} was added: the task wants one answer for all steps.")

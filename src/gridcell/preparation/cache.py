@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import threading
 import time
 from collections import deque
@@ -31,9 +30,10 @@ from typing import BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gridcell.cache import write_whole
+from gridcell.cache import free_bytes, write_whole
 from gridcell.errors import SourceError, StorageError
 from gridcell.preparation.images import Fit, UnreadableImageError, decode, refit
+from gridcell.process import cores
 from gridcell.samples import Samples
 from gridcell.sources.wording import counted, itemised, shown
 
@@ -186,7 +186,13 @@ def _build(
         assert _write_header(out, (len(samples) - len(faults), *size)) == header
 
     need = len(samples) * int(np.prod(size))
-    _check_room(file, need)
+    free = free_bytes(file)
+    if need > free:
+        raise StorageError(
+            f"{file} needs {need:,} bytes; {free:,} are free on its disk.",
+            fix="free some space, choose a smaller --image-size, or name a folder on another disk "
+            "with --cache.",
+        )
     try:
         write_whole(file, write)
     except StorageError as error:
@@ -247,7 +253,7 @@ def _decoded_chunks(
                 faults[row] = error
         return pixels[:good], faults, len(rows)
 
-    workers = _cores()
+    workers = cores()
     waiting: deque[Future[Chunk]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="gridcell-decode")
     try:
@@ -260,25 +266,6 @@ def _decoded_chunks(
     finally:
         is_stopped.set()  # Ctrl-C waits for one image a core, not for all that were asked for
         pool.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS or Windows
-        return os.cpu_count() or 1
-
-
-def _check_room(file: Path, need: int) -> None:
-    """Raise StorageError before hours of decoding whose result has no place."""
-    there = next(parent for parent in file.absolute().parents if parent.exists())
-    free = shutil.disk_usage(there).free
-    if need > free:
-        raise StorageError(
-            f"{file} needs {need:,} bytes; {free:,} are free on its disk.",
-            fix="free some space, choose a smaller --image-size, or name a folder on another disk "
-            "with --cache.",
-        )
 
 
 def _check_any_left(samples: Samples, faults: Faults) -> None:

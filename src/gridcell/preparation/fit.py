@@ -42,11 +42,14 @@ class ImagePreparation:
             source, height=self.height, width=self.width, channels=self.channels, fit=self.fit
         )
 
-    def describe(self) -> str:
-        """A sentence for the user."""
+    def describe(self, sizes: NDArray[np.int32]) -> str:
+        """A sentence for the user, given the sizes [N, 2] of the images as they are."""
         colour = "colour" if self.channels == 3 else "grey"
+        told = f"{self.height}x{self.width} {colour}"
+        if (sizes[:, 0] * self.width == sizes[:, 1] * self.height).all():
+            return told
         how = {"stretch": "stretched", "crop": "cropped in the centre", "pad": "padded"}[self.fit]
-        return f"{self.height}x{self.width} {colour}, oblong images {how}"
+        return f"{told}, images of other proportions are {how}"
 
 
 def choose_size(samples: Samples, config: DataConfig) -> ImagePreparation:

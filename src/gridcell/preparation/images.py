@@ -323,6 +323,8 @@ def _explain(error: Exception, source: Path | bytes) -> tuple[str, bool]:
             header = header_of(data)
     except OSError as gone:
         return f"cannot be opened: {gone.strerror or gone}", False
+    except ValueError as gone:  # no file can have that name, for instance one with a zero byte
+        return f"cannot be opened: {gone}", False
     if isinstance(header, str):
         return header, True  # the words of the scan, so that one fault has one name
     if "truncated" in said.lower():

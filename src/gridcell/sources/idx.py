@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
 from gridcell.samples import SPLIT_NAMES, TEST, TRAIN, Samples
-from gridcell.sources import classes, images
+from gridcell.sources import classes, images, walk
 from gridcell.sources.wording import counted, listed
 
 NAME = re.compile(r"(train|t10k|test)-(images|labels)[-.]idx[13]-ubyte(\.gz)?", re.IGNORECASE)
@@ -47,12 +47,12 @@ class Part:
 def files(path: Path) -> dict[tuple[int, str], Path]:
     """Return the idx files of a folder by split and content; an unpacked one before its .gz."""
     found: dict[tuple[int, str], Path] = {}
-    for file in sorted(path.iterdir(), key=lambda file: file.name):
-        match = NAME.fullmatch(file.name)
-        if match and file.is_file():
+    for entry in walk.entries(os.fspath(path)):
+        match = NAME.fullmatch(entry.name)
+        if match and entry.is_file():
             key = SIDES[match[1].lower()], match[2].lower()
             if key not in found or not match[3]:
-                found[key] = file
+                found[key] = path / entry.name
     return found
 
 

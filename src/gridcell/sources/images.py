@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from gridcell.cache import cache_folder
 from gridcell.errors import MissingExtraError, SourceError, StorageError
+from gridcell.process import cores
 from gridcell.sources import index, walk
 from gridcell.sources.wording import counted, itemised, shown
 
@@ -95,9 +96,9 @@ def find_images(path: Path) -> list[Path]:
 
     Raises   SourceError if nothing is at `path`, or a folder in it may not be opened
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         return [path / name for name in walk.files(path, walk.Tally(), wanted=is_image)]
-    if not path.exists():
+    if not os.path.exists(path):
         raise SourceError(f"{shown(str(path))} does not exist.", fix="name an image or a folder.")
     return [path]
 
@@ -280,7 +281,7 @@ def _headers(
 
     chunks = [rows[i : i + CHUNK_FILES] for i in range(0, len(rows), CHUNK_FILES)]
     found: list[tuple[int, Header | str]] = []
-    pool = ThreadPoolExecutor(_cores())
+    pool = ThreadPoolExecutor(cores())
     # Pillow warns of large images and broken EXIF; both are judged here. The filters belong to the
     # whole process, so they are set around the pool and not inside its threads.
     with warnings.catch_warnings():
@@ -304,13 +305,6 @@ def _header_at(path: str) -> Header | str:
     if len(data) > FILE_LARGEST_BYTES:
         return f"is larger than {FILE_LARGEST_BYTES // 2**30} GiB"
     return header_of(data)
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS or Windows
-        return os.cpu_count() or 1
 
 
 def _cannot_open(path: str, error: OSError) -> str:

@@ -312,7 +312,7 @@ def _check_files(cells: Cells, files: Sequence[str]) -> None:
 def _lost_fix(folder: Path, file: str) -> str:
     """Say from where the paths would fit, if that can be seen."""
     for base in (folder.absolute().parent, Path.cwd()):
-        if (base / file).is_file():
+        if os.path.isfile(base / file):
             return (
                 f"the paths fit {shown(str(base))}: move the table there, since they are read as "
                 "seen from the table's folder."

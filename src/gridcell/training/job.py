@@ -108,6 +108,11 @@ def prepare(
             "patience has no effect without validation rows, by which to see what is better.",
             fix="leave --patience out, or give --valid 0.1.",
         )
+    if config.label_smoothing and samples.task != "classify":
+        raise ConfigError(
+            f"label_smoothing has no effect on the task {samples.task}: it has no classes.",
+            fix="leave --label-smoothing out.",
+        )
     device = choose_device(config.device)
     generator = torch.Generator().manual_seed(config.seed)
     chosen = networks.choose_network(config.net, prep.layout)

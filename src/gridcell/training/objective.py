@@ -14,6 +14,8 @@ from gridcell.errors import ConfigError
 from gridcell.networks.answers import Answers
 from gridcell.samples import ItemTask
 
+USUAL_SMOOTHING = 0.1
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -65,7 +67,7 @@ def choose_objective(
     targets: NDArray[np.generic],
     *,
     classes: int,
-    label_smoothing: float,
+    label_smoothing: float | None,
     is_balanced: bool,
 ) -> Objective:
     """Fit what a loss needs to the training targets: class weights, or the target's scale.
@@ -87,7 +89,9 @@ def choose_objective(
     weights: tuple[float, ...] = ()
     if task == "classify" and is_balanced:
         weights = balanced_weights(targets.astype(np.int64), classes)
-    smoothing = label_smoothing if task == "classify" else 0.0
+    smoothing = 0.0
+    if task == "classify":
+        smoothing = USUAL_SMOOTHING if label_smoothing is None else label_smoothing
     return Objective(Answers(task), smoothing, weights)
 
 
