@@ -48,7 +48,8 @@ def ours(net: str) -> list[float]:
     from gridcell import training
     from gridcell.config import TrainConfig
     from gridcell.preparation import ImagePreparation
-    from gridcell.samples import Samples
+    from gridcell.preparation.cache import Decoded
+    from gridcell.samples import ImageFacts, Samples
 
     training.keep_memory()
     height, width, channels = SIZES[net]
@@ -56,15 +57,13 @@ def ours(net: str) -> list[float]:
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (items, height, width, channels), dtype=np.uint8)
     samples = Samples(
-        kind="images",
         task="classify",
         paths=("",) * items,
         root="",
         labels=tuple("0123456789"),
         targets=random.integers(0, 10, items),
         digests=np.zeros(items, "V16"),
-        sizes=np.zeros((items, 2), np.int32),
-        colours=np.zeros(items, np.bool_),
+        facts=ImageFacts(np.zeros((items, 2), np.int32), np.zeros(items, np.bool_)),
         given=np.zeros(items, np.int8),
     )
     prep = ImagePreparation(
@@ -83,7 +82,7 @@ def ours(net: str) -> list[float]:
         job = training.prepare(
             config,
             samples,
-            pixels,
+            Decoded.whole(pixels),
             prep,
             train_rows=rows,
             valid_rows=rows[:0],

@@ -174,7 +174,7 @@ def test_train_says_what_it_understood_and_where_things_are(
     assert said.code == 0 and said.err == ""
     for words in (
         "40 images in 2 classes: blue, red.",
-        "Working size: 8x8 colour",
+        "Prepared as: 8x8 colour",
         "Split at random, each class in its share: train 30",
         f"Network: {NET} flatten dense(2)",
         "Epochs: 6, as asked",
@@ -206,7 +206,12 @@ def test_options_reach_the_settings(run: Run, toy: Path, tmp_path: Path) -> None
     )
     assert said.code == 0
     found = json.loads(said.out)
-    assert found["settings"]["split"] == {"valid": 0.2, "test": 0.2, "group": None}
+    assert found["settings"]["split"] == {
+        "valid": 0.2,
+        "test": 0.2,
+        "group": None,
+        "folds": None,
+    }
     train = found["settings"]["train"]
     assert train["augment"] is False and train["seed"] == 7 and train["optimizer"] == "sgd"
     assert found["training"]["plan"]["batch_size"] == 4
@@ -381,7 +386,7 @@ def test_no_images(run: Run, tmp_path: Path) -> None:
     (tmp_path / "empty" / "a" / "notes.txt").write_text("x")
     refused(
         run("train", tmp_path / "empty"),
-        "empty holds no image. Extensions seen: .txt (1). Supported: .jpg",
+        "empty holds no image, sound or clip. Extensions seen: .txt (1). Supported: .jpg",
         "Fix: ",
     )
     (tmp_path / "flat").mkdir()

@@ -102,6 +102,8 @@ def test_a_setting_given_twice_is_refused() -> None:
         ("augment", 1, "true or false"),
         ("net", 7, "a text"),
         ("optimizer", "adam", "'adamw' or 'sgd'"),
+        ("kind", "audio", "'auto' or 'images' or 'sounds' or 'clips'"),
+        ("folds", 5, "a text"),
         ("target", 3, "a name or a list of names"),
         ("target", ["a", 3], "a name or a list of names"),
         ("cache", 3, "a text"),
@@ -215,8 +217,10 @@ def test_the_mapping_is_json_and_holds_every_setting() -> None:
 def test_the_mapping_gives_the_same_settings_back() -> None:
     config = Config(
         Path("photos"),
-        data=DataConfig(target=("a",), image_size=32, on_bad_file="skip", cache=Path("there")),
-        split=SplitConfig(valid=0.2, group="patient"),
+        data=DataConfig(
+            target=("a",), kind="images", image_size=32, on_bad_file="skip", cache=Path("there")
+        ),
+        split=SplitConfig(valid=0.2, group="patient", folds="fold"),
         train=TrainConfig(epochs=3, augment=False, rate=0.1),
     )
     written = json.loads(json.dumps(to_mapping(config)))

@@ -8,7 +8,36 @@ import numpy as np
 import pytest
 
 from gridcell.doctor import Finding, examine
-from gridcell.samples import TEST, TRAIN, UNASSIGNED, VALID, Samples
+from gridcell.samples import (
+    TEST,
+    TRAIN,
+    UNASSIGNED,
+    VALID,
+    ClipFacts,
+    ImageFacts,
+    Samples,
+    SoundFacts,
+)
+
+
+def images(count: int, **other: Any) -> ImageFacts:
+    plain = ImageFacts(
+        sizes=np.full((count, 2), 32, np.int32),
+        colours=np.ones(count, np.bool_),
+        modes=(("RGB", count),),
+    )
+    return replace(plain, **other)
+
+
+def sounds(
+    seconds: Sequence[float], *, rates: Sequence[int] = (), channels: Sequence[int] = ()
+) -> SoundFacts:
+    return SoundFacts(
+        seconds=np.array(seconds),
+        rates=np.array(rates or [8000] * len(seconds), np.int32),
+        channels=np.array(channels or [1] * len(seconds), np.int16),
+        formats=(("WAV PCM_16", len(seconds)),),
+    )
 
 
 def samples(
@@ -25,17 +54,14 @@ def samples(
     digests = np.zeros((count, 2), np.int64)
     digests[:, 0] = numbers
     plain = Samples(
-        kind="images",
         task="classify",
         paths=tuple(paths or [f"{name}/{i:x}k.png" for i, name in enumerate(classes)]),
         root="/data",
         labels=labels,
         targets=np.array([labels.index(name) for name in classes]),
         digests=digests.view("V16").reshape(-1),
-        sizes=np.full((count, 2), 32, np.int32),
-        colours=np.ones(count, np.bool_),
+        facts=images(count),
         given=np.full(count, UNASSIGNED, np.int8),
-        modes=(("RGB", count),),
     )
     return replace(plain, **other)
 
@@ -96,7 +122,7 @@ def test_copies_with_one_answer_are_a_note() -> None:
 def test_the_same_picture_under_two_answers_is_a_warning() -> None:
     contents = [*range(39), 0]
     text = warnings(examine(samples(["a"] * 20 + ["b"] * 20, contents=contents)))
-    assert "1 picture stands under different answers (2 files), of which at most one can" in text
+    assert "1 image stands under different answers (2 files), of which at most one can" in text
     assert "a/0k.png, b/27k.png" in text
 
 
@@ -106,7 +132,7 @@ def test_answers_may_differ_in_one_label_or_number() -> None:
         ("regress", np.array([[0.5, 1], [0.5, 2], [3, 3]])),
     ):
         found = samples(["a", "a", "b"], contents=[7, 7, 8], task=task, targets=targets)
-        assert "1 picture stands under different answers (2 files)" in warnings(examine(found))
+        assert "1 image stands under different answers (2 files)" in warnings(examine(found))
         same = replace(found, targets=targets[[0, 0, 2]])
         assert "different answers" not in warnings(examine(same))
 
@@ -115,7 +141,7 @@ def test_a_picture_on_two_sides_of_the_split_is_a_warning() -> None:
     contents = [0, 1, 0, 1, 0, *range(5, 40)]
     split = sides(TRAIN, TRAIN, TEST, TRAIN, VALID, *[TRAIN] * 35)
     text = warnings(examine(samples(["a"] * 20 + ["b"] * 20, contents=contents), split))
-    assert "1 picture stands on more than one side of the split" in text
+    assert "1 image stands on more than one side of the split" in text
     assert "(1 in train, 1 in valid, 1 in test), so scores are too good" in text
 
 
@@ -179,23 +205,25 @@ def test_other_numbered_names_hint_at_nothing(names: list[str]) -> None:
 def test_families_need_no_hint_where_groups_are_known_or_names_are_rows() -> None:
     known = named(families(), groups=np.zeros(60, np.int64), group_names=("x",))
     assert "families" not in warnings(examine(known))
-    rows = named(families(), pixels=np.zeros((60, 2, 2, 1), np.uint8))
+    rows = named(families(), facts=images(60, pixels=np.zeros((60, 2, 2, 1), np.uint8)))
     assert "families" not in warnings(examine(rows))
 
 
 def test_sizes_are_told_by_smallest_largest_and_median() -> None:
     found = samples(["a"] * 20 + ["b"] * 20)
-    found.sizes[0], found.sizes[1] = (2, 1), (768, 1024)
+    assert isinstance(found.facts, ImageFacts)
+    found.facts.sizes[:2] = (2, 1), (768, 1024)
     text = notes(examine(found))
     assert "smallest 2x1 (a/0k.png), largest 768x1024 (a/1k.png), median 32x32." in text
 
 
 def test_pixel_formats_are_counted_with_colour_and_grey() -> None:
-    found = samples(["a"] * 20 + ["b"] * 20, modes=(("RGB", 30), ("L", 10)))
-    found.colours[:10] = False
+    facts = images(40, modes=(("RGB", 30), ("L", 10)))
+    facts.colours[:10] = False
+    found = samples(["a"] * 20 + ["b"] * 20, facts=facts)
     text = notes(examine(found))
     assert "Pixel formats: RGB 30, L 10; 30 colour and 10 grey, all read as colour." in text
-    found.colours[:] = False
+    facts.colours[:] = False
     assert "all grey." in notes(examine(found))
 
 
@@ -219,3 +247,86 @@ def test_every_finding_is_one_sentence_that_ends() -> None:
     assert len(findings) > 4
     for finding in findings:
         assert finding.text.endswith(".") and ". " not in finding.text
+
+
+def test_sounds_are_told_by_duration_rate_and_channels() -> None:
+    facts = sounds([0.25, 1.0, 2.5, 1.0], rates=[8000, 8000, 16000, 8000], channels=[1, 2, 2, 6])
+    text = notes(examine(samples(["a", "b"] * 2, facts=facts)))
+    assert "Durations: shortest 0.25 s (a/0k.png), median 1 s, longest 2.5 s (a/2k.png)." in text
+    assert "Rates: 8000 Hz 3, 16000 Hz 1." in text
+    assert "Channels: stereo 2, mono 1, 6 channels 1." in text
+    assert "File formats: WAV PCM_16 4." in text
+    assert "Durations: all 1 s." in notes(examine(samples(["a", "b"], facts=sounds([1.0, 1.0]))))
+
+
+def test_clips_are_told_by_size_and_duration() -> None:
+    facts = ClipFacts(
+        sizes=np.array([[48, 64], [96, 128], [48, 64]], np.int32),
+        seconds=np.array([1.0, np.nan, 3.0]),
+        colours=np.ones(3, np.bool_),
+        formats=(("h264", 3),),
+    )
+    text = notes(examine(samples(["a", "b", "a"], facts=facts)))
+    assert "Clip sizes (height x width): smallest 48x64 (a/0k.png), largest 96x128" in text
+    assert "shortest 1 s (a/0k.png), median 2 s, longest 3 s (a/2k.png); 1 headers do not" in text
+    nothing = replace(facts, seconds=np.full(3, np.nan))
+    assert "Durations: no header says any." in notes(examine(samples(["a"] * 3, facts=nothing)))
+
+
+def giveaways(classes: Sequence[str], facts: SoundFacts | ClipFacts) -> list[str]:
+    found = examine(samples(classes, facts=facts))
+    return [finding.text for finding in found if "tells the class" in finding.text]
+
+
+def test_a_rate_that_tells_the_class_is_a_warning_with_its_figures() -> None:
+    rates = [8000] * 19 + [16000] * 20 + [8000]
+    (text,) = giveaways(["a"] * 20 + ["b"] * 20, sounds([1.0] * 40, rates=rates))
+    assert "The sample rate tells the class (8000 Hz: 19 of 20 a and 1 of 20 others, " in text
+    assert "16000 Hz: 19 of 20 b and 1 of 20 others)" in text
+
+
+def test_one_class_of_many_may_be_given_away() -> None:
+    classes = [name for name in "abcd" for _ in range(20)]
+    channels = [2] * 15 + [1] * 65
+    (text,) = giveaways(classes, sounds([1.0] * 80, channels=channels))
+    assert "number of channels tells the class (stereo: 15 of 20 a and 0 of 60 others)" in text
+
+
+def test_durations_that_tell_the_class_are_a_warning() -> None:
+    seconds = [1.0, 2.0] * 10 + [3.0] * 20
+    (text,) = giveaways(["a"] * 20 + ["b"] * 20, sounds(seconds))
+    assert "The duration tells the class (1 s or 2 s: 20 of 20 a and 0 of 20 others, " in text
+
+
+def test_a_clips_frame_size_that_tells_the_class_is_a_warning() -> None:
+    sizes = np.array([[48, 64]] * 20 + [[64, 48]] * 20, np.int32)
+    facts = ClipFacts(sizes, np.full(40, np.nan), np.ones(40, np.bool_))
+    (text,) = giveaways(["a"] * 20 + ["b"] * 20, facts)
+    assert "The frame size tells the class (48x64 pixels: 20 of 20 a and 0 of 20 others, " in text
+
+
+@pytest.mark.parametrize(
+    ("classes", "facts"),
+    [
+        (["a"] * 20 + ["b"] * 20, sounds([1.0] * 40)),  # one rate
+        (["a"] * 20 + ["b"] * 20, sounds([1.0] * 40, rates=[8000, 16000] * 20)),  # no relation
+        (["a"] * 20 + ["b"] * 20, sounds(list(np.linspace(1, 9, 40)))),  # each its own duration
+        (["a"] * 98 + ["b"] * 2, sounds([1.0] * 100, rates=[8000] * 90 + [16000] * 10)),  # rare b
+        (["a"] * 100 + ["b"] * 100, sounds([1.0] * 200, rates=[8000] * 20 + [16000] * 180)),  # few
+        (["a"] * 9 + ["b"] * 9, sounds([1.0] * 18, rates=[8000] * 9 + [16000] * 9)),  # too few
+    ],
+)
+def test_other_facts_give_nothing_away(classes: list[str], facts: SoundFacts) -> None:
+    assert giveaways(classes, facts) == []
+
+
+def test_numbers_to_learn_have_no_class_to_give_away() -> None:
+    facts = sounds([1.0] * 40, rates=[8000] * 20 + [16000] * 20)
+    targets = np.arange(40.0)[:, None]
+    found = samples(["a"] * 40, task="regress", labels=("x",), targets=targets, facts=facts)
+    assert warnings(examine(found)) == ""
+
+
+def test_copies_are_named_after_their_kind() -> None:
+    found = samples(["a", "b", "a"], contents=[7, 7, 8], facts=sounds([1.0, 1.0, 2.0]))
+    assert "1 sound stands under different answers (2 files)" in warnings(examine(found))

@@ -25,6 +25,7 @@ from gridcell.model import MEMBERS, Description, Model, Prediction
 from gridcell.networks.answers import Answers
 from gridcell.networks.run import channels_last
 from gridcell.preparation import ImagePreparation
+from gridcell.preparation.cache import Decoded
 from gridcell.version import MODEL_FORMAT, VERSION
 
 SIDE = 8
@@ -154,7 +155,7 @@ def test_what_is_saved_comes_back_to_the_bit(tmp_path: Path, task: str) -> None:
     for name, value in again.network.state_dict().items():
         assert torch.equal(value, state[name]), name
         assert value.device.type == "cpu"
-    data, rows = pixels(50), np.arange(50)
+    data, rows = Decoded.whole(pixels(50)), np.arange(50)
     assert (again.answers(data, rows) == first.answers(data, rows)).all()
     files = pictures(tmp_path / "new", 5)
     assert again.predict(list(files)) == first.predict(list(files))
@@ -480,13 +481,13 @@ def test_weights_that_are_no_safetensors_are_refused(saved: Path, content: bytes
 
 def test_an_answer_does_not_depend_on_its_batch_mates() -> None:
     model, data = made(), pixels(40)
-    together = model.answers(data, np.arange(40))
+    together = model.answers(Decoded.whole(data), np.arange(40))
     for row in (0, 17, 39):
-        alone = model.answers(data, np.array([row]))
+        alone = model.answers(Decoded.whole(data), np.array([row]))
         np.testing.assert_allclose(alone[0], together[row], rtol=0, atol=1e-6)
     others = pixels(40, seed=5)
     others[17] = data[17]
-    assert (model.answers(others, np.arange(40))[17] == together[17]).all()
+    assert (model.answers(Decoded.whole(others), np.arange(40))[17] == together[17]).all()
 
 
 def test_more_items_than_a_batch_are_answered_in_order(
@@ -525,7 +526,7 @@ def test_files_give_the_answers_of_their_cached_pixels_to_the_bit(tmp_path: Path
         prep = replace(model.preparation, fit=fit)
         fitting = Model(model.network, replace(model.description, preparation=prep))
         data = pipeline.read(tmp_path / "data", DataConfig(), teller=Silent(), chosen=prep)
-        cached = fitting.answers(data.pixels, np.arange(12))
+        cached = fitting.answers(data.decoded, np.arange(12))
         files = [Path(data.samples.root) / path for path in data.samples.paths]
         found = np.array([list(p.probabilities.values()) for p in fitting.predict(list(files))])
         assert (found == cached).all()
@@ -561,9 +562,8 @@ def test_a_model_of_colour_takes_grey_and_palettes(tmp_path: Path) -> None:
 def test_each_task_answers_in_its_own_way(tmp_path: Path, task: str) -> None:
     model = made(task)
     found = model.predict(pictures(tmp_path, 3))
-    numbers = model.answers(
-        np.stack([model.preparation.read(Path(p.path)) for p in found]), np.arange(3)
-    )
+    read = Decoded.of([model.preparation.reader.read(Path(p.path)) for p in found])
+    numbers = model.answers(read, np.arange(3))
     for p, row in zip(found, numbers, strict=True):
         if task == "classify":
             assert p.label == model.labels[row.argmax()] and p.probability == row.max()

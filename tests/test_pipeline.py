@@ -114,7 +114,7 @@ def test_two_colours_are_told_apart(toy: Path, tmp_path: Path) -> None:
     assert [p.label for p in model.predict(list(new))] == ["red", "blue"]
     rows = np.arange(50)
     data = pipeline.read(toy, DataConfig(), teller=Silent(), chosen=model.preparation)
-    assert (model.answers(data.pixels, rows) == run.model.answers(data.pixels, rows)).all()
+    assert (model.answers(data.decoded, rows) == run.model.answers(data.decoded, rows)).all()
 
 
 def test_images_read_row_by_row_train_an_lstm(toy: Path, tmp_path: Path) -> None:  # S15 S23 S35
@@ -452,7 +452,7 @@ def test_statistics_come_from_training_rows_only(tmp_path: Path) -> None:
     for name, value in other.model.network.state_dict().items():
         assert torch.equal(value, state[name]), name
     data, parts = pipeline.inspect(from_mapping(tmp_path / "a", {}))
-    train = data.pixels[parts.rows("train")].astype(np.float64)
+    train = data.decoded.values[parts.rows("train")].astype(np.float64)
     np.testing.assert_allclose(plain.model.preparation.mean, train.mean((0, 1, 2)), rtol=1e-9)
     np.testing.assert_allclose(plain.model.preparation.deviation, train.std((0, 1, 2)), rtol=1e-9)
 
@@ -464,9 +464,9 @@ def test_test_rows_are_read_once_and_last(
     test, read, scored = set(parts.rows("test").tolist()), [], []
     batch, score = Images.batch, evaluation.score
 
-    def watched(self: Images, rows: Any) -> Batch:
-        read.append(set(np.asarray(rows).tolist()))
-        return batch(self, rows)
+    def watched(self: Images, places: Any, *more: Any) -> Batch:
+        read.append(set(self.rows[places].tolist()))
+        return batch(self, places, *more)
 
     def counted(*arguments: Any, **named: Any) -> Any:
         scored.append(len(arguments[1]))

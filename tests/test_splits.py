@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gridcell import splits
 from gridcell.config import SplitConfig
 from gridcell.errors import SplitError
-from gridcell.samples import TEST, TRAIN, UNASSIGNED, VALID, Samples
+from gridcell.samples import TEST, TRAIN, UNASSIGNED, VALID, ImageFacts, Samples
 from gridcell.splits import Parts, split
 
 steady = settings(deadline=None, derandomize=True, max_examples=60)
@@ -37,15 +37,13 @@ def made(
     width = int(answers.max()) + 1 if task == "classify" else answers.reshape(count, -1).shape[1]
     assigned = np.full(count, UNASSIGNED) if given is None else np.asarray(given)
     return Samples(
-        kind="images",
         task=task,
         paths=tuple(f"{k}.png" for k in range(count)),
         root="photos",
         labels=names or tuple("abcdefghijklmnopqrstuvwxyz"[:width]),
         targets=answers,
         digests=words.view("V16").reshape(count),
-        sizes=np.full((count, 2), 8, dtype=np.int32),
-        colours=np.ones(count, dtype=np.bool_),
+        facts=ImageFacts(np.full((count, 2), 8, dtype=np.int32), np.ones(count, dtype=np.bool_)),
         given=assigned.astype(np.int8),
         groups=None if groups is None else np.asarray(groups, dtype=np.int64),
         group_names=() if groups is None else tuple(f"p{k:02}" for k in range(100)),

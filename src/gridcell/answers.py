@@ -1,4 +1,7 @@
-"""Predictions as text: a table for people, CSV for spreadsheets, JSON lines for machines."""
+"""Predictions as text: a table for people, CSV for spreadsheets, JSON lines for machines.
+
+Each format is there twice: for an answer a file, and for an answer a window of one.
+"""
 
 from __future__ import annotations
 
@@ -12,41 +15,66 @@ import msgspec
 from gridcell.config import json_text
 from gridcell.model import Model, Prediction
 from gridcell.sources.wording import shown
+from gridcell.timeline import Window
 
 WIDEST_PATH = 60
 
+Times = tuple[float | None, float | None]
+"""Start and end in seconds; None where there is no answer that has them."""
+
 
 def table(predictions: Iterable[Prediction], model: Model) -> Iterator[str]:
-    """Yield a line an item: its path, the answer, how probable it is."""
-    rows = [(shown(p.path), *_answer(p)) for p in predictions]
-    width = min(max((len(path) for path, *_ in rows), default=0), WIDEST_PATH)
-    answer_width = max((len(answer) for _, answer, _ in rows), default=0)
-    for path, answer, probability in rows:
-        yield f"{path:<{width}}  {answer:<{answer_width}}  {probability}".rstrip()
+    """Yield a line an item: its path, the answer, how probable it is; of events a line each."""
+    if model.task == "events":
+        return _timed((p.path, times, answer) for p in predictions for times, answer in _each(p))
+    return _aligned((shown(p.path), *_answer(p)) for p in predictions)
+
+
+def window_table(windows: Iterable[Window], model: Model) -> Iterator[str]:
+    """Yield a line a window: its path, from when to when, the answer, how probable it is."""
+    return _timed((w.prediction.path, (w.start, w.end), _answer(w.prediction)) for w in windows)
 
 
 def as_csv(predictions: Iterable[Prediction], model: Model) -> Iterator[str]:
-    """Yield a heading and a row an item, with a column for every class, label or number."""
-    is_number = model.task == "regress"
-    answer = (
-        [] if is_number else (["label", "probability"] if model.task == "classify" else ["labels"])
-    )
-    yield _row(["path", *answer, *model.labels, "reason"])
+    """Yield a heading and a row an item, with a column for every class, label or number.
+
+    Of events it is a row each, and one without times for an item that has none.
+    """
+    if model.task == "events":
+        yield _row(["path", "start", "end", "label", "probability", "reason"])
+        for p in predictions:
+            path = json_text(p.path)
+            for e in p.events or ():
+                times = _seconds((e.start, e.end))
+                yield _row([path, *times, e.label, f"{e.probability:.6f}", ""])
+            if not p.events:
+                yield _row([path, "", "", "", "", p.reason])
+        return
+    yield _row(["path", *_heading(model)])
     for p in predictions:
-        named = (p.values or {}) if is_number else p.probabilities
-        numbers = [f"{named[label]:.6g}" if label in named else "" for label in model.labels]
-        given: list[str] = []
-        if model.task == "classify":
-            given = [p.label or "", "" if p.probability is None else f"{p.probability:.6f}"]
-        elif model.task == "labels":
-            given = [";".join(p.labels or ())]
-        yield _row([json_text(p.path), *given, *numbers, p.reason])
+        yield _row([json_text(p.path), *_cells(p, model)])
+
+
+def window_csv(windows: Iterable[Window], model: Model) -> Iterator[str]:
+    """Yield a heading and a row a window, with its start and end in seconds."""
+    yield _row(["path", "start", "end", *_heading(model)])
+    for w in windows:
+        times = _seconds((w.start, w.end))
+        yield _row([json_text(w.prediction.path), *times, *_cells(w.prediction, model)])
 
 
 def json_lines(predictions: Iterable[Prediction], model: Model) -> Iterator[str]:
     """Yield an item a line, with null where there is no answer."""
     for prediction in predictions:
-        yield msgspec.json.encode(replace(prediction, path=json_text(prediction.path))).decode()
+        yield msgspec.json.encode(_writable(prediction)).decode()
+
+
+def window_json_lines(windows: Iterable[Window], model: Model) -> Iterator[str]:
+    """Yield a window a line: as of an item, with its start and end in seconds beside the path."""
+    for w in windows:
+        answer = msgspec.to_builtins(_writable(w.prediction))
+        line = {"path": answer.pop("path"), "start": w.start, "end": w.end, **answer}
+        yield msgspec.json.encode(line).decode()
 
 
 FORMATS: dict[str, Callable[[Iterable[Prediction], Model], Iterator[str]]] = {
@@ -54,6 +82,70 @@ FORMATS: dict[str, Callable[[Iterable[Prediction], Model], Iterator[str]]] = {
     "csv": as_csv,
     "jsonl": json_lines,
 }
+WINDOW_FORMATS: dict[str, Callable[[Iterable[Window], Model], Iterator[str]]] = {
+    "table": window_table,
+    "csv": window_csv,
+    "jsonl": window_json_lines,
+}
+
+
+def _aligned(lines: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """Yield lines whose cells stand in columns; the first is the path, the last is not widened."""
+    rows = list(lines)
+    if not rows:
+        return
+    path, *widths, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
+    widths = [min(path, WIDEST_PATH), *widths, 0]
+    for row in rows:
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+
+
+def _timed(lines: Iterable[tuple[str, Times, tuple[str, str]]]) -> Iterator[str]:
+    """Yield lines of path, times and answer in columns."""
+    rows = [(path, _seconds(times, digits=2), answer) for path, times, answer in lines]
+    width = max((len(end) for _, (_, end), _ in rows), default=0)
+    return _aligned(
+        (shown(path), f"{start:>{width}} to {end:>{width}} s" if end else "", *answer)
+        for path, (start, end), answer in rows
+    )
+
+
+def _seconds(times: Times, *, digits: int = 3) -> tuple[str, str]:
+    """The times as text, empty where there are none."""
+    start, end = ("" if time is None else f"{time:.{digits}f}" for time in times)
+    return start, end
+
+
+def _each(p: Prediction) -> Iterator[tuple[Times, tuple[str, str]]]:
+    """Yield the times and the answer of each event, or that there is none."""
+    for e in p.events or ():
+        yield (e.start, e.end), (e.label, _percent(e.probability))
+    if not p.events:
+        yield (None, None), _answer(p)
+
+
+def _heading(model: Model) -> list[str]:
+    """The columns beside the path and times."""
+    answer = {"classify": ["label", "probability"], "labels": ["labels"]}
+    return [*answer.get(model.task, []), *model.labels, "reason"]
+
+
+def _cells(p: Prediction, model: Model) -> list[str]:
+    """What stands in the columns of `_heading`."""
+    named = (p.values or {}) if model.task == "regress" else p.probabilities
+    numbers = [f"{named[label]:.6g}" if label in named else "" for label in model.labels]
+    given: list[str] = []
+    if model.task == "classify":
+        given = [p.label or "", "" if p.probability is None else f"{p.probability:.6f}"]
+    elif model.task == "labels":
+        given = [";".join(p.labels or ())]
+    return [*given, *numbers, p.reason]
+
+
+def _writable(p: Prediction) -> Prediction:
+    """The prediction with a path that JSON can hold."""
+    return replace(p, path=json_text(p.path))
 
 
 def _answer(p: Prediction) -> tuple[str, str]:
@@ -63,7 +155,13 @@ def _answer(p: Prediction) -> tuple[str, str]:
         return ", ".join(f"{name} {value:.6g}" for name, value in p.values.items()), ""
     if p.labels is not None:
         return ", ".join(p.labels) or "none", ""
-    return p.label or "", f"{100 * (p.probability or 0):.1f} %"
+    if p.events is not None:
+        return "none", ""
+    return p.label or "", _percent(p.probability or 0)
+
+
+def _percent(probability: float) -> str:
+    return f"{100 * probability:.1f} %"
 
 
 def _row(cells: list[str]) -> str:

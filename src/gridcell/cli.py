@@ -15,7 +15,7 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -25,11 +25,13 @@ from gridcell.errors import (
     EXIT_UNUSABLE,
     ConfigError,
     GridcellError,
-    SourceError,
     did_you_mean,
 )
 from gridcell.process import wait_politely
 from gridcell.version import VERSION
+
+if TYPE_CHECKING:
+    from gridcell.samples import Kind
 
 Flat = Parameter(name="*", negative_iterable="")
 Json = Annotated[bool, Parameter(negative="", help="Print the result as JSON on standard output.")]
@@ -37,7 +39,7 @@ Json = Annotated[bool, Parameter(negative="", help="Print the result as JSON on 
 app = App(
     name="gridcell",
     version=VERSION,
-    help="From a folder of images to a CNN or LSTM that you can trust, see inside and ship.",
+    help="From a folder of recordings to a CNN or LSTM that you can trust, see inside and ship.",
     help_format="plaintext",
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,  # `main` says what became of the work
@@ -101,18 +103,22 @@ def train(
     Parameters
     ----------
     path
-        Folder or table of images.
+        Folder or table of images, sounds or clips.
     out
         Folder for the run; runs/NAME where left out.
     """
-    from gridcell import pipeline
+    from gridcell import folds, pipeline
 
     config = Config(path, data, split, training, out)
     with _terminal(json) as terminal:
-        run = pipeline.train(config, terminal)
+        run: Any
+        if split.folds is None:
+            run = pipeline.train(config, terminal)
+        else:
+            run = folds.cross_validate(config, terminal)
     if json:
         sys.stdout.write((run.folder / "run.json").read_text("utf-8") + "\n")
-    return 128 + terminal.signal if run.history.ended == "interrupted" else EXIT_DONE
+    return 128 + terminal.signal if run.was_interrupted else EXIT_DONE
 
 
 @app.command
@@ -132,7 +138,7 @@ def inspect(
     Parameters
     ----------
     path
-        Folder or table of images.
+        Folder or table of images, sounds or clips.
     seed
         Start of the random split, as for train.
     """
@@ -175,7 +181,7 @@ def evaluate(
     model
         A model.gridcell file.
     path
-        Folder or table of labelled images.
+        Folder or table of labelled images, sounds or clips.
     part
         Which of the data's own splits to score; auto takes test where there is one, else all rows.
     """
@@ -195,10 +201,12 @@ def predict(
     items: Annotated[list[str], Parameter(negative="", allow_leading_hyphen=True)],
     /,
     *,
+    window: float | None = None,
+    step: float | None = None,
     format: Literal["table", "csv", "jsonl"] = "table",
     on_bad_file: Literal["stop", "skip"] = "stop",
 ) -> int:
-    """Answer for files, for every image of a folder, or for the paths on standard input (-).
+    """Answer for files, for every file of a folder that the model reads, or for paths from -.
 
     Example: gridcell predict runs/photos/model.gridcell new.jpg
 
@@ -208,18 +216,31 @@ def predict(
         A model.gridcell file.
     items
         Files, folders, or - to read a path a line from standard input.
+    window
+        Answer for each stretch of so many seconds of a sound or clip; for the whole where left out.
+    step
+        Seconds from the start of one window to the next; half a window where left out.
     format
         A table for people, CSV, or JSON with a line an item.
     on_bad_file
         What to do with a file that cannot be read: stop, or give it a row without an answer.
     """
+    from gridcell import answers, timeline
     from gridcell.model import Model
 
+    if window is None and step is not None:
+        raise ConfigError("step has no effect without window.", fix="give a --window too.")
     loaded = Model.load(model)
-    predictions = loaded.predict_files(_paths(items), skip_bad_files=on_bad_file == "skip")
-    from gridcell import answers
-
-    for line in answers.FORMATS[format](predictions, loaded):
+    paths, is_skipping = _paths(items, loaded.kind), on_bad_file == "skip"
+    if window is None:
+        predictions = loaded.predict_files(paths, skip_bad_files=is_skipping)
+        lines = answers.FORMATS[format](predictions, loaded)
+    else:
+        windows = timeline.of_files(
+            loaded, paths, window_s=window, step_s=step, skip_bad_files=is_skipping
+        )
+        lines = answers.WINDOW_FORMATS[format](windows, loaded)
+    for line in lines:
         print(line)
     return EXIT_DONE
 
@@ -242,7 +263,8 @@ def show(
     network
         Notation, the name of a preset, or a model.gridcell file.
     input
-        Height x width x channels of an image, such as 32x32x3; not needed for a model file.
+        Size of a sample: 32x32x3 of an image, Tx40x1 of a sound of 40 bands, Tx64x64x3 of a clip;
+        not needed for a model file.
     outputs
         Classes or numbers to answer; adds the last layer where it is missing.
     """
@@ -294,13 +316,15 @@ def _terminal(is_quiet: bool) -> Any:
     return Terminal(PatientConsole(stderr=is_quiet))
 
 
-def _paths(items: Iterable[str]) -> Iterator[Path]:
-    from gridcell.sources.images import find_images
+def _paths(items: Iterable[str], kind: Kind) -> Iterator[Path]:
+    """Files as they were named, those of a folder, and those that standard input names."""
+    from gridcell.sources import find_files
 
     for item in items:
         if item.startswith("-") and item != "-":
+            known = ("--format", "--on-bad-file", "--step", "--window")
             raise ConfigError(
-                f"Unknown option: {item}.{did_you_mean(item, ('--format', '--on-bad-file'))}",
+                f"Unknown option: {item}.{did_you_mean(item, known)}",
                 fix=f"a file of that name is ./{item}.",
             )
         if item == "-":
@@ -308,10 +332,7 @@ def _paths(items: Iterable[str]) -> Iterator[Path]:
                 if line.strip():
                     yield Path(line.rstrip("\r\n"))
         elif os.path.isdir(item):
-            found = find_images(Path(item))
-            if not found:
-                raise SourceError(f"{item} holds no image.", fix="name a folder with images.")
-            yield from found
+            yield from find_files(Path(item), kind)
         else:
             yield Path(item)
 

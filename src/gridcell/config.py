@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from gridcell.errors import ConfigError, did_you_mean
 
-Task = Literal["auto", "classify", "labels", "regress"]
+Task = Literal["auto", "classify", "labels", "regress", "events"]
 IMAGE_SIZE_LARGEST = 4096
 
 
@@ -30,12 +30,20 @@ class DataConfig:
     """Column (or columns) of the table to learn, found by itself where only one can be meant."""
     path_column: str | None = None
     """Column of the table that holds the file names, found by itself where left out."""
+    kind: Literal["auto", "images", "sounds", "clips"] = "auto"
+    """What the files are; told apart by their extensions where left out."""
     task: Task = "auto"
-    """What to learn: one class of many, several labels at once, or numbers."""
+    """What to learn: one class of many, several labels at once, numbers, or labels over time."""
     image_size: int | None = None
     """Side in pixels of the square that the network sees; chosen from the files where left out."""
     image_fit: Literal["auto", "stretch", "crop", "pad"] = "auto"
     """How an oblong image becomes a square: stretched, cropped in the centre, or padded."""
+    sample_rate: int | None = None
+    """Samples a second that sounds are brought to; the most frequent among them if left out."""
+    window: float | None = None
+    """Seconds of a sound that are read at once; longer ones are read in overlapping windows."""
+    frames: int | None = None
+    """Most frames that are taken from a clip, evenly spread over its time; 16 if left out."""
     on_bad_file: Literal["stop", "skip"] = "stop"
     """What to do when files cannot be read: stop and list them all, or go on without them."""
     cache: Path | None = None
@@ -44,6 +52,13 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.image_size is not None:
             _check_range("image_size", self.image_size, 1, IMAGE_SIZE_LARGEST)
+        for name, low, high in (
+            ("sample_rate", 1000, 384_000),
+            ("window", 0.05, 600),
+            ("frames", 1, 1000),
+        ):
+            if getattr(self, name) is not None:
+                _check_range(name, getattr(self, name), low, high)
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,8 @@ class SplitConfig:
     """Share of the rows held out for the final scores, where the data has no such split."""
     group: str | None = None
     """Column of the table whose equal values never stand on two sides (patient, speaker ...)."""
+    folds: str | None = None
+    """Column whose values are folds: each in turn is the test part (cross-validation)."""
 
     def __post_init__(self) -> None:
         _check_range("valid", self.valid, 0.0, 0.9)
@@ -73,7 +90,7 @@ class TrainConfig:
     """How the network learns."""
 
     net: str = "auto"
-    """A preset (auto, tiny, lenet, resnet, rows) or a network in gridcell's notation."""
+    """A preset (auto, tiny, lenet, resnet, rows, cnn, crnn) or a network in gridcell's notation."""
     epochs: int | None = None
     """Times that every training row is seen; chosen from the data where left out."""
     budget: str | None = None
@@ -100,6 +117,8 @@ class TrainConfig:
     """Vary training items at random: flips, shifts, small turns and scalings, erasing."""
     flip: Literal["auto", "on", "off"] = "auto"
     """Whether varying mirrors images left to right; auto looks whether that keeps their class."""
+    tbptt: int | None = None
+    """Steps through which gradients flow back in an LSTM or RNN; all of them where left out."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the training step; auto measures both and takes the faster safe one."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -116,6 +135,7 @@ class TrainConfig:
             ("label_smoothing", 0.0, 0.9),
             ("ema", 0.0, 0.999999),
             ("patience", 1, 100_000),
+            ("tbptt", 1, 1_000_000),
             ("seed", 0, 2**63 - 1),
         ):
             value = getattr(self, name)
@@ -136,7 +156,7 @@ class Config:
     """All settings of one training run."""
 
     path: Path
-    """Folder of images, or table of paths."""
+    """Folder of images, sounds or clips, or table of paths."""
     data: DataConfig = field(default_factory=DataConfig)
     """What to read."""
     split: SplitConfig = field(default_factory=SplitConfig)

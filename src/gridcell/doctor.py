@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridcell.samples import SPLIT_NAMES, UNASSIGNED, Samples
+from gridcell.samples import (
+    SPLIT_NAMES,
+    UNASSIGNED,
+    ClipFacts,
+    ImageFacts,
+    Samples,
+    SoundFacts,
+)
+from gridcell.sources.kinds import MEDIA
 from gridcell.sources.wording import counted, listed, shown
 
 IMBALANCE_RATIO = 3.0
@@ -22,6 +31,13 @@ TINY_CLASS_ITEMS = 10
 # A family is what is left of a file's name without its last number: p01 of p01_1 and p01_2.
 FAMILY = re.compile(r"(.*[^\W_])[ _.-]+\d+")
 FAMILY_SHARE = 0.8
+# A fact of the files gives a class away if what it says is true of half the class at least, and of
+# hardly anything else; and is not said of a handful of files only, or for most of all items anyway.
+GIVEN_AWAY_PURITY = 0.95
+GIVEN_AWAY_SHARE = 0.5
+GIVEN_AWAY_ELSEWHERE = 0.5
+GIVEN_AWAY_ITEMS = 10
+VALUE_ITEMS = 3
 
 
 @dataclass(frozen=True)
@@ -35,7 +51,8 @@ class Finding:
 def examine(samples: Samples, split: NDArray[np.int8] | None = None) -> list[Finding]:
     """Return what is worth knowing of the items and, with `split` [N], of who stands where.
 
-    Warnings come first. Nothing is decoded: sizes, formats and digests are those of the scan.
+    Warnings come first. Nothing is decoded: sizes, durations, formats and digests are those of
+    the scan.
     """
     findings = [
         *_classes(samples),
@@ -43,8 +60,8 @@ def examine(samples: Samples, split: NDArray[np.int8] | None = None) -> list[Fin
         *_duplicates(samples, split),
         *_groups(samples, split),
         *_families(samples, split),
-        *_sizes(samples),
-        *_modes(samples),
+        *_shapes(samples),
+        *_giveaways(samples),
     ]
     return sorted(findings, key=lambda finding: finding.level == "note")
 
@@ -135,13 +152,14 @@ def _duplicates(samples: Samples, split: NDArray[np.int8] | None) -> list[Findin
         rows = np.flatnonzero(content == np.flatnonzero(which)[0]).tolist()
         return listed((samples.paths[row] for row in rows), most=3)
 
+    noun = MEDIA[samples.kind].noun
     findings = []
     if is_mixed.any():
         mixed, files = int(is_mixed.sum()), int(sizes[is_mixed].sum())
         findings.append(
             Finding(
                 "warning",
-                f"{counted(mixed, 'picture stands', 'pictures stand')} under different answers "
+                f"{counted(mixed, f'{noun} stands', f'{noun}s stand')} under different answers "
                 f"({counted(files, 'file')}), of which at most one can be right, for "
                 f"instance {example(is_mixed)}.",
             )
@@ -162,7 +180,7 @@ def _duplicates(samples: Samples, split: NDArray[np.int8] | None) -> list[Findin
             findings.append(
                 Finding(
                     "warning",
-                    f"{counted(torn, 'picture stands', 'pictures stand')} on more than one side of "
+                    f"{counted(torn, f'{noun} stands', f'{noun}s stand')} on more than one side of "
                     f"the split ({_sides(content, split, astride)}), so scores are too good; for "
                     f"instance {example(astride)}.",
                 )
@@ -192,7 +210,8 @@ def _groups(samples: Samples, split: NDArray[np.int8] | None) -> list[Finding]:
 
 def _families(samples: Samples, split: NDArray[np.int8] | None) -> list[Finding]:
     """File names that come in families, which may be one patient, speaker or recording each."""
-    if samples.groups is not None or samples.pixels is not None or not len(samples):
+    is_array = isinstance(samples.facts, ImageFacts) and samples.facts.pixels is not None
+    if samples.groups is not None or is_array or not len(samples):
         return []
     stems = [_stem(path) for path in samples.paths]
     matches = [FAMILY.fullmatch(stem) for stem in stems]
@@ -220,34 +239,160 @@ def _families(samples: Samples, split: NDArray[np.int8] | None) -> list[Finding]
     return [Finding("warning", text + ".")]
 
 
-def _sizes(samples: Samples) -> list[Finding]:
+def _shapes(samples: Samples) -> list[Finding]:
+    """What the headers say of the files' sizes, durations and formats."""
+    facts = samples.facts
     if not len(samples):
         return []
-    heights, widths = samples.sizes[:, 0].astype(np.int64), samples.sizes[:, 1].astype(np.int64)
+    if isinstance(facts, ImageFacts):
+        texts = [_sizes(samples, facts.sizes), *_modes(facts)]
+    elif isinstance(facts, SoundFacts):
+        texts = [
+            _durations(samples, facts.seconds),
+            f"Rates: {_counts(facts.rates, '{} Hz'.format)}.",
+            f"Channels: {_counts(facts.channels, _channels)}.",
+            *_formats(facts.formats),
+        ]
+    else:
+        texts = [
+            _sizes(samples, facts.sizes),
+            _durations(samples, facts.seconds),
+            *_formats(facts.formats),
+        ]
+    return [Finding("note", text) for text in texts]
+
+
+def _sizes(samples: Samples, sizes: NDArray[np.int32]) -> str:
+    noun = MEDIA[samples.kind].noun
+    heights, widths = sizes[:, 0].astype(np.int64), sizes[:, 1].astype(np.int64)
     area = heights * widths
     small, large = int(np.argmin(area)), int(np.argmax(area))
     if (heights == heights[0]).all() and (widths == widths[0]).all():
-        text = f"All images are {heights[0]}x{widths[0]} pixels (height x width)."
-    else:
-        text = (
-            f"Image sizes (height x width): smallest {heights[small]}x{widths[small]} "
-            f"({shown(samples.paths[small])}), largest {heights[large]}x{widths[large]} "
-            f"({shown(samples.paths[large])}), median {np.median(heights):.0f}x"
-            f"{np.median(widths):.0f}."
-        )
-    return [Finding("note", text)]
+        return f"All {noun}s are {heights[0]}x{widths[0]} pixels (height x width)."
+    return (
+        f"{noun.capitalize()} sizes (height x width): smallest {heights[small]}x{widths[small]} "
+        f"({shown(samples.paths[small])}), largest {heights[large]}x{widths[large]} "
+        f"({shown(samples.paths[large])}), median {np.median(heights):.0f}x"
+        f"{np.median(widths):.0f}."
+    )
 
 
-def _modes(samples: Samples) -> list[Finding]:
-    if not samples.modes:
+def _modes(facts: ImageFacts) -> list[str]:
+    if not facts.modes:
         return []
-    counts = listed((f"{mode} {count:,}" for mode, count in samples.modes), most=20)
-    colours = int(samples.colours.sum())
-    if colours in (0, len(samples)):
+    count, colours = len(facts.colours), int(facts.colours.sum())
+    if colours in (0, count):
         said = "all grey" if not colours else "all colour"
     else:
-        said = f"{colours:,} colour and {len(samples) - colours:,} grey, all read as colour"
-    return [Finding("note", f"Pixel formats: {counts}; {said}.")]
+        said = f"{colours:,} colour and {count - colours:,} grey, all read as colour"
+    return [f"Pixel formats: {_listed_counts(facts.modes)}; {said}."]
+
+
+def _formats(formats: tuple[tuple[str, int], ...]) -> list[str]:
+    return [f"File formats: {_listed_counts(formats)}."] if formats else []
+
+
+def _durations(samples: Samples, seconds: NDArray[np.float64]) -> str:
+    known = np.flatnonzero(~np.isnan(seconds))
+    unknown = len(seconds) - len(known)
+    if not len(known):
+        return "Durations: no header says any."
+    short = int(known[np.argmin(seconds[known])])
+    long = int(known[np.argmax(seconds[known])])
+    if seconds[short] == seconds[long]:
+        text = f"Durations: all {_seconds(seconds[short])}"
+    else:
+        text = (
+            f"Durations: shortest {_seconds(seconds[short])} ({shown(samples.paths[short])}), "
+            f"median {_seconds(float(np.median(seconds[known])))}, "
+            f"longest {_seconds(seconds[long])} ({shown(samples.paths[long])})"
+        )
+    return text + (f"; {unknown:,} headers do not say." if unknown else ".")
+
+
+def _giveaways(samples: Samples) -> list[Finding]:
+    """Facts of the files, not of what is heard or seen, that tell the class."""
+    facts = samples.facts
+    if samples.task != "classify" or not len(samples):
+        return []
+    told: list[tuple[str, NDArray[np.generic], Callable[[Any], str]]] = []
+    if isinstance(facts, SoundFacts):
+        told += [
+            ("sample rate", facts.rates, "{} Hz".format),
+            ("number of channels", facts.channels, _channels),
+        ]
+    if isinstance(facts, ClipFacts):
+        sides = facts.sizes.astype(np.int64)
+        told.append(("frame size", sides[:, 0] * 2**32 + sides[:, 1], _side_by_side))
+    if not isinstance(facts, ImageFacts):
+        told.append(("duration", np.round(facts.seconds, 3), _seconds))
+    return [
+        Finding(
+            "warning",
+            f"The {name} tells the class ({listed(classes, most=4)}), so a network may learn how "
+            "the files were made, and the scores would not show it.",
+        )
+        for name, values, said in told
+        if (classes := _given_away(samples, values, said))
+    ]
+
+
+def _given_away(
+    samples: Samples, values: NDArray[np.generic], said: Callable[[Any], str]
+) -> list[str]:
+    """Return the classes that a fact gives away, each with its figures; `values` [N].
+
+    A value speaks for a class if nearly all of its items are of that class.
+    """
+    distinct, value = np.unique(values, return_inverse=True, equal_nan=True)
+    value = value.reshape(-1)
+    targets = samples.targets.astype(np.int64)
+    counts = np.zeros((len(distinct), len(samples.labels)), np.int64)
+    np.add.at(counts, (value, targets), 1)
+    items, total = counts.sum(1), counts.sum(0)
+    is_pure = (counts >= GIVEN_AWAY_PURITY * items[:, None]) & (items >= VALUE_ITEMS)[:, None]
+    lines = []
+    for label in range(len(samples.labels)):
+        pure = is_pure[:, label]
+        have, others = int(counts[pure, label].sum()), int(items[~pure].sum())
+        if have < max(GIVEN_AWAY_ITEMS, GIVEN_AWAY_SHARE * total[label]) or not others:
+            continue
+        if counts[~pure, label].sum() > GIVEN_AWAY_ELSEWHERE * others:
+            continue
+        wrong = int(items[pure].sum()) - have
+        which = " or ".join(said(distinct[row]) for row in np.flatnonzero(pure)[:3].tolist())
+        more = int(pure.sum()) - 3
+        which += f" or {counted(more, 'other value')}" if more > 0 else ""
+        lines.append(
+            f"{which}: {have:,} of {total[label]:,} {samples.labels[label]} and {wrong:,} of "
+            f"{len(targets) - total[label]:,} others"
+        )
+    return lines
+
+
+def _counts(values: NDArray[np.generic], said: Callable[[Any], str]) -> str:
+    """List the values and how many files have each, the most frequent first."""
+    distinct, counts = np.unique(values, return_counts=True)
+    order = np.argsort(-counts, kind="stable").tolist()
+    return _listed_counts([(said(distinct[row]), int(counts[row])) for row in order])
+
+
+def _listed_counts(pairs: Iterable[tuple[str, int]]) -> str:
+    return listed((f"{name} {count:,}" for name, count in pairs), most=20)
+
+
+def _channels(count: int) -> str:
+    return {1: "mono", 2: "stereo"}.get(int(count), f"{count} channels")
+
+
+def _seconds(seconds: float) -> str:
+    if np.isnan(seconds):
+        return "unknown duration"
+    return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:,.0f} s"
+
+
+def _side_by_side(packed: int) -> str:
+    return f"{packed >> 32}x{packed & 0xFFFFFFFF} pixels"
 
 
 def _spread(

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Generic, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -28,15 +28,16 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from gridcell import networks
-from gridcell.batches import Images, plain_batches
+from gridcell.batches import Items, items_of
 from gridcell.cache import write_whole
-from gridcell.config import IMAGE_SIZE_LARGEST
 from gridcell.errors import GridcellError, ModelFileError, SourceError
 from gridcell.networks.answers import Answers
 from gridcell.networks.run import channels_last, outputs
-from gridcell.preparation import ImagePreparation
+from gridcell.networks.stream import Stream, StreamState
+from gridcell.preparation import PREPARATIONS, Preparation, SoundPreparation
+from gridcell.preparation.cache import Decoded
 from gridcell.process import cores
-from gridcell.samples import ItemTask
+from gridcell.samples import ItemTask, Kind
 from gridcell.sources.wording import shown
 from gridcell.version import MODEL_FORMAT, VERSION
 
@@ -47,12 +48,24 @@ PREDICT_BATCH = 256
 
 
 @dataclass(frozen=True)
+class Event:
+    """A stretch of time in which a label is there; `probability` is its mean over the stretch."""
+
+    label: str
+    start: float
+    """Seconds from the beginning."""
+    end: float
+    probability: float
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The answer for one item.
 
     classify   `label`, its `probability`, and `probabilities` of every class
     labels     `labels` with a probability of at least one half, and `probabilities` of all
     regress    `values`, a number for each target
+    events     `events`, each a stretch in which a label has a probability of at least one half
 
     An item that could not be read has no answer and says why in `reason`.
     """
@@ -63,18 +76,61 @@ class Prediction:
     probabilities: dict[str, float] = field(default_factory=dict)
     labels: tuple[str, ...] | None = None
     values: dict[str, float] | None = None
+    events: tuple[Event, ...] | None = None
     reason: str = ""
 
 
+class AnswerStream:
+    """Answers to one sequence whose steps come one after another.
+
+    Each answer is the model's own on all the steps so far, to rounding. `state` is a value: kept
+    and set again, the stream goes on from there.
+    """
+
+    def __init__(self, stream: Stream, answers: Answers) -> None:
+        self._stream, self._answers = stream, answers
+
+    @property
+    def state(self) -> StreamState | None:
+        """All that is remembered; None before the first step."""
+        return self._stream.state
+
+    @state.setter
+    def state(self, state: StreamState | None) -> None:
+        self._stream = self._stream.network.stream(state)
+
+    def step(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Take one prepared step [C, *grid] and return the answer [K]."""
+        return self.piece(np.asarray(values)[None])
+
+    def piece(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Take the next prepared steps [n, C, *grid] and return the answer [K].
+
+        Of a network that answers at each step it is that at the last step.
+        """
+        outputs = self._stream.piece(torch.from_numpy(np.ascontiguousarray(values))[None])
+        if outputs.ndim == 3:
+            outputs = outputs[:, -1]
+        return np.asarray(self._answers.of(outputs.numpy())[0])
+
+
+P = TypeVar("P", bound=Preparation)
+
+
 @dataclass(frozen=True)
-class Description:
+class _Kind:
+    kind: str
+
+
+@dataclass(frozen=True)
+class Description(Generic[P]):
     """Everything of a model but its weights; this is model.json."""
 
-    kind: str
+    kind: Kind
     task: ItemTask
     labels: tuple[str, ...]
     notation: str
-    preparation: ImagePreparation
+    preparation: P
     answers: Answers
     train_targets: tuple[tuple[float, ...], ...]
     """What baselines need to know of the training targets; see `baseline`."""
@@ -90,7 +146,7 @@ class Model:
     notation, and the digests of both members are checked.
     """
 
-    def __init__(self, network: networks.Network, description: Description) -> None:
+    def __init__(self, network: networks.Network, description: Description[Preparation]) -> None:
         self.network = network.eval()
         self.description = description
 
@@ -100,7 +156,7 @@ class Model:
         return self.description.labels
 
     @property
-    def preparation(self) -> ImagePreparation:
+    def preparation(self) -> Preparation:
         """The way from a raw file to what the network reads."""
         return self.description.preparation
 
@@ -109,27 +165,39 @@ class Model:
         """What it was trained to answer."""
         return self.description.task
 
-    def answers(self, pixels: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return probabilities [N, K], or numbers [N, M], for prepared pixels [_, H, W, C]."""
-        data = Images(pixels, torch.zeros(len(pixels)), rows)
-        return self.description.answers.of(
-            outputs(self.network, plain_batches(data, size=PREDICT_BATCH))
-        )
+    @property
+    def kind(self) -> Kind:
+        """What it reads: images, sounds or clips."""
+        return self.description.kind
+
+    def answers(self, decoded: Decoded, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return probabilities [N, K], or numbers [N, M], for these rows of decoded items."""
+        items = items_of(self.preparation, decoded, torch.zeros(len(decoded)), rows)
+        return self.answers_of(items)
+
+    def answers_of(self, items: Items) -> NDArray[np.float64]:
+        """Return probabilities [N, K], or numbers [N, M], for items."""
+        return self.description.answers.of(outputs(self.network, items))
+
+    def stream(self) -> AnswerStream:
+        """Answer while a sequence is still going on, step by step, as for all of it so far.
+
+        Raises   NetworkError for a network that needs what comes later, such as lstm(64, both)
+        """
+        return AnswerStream(self.network.stream(), self.description.answers)
 
     def predict(
         self, items: str | Path | Sequence[str | Path], *, skip_bad_files: bool = False
     ) -> list[Prediction]:
-        """Answer for a file, a folder (every image in it) or a list of files, in order.
+        """Answer for a file, a folder (every file of the model's kind in it) or a list of files.
 
         Raises   SourceError for a file that cannot be read, unless `skip_bad_files`: then its
                  Prediction has no answer and a reason
         """
-        from gridcell.sources.images import find_images
+        from gridcell.sources import find_files
 
         if isinstance(items, (str, Path)):
-            found = find_images(Path(items))
-            if not found:
-                raise SourceError(f"{items} holds no image.", fix="name a folder with images.")
+            found = find_files(Path(items), self.kind)
             return list(self.predict_files(found, skip_bad_files=skip_bad_files))
         return list(self.predict_files([Path(i) for i in items], skip_bad_files=skip_bad_files))
 
@@ -180,7 +248,7 @@ class Model:
         """
         described, weights = _read_members(path)
         try:
-            description = msgspec.json.decode(described, type=Description)
+            description = _read_description(described)
             network = _sketch(description)
         except (msgspec.MsgspecError, RecursionError, GridcellError) as error:
             reason = str(error).splitlines()[0]
@@ -198,9 +266,11 @@ class Model:
     def _predict_some(
         self, paths: list[Path], pool: ThreadPoolExecutor, skip_bad_files: bool
     ) -> Iterator[Prediction]:
-        def read(path: Path) -> NDArray[np.uint8] | SourceError:
+        reader = self.preparation.reader
+
+        def read(path: Path) -> tuple[NDArray[Any], float] | SourceError:
             try:
-                return self.description.preparation.read(path)
+                return reader.read(path)
             except SourceError as error:
                 return error
 
@@ -209,16 +279,47 @@ class Model:
         if errors and not skip_bad_files:
             raise SourceError("\n".join(errors), fix="mend them, or pass --on-bad-file skip.")
         good = [r for r in results if not isinstance(r, SourceError)]
-        answers = iter(
-            self.answers(np.stack(good), np.arange(len(good))) if good else np.zeros((0, 0))
-        )
+        answers = iter(self._answers_of(good))
         for path, result in zip(paths, results, strict=True):
             if isinstance(result, SourceError):
                 yield Prediction(str(path), reason=result.message)
             else:
                 yield self._prediction(str(path), next(answers))
 
+    def _answers_of(self, items: list[tuple[NDArray[Any], float]]) -> Sequence[NDArray[np.float64]]:
+        """Return the answer [K] to each decoded item; of events those of its steps, [T, K]."""
+        if not items:
+            return []
+        decoded = Decoded.of(items)
+        found = self.answers(decoded, np.arange(len(items)))
+        if self.task != "events":
+            return list(found)
+        steps = self._events_preparation.steps_of(np.diff(decoded.starts))
+        return np.split(found, np.cumsum(steps)[:-1])
+
+    @property
+    def _events_preparation(self) -> SoundPreparation:
+        assert isinstance(self.preparation, SoundPreparation)
+        return self.preparation
+
+    def _events(self, answer: NDArray[np.float64]) -> tuple[Event, ...]:
+        """The stretches of the steps [T, K] in which a label is there, in order of their start."""
+        prep = self._events_preparation
+        step_s = prep.hop / prep.rate
+        found = []
+        for number, label in enumerate(self.labels):
+            is_there = np.concatenate([[False], answer[:, number] >= 0.5, [False]])
+            edges = np.flatnonzero(np.diff(is_there.astype(np.int8)))
+            for start, stop in edges.reshape(-1, 2).tolist():
+                mean = float(answer[start:stop, number].mean())
+                # A step lies in the middle of its moment.
+                begin, end = max(0.0, (start - 0.5) * step_s), (stop - 0.5) * step_s
+                found.append(Event(label, begin, end, mean))
+        return tuple(sorted(found, key=lambda event: (event.start, event.label)))
+
     def _prediction(self, path: str, answer: NDArray[np.float64]) -> Prediction:
+        if self.task == "events":
+            return Prediction(path, events=self._events(answer))
         named = {label: float(value) for label, value in zip(self.labels, answer, strict=True)}
         if self.task == "regress":
             return Prediction(path, values=named)
@@ -229,28 +330,32 @@ class Model:
         return Prediction(path, best, named[best], named)
 
 
-def _sketch(description: Description) -> networks.Network:
+def _read_description(content: bytes) -> Description[Preparation]:
+    """Read model.json; what its preparation holds depends on the kind that it names."""
+    kind = msgspec.json.decode(content, type=_Kind).kind
+    if kind not in PREPARATIONS:
+        raise ModelFileError(f"this gridcell knows no {kind!r}.")
+    # What mypy cannot see: the type that stands in the table at run time.
+    wanted: Any = Description.__class_getitem__(PREPARATIONS[kind])  # type: ignore[attr-defined]
+    return cast(Description[Preparation], msgspec.json.decode(content, type=wanted))
+
+
+def _sketch(description: Description[Preparation]) -> networks.Network:
     """Return the network without its numbers: a forged description reserves no memory.
 
     Raises   GridcellError where the description does not hold together
     """
     prep, answers, labels = description.preparation, description.answers, description.labels
     outputs = len(labels)
-    statistics = len(prep.mean), len(prep.deviation)
     scale = len(answers.target_mean), len(answers.target_deviation)
     is_number = description.task == "regress"
     remembered = description.train_targets
-    rows = {"classify": 1, "labels": 2}.get(description.task, max(1, len(remembered)))
+    meant = "labels" if description.task == "events" else description.task
+    rows = {"classify": 1, "labels": 2, "events": 2}.get(description.task, max(1, len(remembered)))
     for holds, what in (
-        (description.kind == "images", f"this gridcell knows no {description.kind!r}"),
         (outputs > 0 and len(set(labels)) == outputs, "its labels are none or not unique"),
-        (prep.channels in (1, 3), f"images have 1 or 3 channels, not {prep.channels}"),
-        (
-            0 < min(prep.height, prep.width) <= max(prep.height, prep.width) <= IMAGE_SIZE_LARGEST,
-            f"no image is prepared as {prep.height}x{prep.width}",
-        ),
-        (statistics == (prep.channels,) * 2, "mean and deviation are not one a channel"),
-        (answers.task == description.task, "its answers are of another task"),
+        (prep.is_whole, "its preparation does not hold together"),
+        (answers.task == meant, "its answers are of another task"),
         (answers.temperature > 0, "its temperature is not above 0"),
         (scale == ((outputs,) * 2 if is_number else (0, 0)), "the targets' scale does not fit"),
         (
@@ -268,6 +373,7 @@ def _sketch(description: Description) -> networks.Network:
             description.notation,
             prep.layout,
             outputs=outputs,
+            each=description.task == "events",
             mean=prep.mean,
             deviation=prep.deviation,
         )

@@ -1,6 +1,6 @@
-"""The main path, on one screen: from a folder of images to a model and its scores.
+"""The main path, on one screen: from a folder of recordings to a model and its scores.
 
-folder, table ─> Samples ─> pixels, cached once ─> splits ─> Preparation (train rows only)
+folder, table ─> Samples ─> decoded, cached once ─> splits ─> Preparation (train rows only)
   ─> network ─> training ─> evaluation on test rows, once ─> model file and run record
 """
 
@@ -13,19 +13,21 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from gridcell import baseline, doctor, evaluation, preparation, record, sources, splits, training
+from gridcell.batches import items_of
 from gridcell.cache import cache_folder
 from gridcell.config import Config, DataConfig
 from gridcell.errors import ConfigError, SourceError, TrainingError
 from gridcell.evaluation import Scores
 from gridcell.model import Description, Model
 from gridcell.networks.answers import Answers
-from gridcell.preparation import ImagePreparation
-from gridcell.preparation.cache import decode_all
+from gridcell.preparation import Preparation
+from gridcell.preparation.cache import Decoded, decode_all
 from gridcell.record import Run
-from gridcell.samples import SPLIT_NAMES, TEST, TRAIN, VALID, Samples
+from gridcell.samples import SPLIT_NAMES, TEST, TRAIN, VALID, ItemTask, Samples
 from gridcell.sources import classes
 from gridcell.sources.wording import listed, shown
 from gridcell.splits import Parts
@@ -40,17 +42,25 @@ def train(config: Config, teller: Teller | None = None) -> Run:
              are written first
     """
     tell, started = teller or Silent(), time.perf_counter()
+    if config.split.folds is not None:
+        raise ConfigError("folds asks for one training a fold.", fix="call cross_validate.")
     training.keep_memory()
     training.check(config.train)
     folder = record.choose_folder(config)
-
     data, parts = inspect(config, tell)
+    return train_on(data, parts, config, folder, tell, started=started)
+
+
+def train_on(
+    data: Data, parts: Parts, config: Config, folder: Path, tell: Teller, *, started: float
+) -> Run:
+    """Train on data that are read and split, and leave a run in `folder` or the next free one."""
     rows, valid_rows, test_rows = (parts.rows(name) for name in SPLIT_NAMES)
-    prep = preparation.fit_images(data.chosen, data.pixels, rows)  # train rows alone
+    prep = preparation.fit(data.chosen, data.decoded, rows)  # train rows alone
     job = training.prepare(
         config.train,
         data.samples,
-        data.pixels,
+        data.decoded,
         prep,
         train_rows=rows,
         valid_rows=valid_rows,
@@ -58,7 +68,7 @@ def train(config: Config, teller: Teller | None = None) -> Run:
     )
     tell.section("Training", job.notes)
 
-    task, train_targets = data.samples.task, data.samples.targets[rows]
+    task, train_targets = _scored(data, prep, rows)
     main, better = evaluation.choose_main(task, train_targets)
     quick = partial(evaluation.quick, task, name=main)
     history = job.fit(quick, name=main, better=better, watcher=tell)
@@ -72,7 +82,8 @@ def train(config: Config, teller: Teller | None = None) -> Run:
     run = Run(record.next_free(folder), model, history, scores)
     took = time.perf_counter() - started
     written = record.write(run, config, data.samples, parts, job, seconds=took)
-    tell.scores(scores, "test rows")  # after writing: printing can never cost the model
+    what = "steps of the test rows" if task != data.samples.task else "test rows"
+    tell.scores(scores, what)  # after writing: printing can never cost the model
     tell.section(f"Written after {took:.0f} s", written)
     if history.failure:
         raise TrainingError(
@@ -84,8 +95,12 @@ def train(config: Config, teller: Teller | None = None) -> Run:
 def inspect(config: Config, teller: Teller | None = None) -> tuple[Data, Parts]:
     """Read, decode and split the data, and tell what was understood of it; nothing is trained."""
     tell = teller or Silent()
-    data = read(config.path, config.data, group=config.split.group, teller=tell)
-    parts = splits.split(data.samples, config.split, seed=config.train.seed)
+    wanted = config.split
+    data = read(config.path, config.data, group=wanted.group, folds=wanted.folds, teller=tell)
+    if wanted.folds is None:
+        parts = splits.split(data.samples, wanted, seed=config.train.seed)
+    else:
+        parts = splits.fold(data.samples, wanted, number=0, seed=config.train.seed)
     tell.section("Split", parts.notes)
     tell.findings(doctor.examine(data.samples, parts.split))
     return data, parts
@@ -110,28 +125,33 @@ def evaluate(
              ConfigError for a setting that the model decides
     """
     tell = teller or Silent()
-    for name in ("task", "image_size", "image_fit"):
+    for name in ("task", *preparation.SETTINGS):
         if getattr(data, name) != getattr(DataConfig(), name):
             raise ConfigError(
                 f"{name} has no effect here: the model brings its own.", fix=f"leave {name} out."
             )
-    data = replace(data, task=model.task)
+    if data.kind not in ("auto", model.kind):
+        raise ConfigError(
+            f"kind {data.kind} has no effect here: the model reads {model.kind}.",
+            fix="leave kind out.",
+        )
+    data = replace(data, task=model.task, kind=model.kind)
     found = read(path, data, teller=tell, chosen=model.preparation, purpose="score")
     found = replace(found, samples=_with_labels_of(model, found.samples))
     rows, name = _rows_of(found.samples, part)
     tell.findings(_seen_in_training(model, found.samples, rows))
     scores = _score(model, found, rows)
-    tell.scores(scores, name)
+    tell.scores(scores, f"steps of the {name}" if model.task == "events" else name)
     return scores
 
 
 @dataclass(frozen=True)
 class Data:
-    """Items whose pixels lie decoded in the cache: row i of both is the same item."""
+    """Items that lie decoded in the cache: row i of both is the same item."""
 
     samples: Samples
-    chosen: ImagePreparation
-    pixels: NDArray[np.uint8]
+    chosen: Preparation
+    decoded: Decoded
 
 
 def read(
@@ -140,7 +160,8 @@ def read(
     *,
     teller: Teller,
     group: str | None = None,
-    chosen: ImagePreparation | None = None,
+    folds: str | None = None,
+    chosen: Preparation | None = None,
     purpose: classes.Purpose = "train",
 ) -> Data:
     """Read what lies at `path` and decode it, as `chosen` says or as suits the data."""
@@ -149,33 +170,31 @@ def read(
         path,
         config,
         group=group,
+        folds=folds,
         cache=config.cache,
         progress=partial(teller.progress, "Reading"),
         purpose=purpose,
     )
-    chosen = chosen or preparation.choose_size(samples, config)
+    chosen = chosen or preparation.choose(samples, config)
     decoded = decode_all(
         samples,
-        height=chosen.height,
-        width=chosen.width,
-        channels=chosen.channels,
-        fit=chosen.fit,
+        chosen.reader,
         on_bad_file=config.on_bad_file,
         folder=cache,
         progress=partial(teller.progress, "Decoding"),
     )
-    lines = [*samples.notes, f"Working size: {chosen.describe(samples.sizes)}."]
+    lines = [*samples.notes, f"Prepared as: {chosen.describe(samples.facts)}."]
     if decoded.bad:
         lines.append(f"{len(decoded.bad)} files could not be decoded and are left out:")
         lines += [f"  {file}: {reason}" for file, reason in decoded.bad]
         samples, lost = _without_lost_classes(samples.take(decoded.rows), path, purpose=purpose)
         lines += lost
     if decoded.file is not None:
-        size = f"{decoded.pixels.nbytes / 1e6:,.1f} MB"
+        size = f"{decoded.values.nbytes / 1e6:,.1f} MB"
         found = "found in the cache" if decoded.was_cached else "decoded into the cache"
-        lines.append(f"Pixels: {size}, {found} at {decoded.file}.")
+        lines.append(f"Decoded: {size}, {found} at {decoded.file}.")
     teller.section(f"Data: {shown(str(path))}", lines)
-    return Data(samples, chosen, decoded.pixels)
+    return Data(samples, chosen, decoded)
 
 
 def _without_lost_classes(
@@ -199,22 +218,43 @@ def _without_lost_classes(
 def _score(model: Model, data: Data, rows: NDArray[np.int64]) -> Scores | None:
     if not len(rows):
         return None
-    return evaluation.score(
-        model.task,
-        model.answers(data.pixels, rows),
-        data.samples.targets[rows],
+    task, truths = _scored(data, model.preparation, rows)
+    scores = evaluation.score(
+        task,
+        model.answers(data.decoded, rows),
+        truths,
         labels=model.labels,
-        train_targets=baseline.recall(model.task, model.description.train_targets),
+        train_targets=baseline.recall(task, model.description.train_targets),
     )
+    return evaluation.over_steps(scores) if model.task == "events" else scores
+
+
+def _scored(
+    data: Data, prep: Preparation, rows: NDArray[np.int64]
+) -> tuple[ItemTask, NDArray[np.generic]]:
+    """Return as what these rows are scored, and their targets: of events, labels at every step."""
+    samples = data.samples
+    if samples.task != "events":
+        return samples.task, samples.targets[rows]
+    targets = torch.from_numpy(samples.targets)
+    items = items_of(
+        prep,
+        data.decoded,
+        targets,
+        rows,
+        classes=len(samples.labels),
+        events=samples.events,
+    )
+    return "labels", items.truths().numpy()
 
 
 def _describe(
     samples: Samples,
-    prep: ImagePreparation,
+    prep: Preparation,
     job: training.Job,
     answers: Answers,
     remembered: tuple[tuple[float, ...], ...],
-) -> Description:
+) -> Description[Preparation]:
     return Description(
         kind=samples.kind,
         task=samples.task,
@@ -234,7 +274,7 @@ def _with_labels_of(model: Model, samples: Samples) -> Samples:
     """
     unknown = [label for label in samples.labels if label not in model.labels]
     if unknown:
-        what = {"classify": "class", "labels": "label", "regress": "column"}[model.task]
+        what = {"classify": "class", "regress": "column"}.get(model.task, "label")
         raise SourceError(
             f"the data holds the {what} {unknown[0]!r}, which the model never saw in training; "
             f"it knows {', '.join(model.labels)}.",
@@ -253,7 +293,11 @@ def _with_labels_of(model: Model, samples: Samples) -> Samples:
         )
     targets = np.zeros((len(samples), len(model.labels)), samples.targets.dtype)
     targets[:, where] = samples.targets
-    return replace(samples, labels=model.labels, targets=targets)
+    events = samples.events
+    if events is not None:
+        events = events.copy()
+        events["label"] = where[events["label"]]
+    return replace(samples, labels=model.labels, targets=targets, events=events)
 
 
 def _seen_in_training(

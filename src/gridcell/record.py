@@ -10,7 +10,7 @@ import platform
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
@@ -45,6 +45,11 @@ class Run:
         """The model file."""
         return self.folder / MODEL_FILE
 
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether the user ended it before it was done."""
+        return self.history.ended == "interrupted"
+
 
 def choose_folder(config: Config) -> Path:
     """Return a folder for the run that holds nothing yet: runs/NAME, NAME-2 and so on.
@@ -62,9 +67,17 @@ def choose_folder(config: Config) -> Path:
     path = config.path.resolve()
     # A folder's name has no extension, whatever dots are in it.
     plain = path.name if os.path.isdir(path) else path.stem
-    name = re.sub(r"[^\w.-]+", "-", plain).strip("-.") or "run"
     _check_room(Path("runs"))
-    return next_free(Path("runs") / name)
+    return next_free(Path("runs") / file_name(plain))
+
+
+def file_name(text: str) -> str:
+    """The text as a name that any file system takes.
+
+    >>> file_name("001 - Dog bark")
+    '001-Dog-bark'
+    """
+    return re.sub(r"[^\w.]+|-{2,}", "-", text).strip("-.") or "run"
 
 
 def _check_room(folder: Path) -> None:
@@ -139,6 +152,24 @@ def write(
         f"{record_file}: settings, history, scores",
         f"Next: gridcell predict {model_file} FILES",
     ]
+
+
+def write_folds(folder: Path, config: Config, samples: Samples, content: dict[str, Any]) -> str:
+    """Write the record of a cross-validation; return a line about it for the user."""
+    whole = {
+        "gridcell": VERSION,
+        "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "settings": to_mapping(config),
+        "data": {"kind": samples.kind, "items": len(samples), "digest": data_digest(samples)},
+        **content,
+    }
+    encoded = msgspec.json.format(msgspec.json.encode(whole), indent=1)
+
+    def save(stream: BinaryIO) -> None:
+        stream.write(encoded)
+
+    write_whole(folder / RECORD_FILE, save)
+    return f"{folder / RECORD_FILE}: scores over the folds; each fold's run lies beside it"
 
 
 def _worst_files(scores: Scores | None, samples: Samples, parts: Parts) -> list[str]:

@@ -20,7 +20,7 @@ def table_of(
     """Return the rows of a network's table, a heading, and what was added to the notation.
 
     network   notation, a preset's name, or a model file
-    input     "HxWxC"; needed for all but a model file
+    input     such as "32x32x3" or "Tx40x1"; needed for all but a model file
     """
     if network.endswith(".gridcell") or os.path.isfile(network):
         from gridcell.model import Model
@@ -45,17 +45,28 @@ def table_of(
 
 
 def read_layout(text: str) -> Layout:
-    """Read the size of an image as height x width x channels.
+    """Read the size of a sample: height x width x channels of an image, or with time in front.
+
+    Time is T where it differs from item to item: `Tx40x1` is a sound of 40 bands, `Tx64x64x3` a
+    clip, `Tx9` a series of 9 columns.
 
     >>> read_layout("32x32x3")
     Layout(channels=3, grid=(32, 32), steps=1, has_time=True, vocabulary=0)
+    >>> str(read_layout("Tx40x1")), str(read_layout("16x64x64x3"))
+    ('T x 40x1', '16 x 64x64x3')
     """
-    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*x[1-9]\d*", text.strip()):
+    if not re.fullmatch(r"([1-9]\d*x){2,3}[1-9]\d*|T(x[1-9]\d*){1,3}", text.strip()):
         raise ConfigError(
-            f"input {text!r} is not a size.", fix="write height x width x channels: 32x32x3."
+            f"input {text!r} is not a size.",
+            fix="write height x width x channels: 32x32x3; or T in front for time: Tx40x1.",
         )
-    height, width, channels = (int(size) for size in text.strip().split("x"))
-    return Layout(channels, (height, width), steps=1)
+    parts = text.strip().split("x")
+    steps: int | None = 1
+    if parts[0] == "T" or len(parts) == 4:
+        first = parts.pop(0)
+        steps = None if first == "T" else int(first)
+    *grid, channels = (int(size) for size in parts)
+    return Layout(channels, tuple(grid), steps=steps)
 
 
 def print_table(rows: Sequence[Row], heading: str, notes: Sequence[str]) -> None:
@@ -87,8 +98,9 @@ def print_table(rows: Sequence[Row], heading: str, notes: Sequence[str]) -> None
     total = sum(row.parameters for row in rows)
     work = sum(row.multiply_adds for row in rows)
     memory = sum(row.bytes for row in rows)
+    each = "a step" if heading.startswith("T x") else "an item"
     console.print(
-        Text(f"{total:,} parameters, {work:,} multiply-adds and {_bytes(memory)} an item.")
+        Text(f"{total:,} parameters, {work:,} multiply-adds and {_bytes(memory)} {each}.")
     )
     for note in notes:
         console.print(Text(note[0].upper() + note[1:]))

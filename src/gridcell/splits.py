@@ -16,7 +16,7 @@ handed out. Splitting by time is left to the kinds of data that have time.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +82,22 @@ def split(samples: Samples, config: SplitConfig, *, seed: int) -> Parts:
         _check_together(units, part[rows])
     notes = _notes(samples, part, rows, taken=list(wanted), is_given=is_given)
     return Parts(part, notes)
+
+
+def fold(samples: Samples, config: SplitConfig, *, number: int, seed: int) -> Parts:
+    """Make one fold the test part, and take validation rows from the others.
+
+    Raises   SplitError where there is but one fold, a fold and another hold one group or the same
+             file, or the others are too few to take validation rows from
+    """
+    assert samples.folds is not None
+    if len(samples.fold_names) < 2:
+        raise SplitError(
+            f"column {config.folds} holds one fold only, {samples.fold_names[0]}.",
+            fix="name a column with two values or more.",
+        )
+    given = np.where(samples.folds == number, TEST, TRAIN).astype(np.int8)
+    return split(replace(samples, given=given), config, seed=seed)
 
 
 def _check_given(samples: Samples) -> None:
@@ -158,7 +174,7 @@ def _strata(samples: Samples, rows: Rows) -> NDArray[np.int64]:
     """Return for each of `rows` the stratum, numbered from 0, that each part gets its share of."""
     if samples.task == "classify":
         kinds = samples.targets[rows]
-    elif samples.task == "labels":
+    elif samples.task in ("labels", "events"):
         kinds = _label_strata(np.asarray(samples.targets[rows]) > 0)
     else:
         kinds = _number_strata(np.asarray(samples.targets[rows], dtype=np.float64))
@@ -386,6 +402,7 @@ def _notes(
         how = {
             "classify": "each class in its share",
             "labels": "each combination of labels in its share",
+            "events": "each combination of labels in its share",
             "regress": "small and large numbers in their share",
         }[samples.task]
         notes = [f"Split at random, {how}: {text}."]

@@ -450,15 +450,15 @@ def test_pieces_equal_the_whole_for_any_split(pieces, name):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_step_after_step_equals_the_whole(name):
-    layer = LSTM(3, 4, **(LAYERS[name] | {"both": False})).eval()
-    x = torch.randn(2, 9, 3)
+    layer = LSTM(3, 4, **(LAYERS[name] | {"both": False})).double().eval()
+    x = tensor(normal(5, 2, 9, 3))
     whole, end = layer.run(x)
     state, outputs = None, []
     for x_t in x.unbind(1):
         y, state = layer.step(x_t, state)
         outputs.append(y)
-    torch.testing.assert_close(torch.stack(outputs, 1), whole, rtol=0, atol=1e-6)
-    torch.testing.assert_close(tuple(state), tuple(end), rtol=0, atol=1e-6)
+    torch.testing.assert_close(torch.stack(outputs, 1), whole, rtol=0, atol=1e-10)
+    torch.testing.assert_close(tuple(state), tuple(end), rtol=0, atol=1e-10)
 
 
 def test_a_piece_with_lengths_goes_on_where_each_sequence_stopped():

@@ -1,6 +1,7 @@
 """From notation to a network: what is added and said, what is refused, and what a network does."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from gridcell import layers
 from gridcell.axes import Layout
+from gridcell.batches import Images
 from gridcell.errors import EXIT_UNUSABLE, NetworkError, ShapeError
 from gridcell.networks import build, parse, smallest_input
 from gridcell.networks.run import outputs as outputs_of
@@ -430,18 +432,23 @@ def test_batchnorm_needs_two_values_a_channel_and_says_what_to_do():
 
 
 def test_running_over_batches_puts_the_mode_back():
-    class Batch:
-        def __init__(self, values):
-            self.values, self.lengths = values, None
-
     network = build("flatten dropout(0.5)", IMAGE, outputs=2)
-    parts = [inputs(IMAGE, batch=n, seed=n) for n in (2, 3)]
-    found = outputs_of(network, map(Batch, parts))
+    values = inputs(IMAGE, batch=5)
+    items = Images(values[:, 0].permute(0, 2, 3, 1).numpy(), torch.zeros(5), np.arange(5))
+    found = outputs_of(network, items)
     assert network.training
-    wanted = network.eval()(torch.cat(parts)).detach().numpy()
+    wanted = network.eval()(values).detach().numpy()
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
-    assert outputs_of(network, []).shape == (0, 0)
+    assert outputs_of(network, replace(items, rows=np.arange(0))).shape == (0, 0)
     assert not network.training
+
+
+def test_a_network_that_fails_is_put_back_too():
+    network = build("flatten dropout(0.5)", IMAGE, outputs=2)
+    items = Images(np.zeros((2, 9, 9, 3), np.uint8), torch.zeros(2), np.arange(2))
+    with pytest.raises(ShapeError):
+        outputs_of(network, items)
+    assert network.training
 
 
 @st.composite

@@ -8,35 +8,36 @@ import json
 import os
 import shutil
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pytest
+import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
 from gridcell.errors import SourceError, StorageError
-from gridcell.preparation import cache
+from gridcell.preparation import cache, images
 from gridcell.preparation.cache import Decoded, decode_all
-from gridcell.preparation.images import decode
-from gridcell.samples import UNASSIGNED, Samples
+from gridcell.preparation.images import ImageReader, decode
+from gridcell.preparation.sounds import SoundReader
+from gridcell.preparation.unreadable import UnreadableError
+from gridcell.samples import UNASSIGNED, ImageFacts, Samples, SoundFacts
 
 
 def samples_of(root: Path, names: list[str]) -> Samples:
     digests = [hashlib.blake2b((root / n).read_bytes(), digest_size=16).digest() for n in names]
     count = len(names)
     return Samples(
-        kind="images",
         task="classify",
         paths=tuple(names),
         root=str(root),
         labels=("a", "b"),
         targets=np.arange(count) % 2,
         digests=np.frombuffer(b"".join(digests), dtype="V16"),
-        sizes=np.full((count, 2), 8, dtype=np.int32),
-        colours=np.ones(count, dtype=np.bool_),
+        facts=ImageFacts(np.full((count, 2), 8, np.int32), np.ones(count, np.bool_)),
         given=np.full(count, UNASSIGNED, dtype=np.int8),
     )
 
@@ -50,16 +51,17 @@ def written(root: Path, count: int) -> Samples:
     return samples_of(root, names)
 
 
-def decoded(samples: Samples, folder: Path, **changes: Any) -> Decoded:
-    settings: dict[str, Any] = {
-        "height": 6,
-        "width": 5,
-        "channels": 3,
-        "fit": "crop",
-        "on_bad_file": "stop",
-        "folder": folder,
-    }
-    return decode_all(samples, **{**settings, **changes})
+def decoded(
+    samples: Samples,
+    folder: Path,
+    *,
+    on_bad_file: Literal["stop", "skip"] = "stop",
+    progress: cache.Progress | None = None,
+    **changes: Any,
+) -> Decoded:
+    sizes: dict[str, Any] = {"height": 6, "width": 5, "channels": 3, "fit": "crop"}
+    reader = ImageReader(**{**sizes, **changes})
+    return decode_all(samples, reader, on_bad_file=on_bad_file, folder=folder, progress=progress)
 
 
 def files_in(folder: Path) -> list[str]:
@@ -90,25 +92,27 @@ def no_image_may_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> NDArray[np.uint8]:
         raise AssertionError("an image was opened")
 
-    monkeypatch.setattr(cache, "decode", refuse)
-    monkeypatch.setattr(cache, "refit", refuse)
+    monkeypatch.setattr(images, "decode", refuse)
+    monkeypatch.setattr(images, "refit", refuse)
 
 
 def test_all_pixels_are_those_of_each_file_in_order(photos: Samples, tmp_path: Path) -> None:
     got = decoded(photos, tmp_path / "cache")
-    assert got.pixels.shape == (40, 6, 5, 3) and got.pixels.dtype == np.uint8
+    assert got.values.shape == (40, 6, 5, 3) and got.values.dtype == np.uint8
     for row, name in enumerate(photos.paths):
         alone = decode(Path(photos.root) / name, height=6, width=5, channels=3, fit="crop")
-        np.testing.assert_array_equal(got.pixels[row], alone)
+        np.testing.assert_array_equal(got.values[row], alone)
     np.testing.assert_array_equal(got.rows, np.arange(40))
+    np.testing.assert_array_equal(got.starts, np.arange(41))
+    np.testing.assert_array_equal(got.scales, np.ones(40))
     assert got.bad == () and not got.was_cached
 
 
 def test_the_pixels_are_mapped_and_cannot_be_written(photos: Samples, tmp_path: Path) -> None:
     got = decoded(photos, tmp_path / "cache")
-    assert isinstance(got.pixels, np.memmap)
+    assert isinstance(got.values, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
-        got.pixels[0] = 0
+        got.values[0] = 0
 
 
 def test_a_second_call_opens_no_image(
@@ -118,7 +122,7 @@ def test_a_second_call_opens_no_image(
     no_image_may_be_opened(monkeypatch)
     second = decoded(photos, tmp_path / "cache")
     assert second.was_cached and second.file == first.file
-    np.testing.assert_array_equal(second.pixels, first.pixels)
+    np.testing.assert_array_equal(second.values, first.values)
 
 
 def test_names_and_times_do_not_matter_but_content_and_order_do(
@@ -130,7 +134,7 @@ def test_names_and_times_do_not_matter_but_content_and_order_do(
     assert decoded(moved, tmp_path / "cache").was_cached
     turned = decoded(moved.take(list(range(39, -1, -1))), tmp_path / "cache")
     assert not turned.was_cached
-    np.testing.assert_array_equal(turned.pixels, first.pixels[::-1])
+    np.testing.assert_array_equal(turned.values, first.values[::-1])
 
 
 @pytest.mark.parametrize(
@@ -222,25 +226,26 @@ def damage_note_rows(file: Path) -> None:
 )
 def test_a_damaged_cache_is_built_again(photos: Samples, tmp_path: Path, damage: Any) -> None:
     first = decoded(photos, tmp_path / "cache")
-    wanted = np.array(first.pixels)
+    wanted = np.array(first.values)
     assert first.file is not None
     file = first.file
     del first
     damage(file)
     again = decoded(photos, tmp_path / "cache")
     assert not again.was_cached
-    np.testing.assert_array_equal(again.pixels, wanted)
+    np.testing.assert_array_equal(again.values, wanted)
     assert decoded(photos, tmp_path / "cache").was_cached
 
 
 def test_a_large_file_is_recognised_by_blocks_all_over_it(tmp_path: Path) -> None:
     file = tmp_path / "large.npy"
     file.write_bytes(bytes(3 << 20))
-    before = cache._fingerprint(file)
+    before = cache._fingerprint(file, {})
     with file.open("r+b") as opened:
         opened.seek(3 << 19)
         opened.write(b"\1" * (1 << 18))
-    assert cache._fingerprint(file) != before
+    assert cache._fingerprint(file, {}) != before
+    assert cache._fingerprint(file, {"bad": []}) != cache._fingerprint(file, {"bad": [[1, "x"]]})
 
 
 # --- Bad files -----------------------------------------------------------------------------------
@@ -284,11 +289,11 @@ def test_skip_leaves_bad_files_out_and_names_them(
     samples = with_bad.samples
     first = decoded(samples, tmp_path / "cache", on_bad_file="skip")
     good = [row for row in range(12) if row not in with_bad.bad_rows]
-    assert first.rows.tolist() == good and first.pixels.shape == (10, 6, 5, 3)
+    assert first.rows.tolist() == good and first.values.shape == (10, 6, 5, 3)
     for place, row in enumerate(good):
         path = Path(samples.root) / samples.paths[row]
         alone = decode(path, height=6, width=5, channels=3, fit="crop")
-        np.testing.assert_array_equal(first.pixels[place], alone)
+        np.testing.assert_array_equal(first.values[place], alone)
     assert [path for path, _ in first.bad] == ["003.png", "007.png"]
     assert first.bad[1][1].startswith("isn't an image Pillow can read (first bytes: b'text')")
 
@@ -327,14 +332,19 @@ def test_a_file_that_went_away_is_looked_for_again_the_next_time(
 def as_array(samples: Samples, channels: int) -> Samples:
     shape = (len(samples), 6, 5, channels)
     pixels = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
-    return replace(samples, pixels=pixels)
+    return replace(samples, facts=replace(samples.facts, pixels=pixels))
+
+
+def pixels_in(samples: Samples) -> NDArray[np.uint8]:
+    assert isinstance(samples.facts, ImageFacts) and samples.facts.pixels is not None
+    return samples.facts.pixels
 
 
 def test_an_array_of_the_wanted_size_is_returned_as_it_is(photos: Samples, tmp_path: Path) -> None:
     samples = as_array(photos, 3)
     got = decoded(samples, tmp_path / "cache")
-    assert samples.pixels is not None and np.shares_memory(got.pixels, samples.pixels)
-    assert got.file is None and not got.pixels.flags.writeable and samples.pixels.flags.writeable
+    assert np.shares_memory(got.values, pixels_in(samples)) and got.file is None
+    assert not got.values.flags.writeable and pixels_in(samples).flags.writeable
     assert got.rows.tolist() == list(range(40)) and not (tmp_path / "cache").exists()
 
 
@@ -342,11 +352,10 @@ def test_an_array_of_another_size_or_channels_is_fitted_and_kept(
     photos: Samples, tmp_path: Path
 ) -> None:
     samples = as_array(photos, 1)
-    assert samples.pixels is not None
     tripled = decoded(samples, tmp_path / "cache")
-    np.testing.assert_array_equal(tripled.pixels, np.repeat(samples.pixels, 3, axis=3))
+    np.testing.assert_array_equal(tripled.values, np.repeat(pixels_in(samples), 3, axis=3))
     assert decoded(samples, tmp_path / "cache").was_cached
-    assert decoded(samples, tmp_path / "cache", height=12).pixels.shape == (40, 12, 5, 3)
+    assert decoded(samples, tmp_path / "cache", height=12).values.shape == (40, 12, 5, 3)
 
 
 # --- The disk ------------------------------------------------------------------------------------
@@ -375,7 +384,7 @@ def test_a_disk_that_fills_up_on_the_way_leaves_nothing_behind(
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError) as caught:
         decoded(photos, tmp_path / "cache")
-    assert "the disk is full. It needs 3,600 bytes for 40 images." in str(caught.value)
+    assert "the disk is full. It is to hold 40 images decoded." in str(caught.value)
     assert files_in(tmp_path / "cache") == []
 
 
@@ -393,7 +402,7 @@ def test_ctrl_c_leaves_nothing_behind_and_waits_for_few_images(
     def interrupt(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cache, "decode", counting)
+    monkeypatch.setattr(images, "decode", counting)
     monkeypatch.setattr(cache, "cores", lambda: 2)
     with pytest.raises(KeyboardInterrupt):
         decoded(samples, tmp_path / "cache", progress=interrupt)
@@ -425,7 +434,7 @@ def test_the_least_recently_used_sets_go_when_all_together_are_too_large(
     kept = {Path(name).stem for name in files_in(folder)}
     assert newest.file is not None and oldest.file is not None
     assert kept == {newest.file.stem, oldest.file.stem}
-    assert older.pixels.sum() > 0, "a set that is mapped stays readable"
+    assert older.values.sum() > 0, "a set that is mapped stays readable"
 
 
 def test_the_set_just_written_stays_however_large(
@@ -435,3 +444,200 @@ def test_the_set_just_written_stays_however_large(
     got = decoded(photos, tmp_path / "cache")
     assert got.file is not None and got.file.exists()
     assert decoded(photos, tmp_path / "cache").was_cached
+
+
+def test_sets_of_all_kinds_share_one_limit(
+    photos: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = decoded(photos, tmp_path / "cache").file
+    assert pixels is not None and pixels.exists()
+    monkeypatch.setattr(cache, "LIMIT_BYTES", 1)
+    waves = heard(counted_files(tmp_path / "numbers", [3]), tmp_path / "cache").file
+    assert waves is not None and waves.exists() and not pixels.exists()
+
+
+# --- Items of unlike length ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NumberReader:
+    """Files of text, each a line of whole numbers; the scale is the first of them."""
+
+    opened: list[Path] = field(default_factory=list)
+    folder: str = "waves"
+    inner: tuple[int, ...] = ()
+    is_ragged: bool = True
+    dtype: np.dtype[np.int16] = field(default_factory=lambda: np.dtype(np.int16))
+    about: list[object] = field(default_factory=lambda: ["numbers"])
+
+    def read(self, source: Path) -> tuple[NDArray[np.int16], float]:
+        self.opened.append(source)
+        text = source.read_text()
+        if text == "bad":
+            raise UnreadableError(str(source), "is bad")
+        values = np.array(text.split(), np.int16)
+        return values, float(values[0]) if len(values) else 1.0
+
+
+def sounds_of(root: Path, names: list[str]) -> Samples:
+    count = len(names)
+    facts = SoundFacts(
+        np.ones(count), np.full(count, 8000, np.int32), np.ones(count, dtype=np.int16)
+    )
+    return replace(samples_of(root, names), facts=facts)
+
+
+def counted_files(root: Path, lengths: list[int]) -> Samples:
+    """File k holds the numbers k + 1, k + 2 ...; a negative length stands for a bad one."""
+    root.mkdir(exist_ok=True)
+    names = [f"{k:03}.txt" for k in range(len(lengths))]
+    for k, (name, length) in enumerate(zip(names, lengths, strict=True)):
+        numbers = " ".join(str(k + 1 + step) for step in range(length))
+        (root / name).write_text("bad" if length < 0 else numbers)
+    return sounds_of(root, names)
+
+
+def heard(
+    samples: Samples,
+    folder: Path,
+    reader: cache.Reader | None = None,
+    *,
+    on_bad_file: Literal["stop", "skip"] = "stop",
+    progress: cache.Progress | None = None,
+) -> Decoded:
+    reader = NumberReader() if reader is None else reader
+    return decode_all(samples, reader, on_bad_file=on_bad_file, folder=folder, progress=progress)
+
+
+def items_in(got: Decoded) -> list[list[int]]:
+    return [got.values[got.starts[i] : got.starts[i + 1]].tolist() for i in range(len(got))]
+
+
+LENGTHS = [5, 1, 0, 300, 2, 0, 7] * 7
+
+
+def test_items_of_unlike_length_keep_their_order_lengths_and_scales(tmp_path: Path) -> None:
+    samples = counted_files(tmp_path / "numbers", LENGTHS)
+    first, second = (heard(samples, tmp_path / "cache") for _ in range(2))
+    assert second.was_cached and not first.was_cached
+    for got in (first, second):
+        assert items_in(got) == [list(range(k + 1, k + 1 + n)) for k, n in enumerate(LENGTHS)]
+        assert got.scales.tolist() == [k + 1 if n else 1 for k, n in enumerate(LENGTHS)]
+        assert got.values.dtype == np.int16 and not got.values.flags.writeable
+
+
+def test_a_second_run_opens_no_file_of_unlike_length(tmp_path: Path) -> None:
+    samples = counted_files(tmp_path / "numbers", LENGTHS)
+    heard(samples, tmp_path / "cache")
+    reader = NumberReader()
+    assert heard(samples, tmp_path / "cache", reader).was_cached and reader.opened == []
+    other = NumberReader(about=["others"])
+    assert not heard(samples, tmp_path / "cache", other).was_cached
+    assert len(other.opened) == len(LENGTHS)
+
+
+def test_items_without_a_step_alone_are_a_set_too(tmp_path: Path) -> None:
+    samples = counted_files(tmp_path / "numbers", [0, 0])
+    for was_cached in (False, True):
+        got = heard(samples, tmp_path / "cache")
+        assert items_in(got) == [[], []] and got.was_cached == was_cached
+
+
+def test_bad_items_of_unlike_length_are_left_out_and_named(tmp_path: Path) -> None:
+    samples = counted_files(tmp_path / "numbers", [4, -1, 0, 3, -1])
+    for was_cached in (False, True):
+        got = heard(samples, tmp_path / "cache", on_bad_file="skip")
+        assert got.rows.tolist() == [0, 2, 3] and got.was_cached == was_cached
+        assert items_in(got) == [[1, 2, 3, 4], [], [4, 5, 6]]
+        assert got.scales.tolist() == [1, 1, 4]
+        assert got.bad == (("001.txt", "is bad"), ("004.txt", "is bad"))
+    with pytest.raises(SourceError, match="2 of 5 sounds cannot be decoded:"):
+        heard(samples, tmp_path / "cache")
+    with pytest.raises(SourceError, match=r"(?s)none of the 2 sounds.*convert them to WAV or FLAC"):
+        heard(samples.take([1, 4]), tmp_path / "cache", on_bad_file="skip")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lengths", [3, 4]),  # the sum is right, the items are not
+        ("lengths", [8, -1]),
+        ("lengths", [7]),
+        ("lengths", "43"),
+        ("lengths", None),
+        ("scales", [2.0, 1.0]),
+        ("scales", [float("nan"), 2.0]),
+        ("scales", ["1", "2"]),
+        ("scales", [1.0]),
+        ("bad", [[0, "is bad"]]),
+        ("bad", 3),
+        ("fingerprint", ""),
+    ],
+)
+def test_lengths_and_scales_that_were_changed_are_not_trusted(
+    tmp_path: Path, name: str, value: object
+) -> None:
+    samples = counted_files(tmp_path / "numbers", [4, 3])
+    file = heard(samples, tmp_path / "cache").file
+    assert file is not None
+    note = file.with_suffix(".json")
+    note.write_text(json.dumps({**json.loads(note.read_text()), name: value}))
+    got = heard(samples, tmp_path / "cache")
+    assert not got.was_cached and items_in(got) == [[1, 2, 3, 4], [2, 3, 4]]
+    assert got.scales.tolist() == [1, 2]
+    assert heard(samples, tmp_path / "cache").was_cached
+
+
+def test_a_full_disk_leaves_no_part_of_items_of_unlike_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    samples = counted_files(tmp_path / "numbers", LENGTHS)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match=r"full\. It is to hold 49 sounds decoded\."):
+        heard(samples, tmp_path / "cache")
+    assert files_in(tmp_path / "cache") == []
+
+
+def test_ctrl_c_leaves_no_part_of_items_of_unlike_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    samples = counted_files(tmp_path / "numbers", LENGTHS * 4)
+    monkeypatch.setattr(cache, "cores", lambda: 1)
+    with pytest.raises(KeyboardInterrupt):
+        heard(samples, tmp_path / "cache", progress=interrupt)
+    assert files_in(tmp_path / "cache") == []
+    assert len(heard(samples, tmp_path / "cache")) == len(LENGTHS) * 4
+
+
+def test_sounds_are_kept_as_their_reader_gives_them(tmp_path: Path) -> None:
+    root = tmp_path / "sounds"
+    root.mkdir()
+    names = [f"{k}.wav" for k in range(5)]
+    for k, name in enumerate(names):
+        wave = np.random.default_rng(k).uniform(-0.1 * (k + 1), 0.1 * (k + 1), 400 + 100 * k)
+        soundfile.write(root / name, wave, 16000 if k % 2 else 8000)
+    (root / names[3]).write_bytes(b"text")
+    samples, reader = sounds_of(root, names), SoundReader(8000)
+    for was_cached in (False, True):
+        got = heard(samples, tmp_path / "cache", reader, on_bad_file="skip")
+        assert got.was_cached == was_cached and got.rows.tolist() == [0, 1, 2, 4]
+        assert np.diff(got.starts).tolist() == [400, 250, 600, 800]
+        for place, row in enumerate(got.rows):
+            values, scale = reader.read(root / names[row])
+            assert items_in(got)[place] == values.tolist()
+            assert got.scales[place] == np.float32(scale)
+    assert got.file is not None and got.file.parent.name == "waves"
+    assert not heard(samples, tmp_path / "cache", SoundReader(7999), on_bad_file="skip").was_cached
+
+
+def test_items_held_in_memory_are_laid_out_as_those_on_disk() -> None:
+    items = [(np.array([1, 2], np.int16), 0.5), (np.array([], np.int16), 1.0)]
+    got = Decoded.of([*items, (np.array([3], np.int16), 2.0)])
+    assert items_in(got) == [[1, 2], [], [3]] and got.scales.tolist() == [0.5, 1, 2]
+    assert got.rows.tolist() == [0, 1, 2] and got.file is None and len(got) == 3

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from gridcell.config import DataConfig
+from gridcell.config import IMAGE_SIZE_LARGEST, DataConfig
 from gridcell.preparation import ImagePreparation, choose_size, fit_images
-from gridcell.samples import Samples
+from gridcell.preparation.images import ImageReader
+from gridcell.samples import ImageFacts, Samples
 
 
 def samples(*sizes: tuple[int, int], colour: bool = False) -> Samples:
     """Images of which nothing but size and colour is known."""
     count = len(sizes)
     return Samples(
-        kind="images",
         task="classify",
         paths=("",) * count,
         root="",
         labels=("a", "b"),
         targets=np.zeros(count, np.int64),
         digests=np.zeros(count, "V16"),
-        sizes=np.array(sizes, np.int32),
-        colours=np.array([False] * (count - 1) + [colour]),
+        facts=ImageFacts(
+            np.array(sizes, np.int32), np.array([False] * (count - 1) + [colour], np.bool_)
+        ),
         given=np.zeros(count, np.int8),
     )
 
@@ -60,8 +62,9 @@ def test_other_proportions_are_spoken_of_only_where_there_are_any() -> None:
     square = samples((400, 400), (300, 300))
     mixed = samples((400, 400), (300, 200))
     chosen = choose_size(square, DataConfig())
-    assert chosen.describe(square.sizes) == "128x128 grey"
-    assert chosen.describe(mixed.sizes) == (
+    assert isinstance(square.facts, ImageFacts) and isinstance(mixed.facts, ImageFacts)
+    assert chosen.describe(square.facts) == "128x128 grey"
+    assert chosen.describe(mixed.facts) == (
         "128x128 grey, images of other proportions are stretched"
     )
 
@@ -83,7 +86,7 @@ def test_many_rows_are_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None
     rows = np.arange(50)
     plain = ImagePreparation(4, 4, 1, "stretch")
     whole = fit_images(plain, pixels, rows)
-    monkeypatch.setattr("gridcell.preparation.fit.CHUNK_VALUES", 3 * 16)
+    monkeypatch.setattr(sys.modules[fit_images.__module__], "CHUNK_VALUES", 3 * 16)
     assert fit_images(plain, pixels, rows[::-1]) == whole
 
 
@@ -91,3 +94,22 @@ def test_a_constant_channel_has_no_deviation() -> None:
     pixels = np.full((4, 3, 3, 1), 200, np.uint8)
     found = fit_images(ImagePreparation(3, 3, 1, "stretch"), pixels, np.arange(4))
     assert found == replace(found, mean=(200.0,), deviation=(0.0,))
+
+
+def test_the_reader_brings_files_to_the_chosen_size() -> None:
+    reader = ImagePreparation(5, 4, 3, "pad").reader
+    assert reader == ImageReader(5, 4, 3, "pad") and reader.inner == (5, 4, 3)
+
+
+def test_numbers_that_do_not_hold_together_are_not_whole() -> None:
+    whole = ImagePreparation(5, 4, 3, "pad", (1.0, 2.0, 3.0), (1.0, 1.0, 1.0))
+    assert whole.is_whole
+    for change in (
+        {"height": 0},
+        {"width": IMAGE_SIZE_LARGEST + 1},
+        {"channels": 2},
+        {"channels": 1},
+        {"mean": ()},
+        {"deviation": (1.0,)},
+    ):
+        assert not replace(whole, **change).is_whole, change  # type: ignore[arg-type]

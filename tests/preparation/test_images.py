@@ -17,7 +17,8 @@ from PIL import Image, ImageFile
 
 from gridcell.errors import SourceError
 from gridcell.preparation import images
-from gridcell.preparation.images import Fit, UnreadableImageError, decode, refit
+from gridcell.preparation.images import Fit, ImageReader, UnreadableImageError, decode, refit
+from gridcell.preparation.unreadable import UnreadableError
 
 FITS: tuple[Fit, ...] = ("stretch", "crop", "pad")
 
@@ -486,6 +487,14 @@ def test_a_missing_file_is_a_fault_that_may_pass(tmp_path: Path) -> None:
     assert not caught.value.is_lasting
 
 
+def test_the_fix_of_a_bad_image_names_formats_of_images(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableError) as caught:
+        decode(tmp_path / "gone.png", height=8, width=8, channels=3, fit="stretch")
+    assert caught.value.fix == "convert it to PNG or JPEG, or pass --on-bad-file skip."
+    assert caught.value.name == str(tmp_path / "gone.png")
+    assert UnreadableError("a", "is bad").fix == "convert it, or pass --on-bad-file skip."
+
+
 def test_more_pixels_than_the_limit_are_refused_before_they_are_decoded() -> None:
     data = encoded(Image.fromarray(noise(10, 10)))
     decode(data, height=4, width=4, channels=3, fit="stretch", limit=100)
@@ -521,6 +530,24 @@ def test_threads_get_the_same_bits_and_leave_pillow_as_it_was() -> None:
         assert all(pool.map(one, range(400)))
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
     assert images._switch_users == 0 and warnings.filters == filters
+
+
+# --- As the cache asks for them ------------------------------------------------------------------
+
+
+def test_the_reader_gives_one_step_of_what_decode_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = ImageReader(7, 9, 3, "crop")
+    whole = noise(30, 20)
+    data = encoded(Image.fromarray(whole))
+    wanted = pixels_of(data, size=(7, 9), fit="crop")
+    for values, scale in (reader.read(data), reader.read_pixels(whole)):
+        np.testing.assert_array_equal(values, wanted[None])
+        assert scale == 1.0 and values.dtype == reader.dtype and values.shape[1:] == reader.inner
+    abouts = [ImageReader(*size, "pad").about for size in ((7, 9, 3), (9, 7, 3), (7, 9, 1))]
+    abouts += [reader.about]
+    monkeypatch.setattr("PIL.__version__", "99.0")
+    abouts += [reader.about]
+    assert len({str(about) for about in abouts}) == 5 and not reader.is_ragged
 
 
 # --- Real odd files ------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from PIL import Image
 from gridcell import sources
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
-from gridcell.samples import TEST, TRAIN, UNASSIGNED, VALID, Samples
+from gridcell.samples import TEST, TRAIN, UNASSIGNED, VALID, ImageFacts, Samples
 from gridcell.sources import images, walk
 from gridcell.sources.classes import Purpose
 
@@ -23,15 +23,25 @@ links = pytest.mark.skipif(os.name != "posix", reason="links need rights on this
 
 
 def read(
-    path: Path, *, group: str | None = None, purpose: Purpose = "train", **settings: object
+    path: Path,
+    *,
+    group: str | None = None,
+    folds: str | None = None,
+    purpose: Purpose = "train",
+    **settings: object,
 ) -> Samples:
-    return sources.read(path, DataConfig(**settings), group=group, purpose=purpose)  # type: ignore[arg-type]
+    return sources.read(path, DataConfig(**settings), group=group, folds=folds, purpose=purpose)  # type: ignore[arg-type]
 
 
 def refused(path: Path, **settings: object) -> str:
     with pytest.raises(SourceError) as caught:
         read(path, **settings)  # type: ignore[arg-type]
     return str(caught.value)
+
+
+def images_of(samples: Samples) -> ImageFacts:
+    assert isinstance(samples.facts, ImageFacts)
+    return samples.facts
 
 
 def said(samples: Samples) -> str:
@@ -52,10 +62,10 @@ def test_each_folder_is_a_class_and_each_image_an_item(tmp_path: Path, picture: 
     assert found.targets.dtype == np.int64
     assert found.given.tolist() == [UNASSIGNED] * 3
     assert (found.kind, found.task, found.root) == ("images", "classify", str(tmp_path))
-    assert found.sizes.tolist() == [[4, 6]] * 3
-    assert found.colours.all()
-    assert found.modes == (("RGB", 3),)
-    assert found.groups is None and found.pixels is None
+    assert images_of(found).sizes.tolist() == [[4, 6]] * 3
+    assert images_of(found).colours.all()
+    assert images_of(found).modes == (("RGB", 3),)
+    assert found.groups is None and images_of(found).pixels is None
     assert "3 images in 2 classes: cat, dog." in found.notes
 
 
@@ -273,12 +283,15 @@ def test_no_image_names_the_extensions_seen_and_the_supported_ones(tmp_path: Pat
     (tmp_path / "a" / "x.dcm").write_bytes(b"1")
     (tmp_path / "a" / "y.DCM").write_bytes(b"1")
     text = refused(tmp_path)
-    assert "holds no image. Extensions seen: .dcm (2). Supported: .jpg .jpeg" in text
+    assert "holds no image, sound or clip. Extensions seen: .dcm (2). Supported: .jpg .jpeg" in text
     assert ".png" in text and ".heic" not in text
 
 
 def test_an_empty_folder_is_told_so(tmp_path: Path) -> None:
-    assert "holds no image. Extensions seen: none." in refused(tmp_path)
+    assert "holds no image, sound or clip. Extensions seen: none." in refused(tmp_path)
+    assert "holds no sound. Extensions seen: none. Supported: .wav" in refused(
+        tmp_path, kind="sounds"
+    )
 
 
 def test_a_path_that_does_not_exist_names_the_nearest(tmp_path: Path) -> None:
@@ -301,7 +314,7 @@ def test_archives_and_other_files_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"target": ("x",)}, {"path_column": "x"}, {"group": "patient"}]
+    "settings", [{"target": ("x",)}, {"path_column": "x"}, {"group": "patient"}, {"folds": "fold"}]
 )
 def test_settings_for_tables_have_no_effect_on_folders_and_are_refused(
     tmp_path: Path, picture: Picture, settings: dict[str, object]
@@ -426,7 +439,7 @@ def test_folders_nested_deeper_than_python_recurses_are_walked(
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(len(inspect.stack(0)) + 100)
     try:
-        assert len(walk.files(tmp_path, walk.Tally(), wanted=images.is_image)) == 1
+        assert len(walk.files(tmp_path, walk.Tally(), wanted=images.MEDIUM.is_named)) == 1
     finally:
         sys.setrecursionlimit(limit)
 
@@ -439,7 +452,7 @@ def test_a_folder_that_fails_to_open_is_named_in_the_systems_words(
 
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(SourceError, match="cannot be opened: Input/output error"):
-        walk.files(tmp_path, walk.Tally(), wanted=images.is_image)
+        walk.files(tmp_path, walk.Tally(), wanted=images.MEDIUM.is_named)
 
 
 def test_skipping_bad_files_may_empty_a_class(tmp_path: Path, picture: Picture) -> None:
@@ -459,8 +472,8 @@ def test_mixed_pixel_formats_are_counted(tmp_path: Path, picture: Picture) -> No
     for number, mode in enumerate(("L", "LA", "P", "RGB", "RGBA", "L")):
         picture(tmp_path / "ab"[number % 2] / f"{number}.png", mode=mode)
     found = read(tmp_path)
-    assert found.modes == (("L", 2), ("LA", 1), ("P", 1), ("RGB", 1), ("RGBA", 1))
-    coloured = dict(zip(found.paths, found.colours.tolist(), strict=True))
+    assert images_of(found).modes == (("L", 2), ("LA", 1), ("P", 1), ("RGB", 1), ("RGBA", 1))
+    coloured = dict(zip(found.paths, images_of(found).colours.tolist(), strict=True))
     assert coloured == {
         "a/0.png": False,
         "b/1.png": False,
@@ -516,11 +529,13 @@ def test_every_real_odd_image_is_used_or_named(data_folder: Path, tmp_path: Path
     ):
         assert f"{name} {reason}" in text
     found = read(tmp_path, on_bad_file="skip")
-    sizes = {path.rpartition("/")[2]: size for path, size in zip(found.paths, found.sizes.tolist())}  # noqa: B905
+    facts = images_of(found)
+    names = [path.rpartition("/")[2] for path in found.paths]
+    sizes = dict(zip(names, facts.sizes.tolist(), strict=True))
     assert sizes["orientation_rectangle.jpg"] == [2, 1]
     assert sizes["junk_jpeg_header.jpg"] == [768, 1024]
     assert "5 files hold several pictures (animation or pages): the first is used." in said(found)
-    for path, size in zip(found.paths, found.sizes.tolist(), strict=True):
+    for path, size in zip(found.paths, facts.sizes.tolist(), strict=True):
         with Image.open(tmp_path / path) as image:
             assert sorted(image.size) == sorted(size)
-    assert images.is_image("x.HEIC")
+    assert images.MEDIUM.is_named("x.HEIC")

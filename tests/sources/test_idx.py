@@ -11,7 +11,7 @@ import pytest
 from gridcell import sources
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
-from gridcell.samples import TEST, TRAIN, Samples
+from gridcell.samples import TEST, TRAIN, ImageFacts, Samples
 from gridcell.sources.classes import Purpose
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -60,11 +60,13 @@ def test_both_pairs_become_items_with_their_split(tmp_path: Path, ending: str) -
     assert found.given.tolist() == [TRAIN] * 30 + [TEST] * 10
     assert found.paths[17] == f"{TRAIN_IMAGES}{ending}#17"
     assert found.paths[30] == f"{TEST_IMAGES}{ending}#0"
-    assert found.pixels is not None and found.pixels.shape == (40, 5, 4, 1)
-    assert (found.pixels[:30, ..., 0] == digits(30)).all()
-    assert found.sizes.tolist() == [[5, 4]] * 40
-    assert not found.colours.any()
-    assert found.modes == (("L", 40),)
+    facts = found.facts
+    assert isinstance(facts, ImageFacts)
+    assert facts.pixels is not None and facts.pixels.shape == (40, 5, 4, 1)
+    assert (facts.pixels[:30, ..., 0] == digits(30)).all()
+    assert facts.sizes.tolist() == [[5, 4]] * 40
+    assert not facts.colours.any()
+    assert facts.modes == (("L", 40),)
     assert "The data's own split is kept: train 30 from train-images" in "\n".join(found.notes)
 
 
@@ -240,5 +242,10 @@ def test_settings_for_tables_are_refused(tmp_path: Path) -> None:
     a_set(tmp_path)
     with pytest.raises(ConfigError, match="target has no effect on idx files"):
         read(tmp_path, target=("x",))
+    with pytest.raises(ConfigError, match="folds has no effect on idx files"):
+        sources.read(tmp_path, DataConfig(), folds="x")
+    with pytest.raises(ConfigError, match="kind sounds cannot be read from idx files"):
+        read(tmp_path, kind="sounds")
+    assert read(tmp_path, kind="images").kind == "images"
     with pytest.raises(ConfigError, match="task regress cannot be read from idx files"):
         read(tmp_path, task="regress")

@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from gridcell.errors import MissingExtraError, SourceError, StorageError
-from gridcell.sources import images, index
+from gridcell.sources import find_files, images, index
+from gridcell.sources import scan as scans
 from gridcell.sources.images import Header, header_of
+from gridcell.sources.scan import Scan, good_rows
 
 Picture = Callable[..., Path]
 
@@ -173,8 +175,8 @@ def test_no_damage_to_a_file_escapes_as_an_exception(
     assert isinstance(found, str) or found.height * found.width <= images.PIXELS_LARGEST
 
 
-def scan(root: Path, paths: list[str], **options: Any) -> images.Scan:
-    return images.scan(root, paths, about=root, **options)
+def scan(root: Path, paths: list[str], **options: Any) -> Scan:
+    return scans.scan(root, paths, images.MEDIUM, about=root, **options)
 
 
 def test_equal_files_have_equal_digests_and_others_do_not(tmp_path: Path, picture: Picture) -> None:
@@ -255,10 +257,10 @@ def test_an_index_whose_columns_disagree_is_not_used(tmp_path: Path) -> None:
         file,
         ["a", "b"],
         stamps=np.zeros((1, 2), np.int64),
-        facts=np.zeros(2, index.FACTS),
+        facts=np.zeros(2, images.RECORD),
         reader="r",
     )
-    assert index.load(file, reader="r").rows == {}
+    assert index.load(file, dtype=images.RECORD, reader="r").rows == {}
 
 
 def test_two_folders_have_two_indexes(tmp_path: Path, picture: Picture, own_cache: Path) -> None:
@@ -311,7 +313,7 @@ def test_a_stop_in_the_middle_stops(tmp_path: Path, picture: Picture) -> None:
         scan(tmp_path, ["1.png"] * 1000, progress=stop)
 
 
-def bad(tmp_path: Path, picture: Picture, count: int) -> tuple[images.Scan, list[str]]:
+def bad(tmp_path: Path, picture: Picture, count: int) -> tuple[Scan, list[str]]:
     picture(tmp_path / "good.png")
     names = ["good.png"]
     for number in range(count):
@@ -323,7 +325,7 @@ def bad(tmp_path: Path, picture: Picture, count: int) -> tuple[images.Scan, list
 def test_all_bad_files_are_listed_before_any_work_is_done(tmp_path: Path, picture: Picture) -> None:
     found, names = bad(tmp_path, picture, 60)
     with pytest.raises(SourceError) as caught:
-        images.good_rows(found, names, where=tmp_path, on_bad_file="stop")
+        good_rows(found, names, images.MEDIUM, where=tmp_path, on_bad_file="stop")
     text = str(caught.value)
     assert "60 of 61 files cannot be read as images:" in text
     assert f"\n    {tmp_path}/bad49.png is empty (0 bytes)\n    and 10 more" in text
@@ -334,14 +336,14 @@ def test_all_bad_files_are_listed_before_any_work_is_done(tmp_path: Path, pictur
 def test_a_single_bad_file_is_told_in_one_sentence(tmp_path: Path, picture: Picture) -> None:
     found, names = bad(tmp_path, picture, 1)
     with pytest.raises(SourceError, match=r"^\S*bad00\.png is empty \(0 bytes\)\.\n  Fix: "):
-        images.good_rows(found, names, where=tmp_path, on_bad_file="stop")
+        good_rows(found, names, images.MEDIUM, where=tmp_path, on_bad_file="stop")
 
 
 def test_skipping_keeps_the_good_files_and_lists_the_others(
     tmp_path: Path, picture: Picture
 ) -> None:
     found, names = bad(tmp_path, picture, 3)
-    rows, notes = images.good_rows(found, names, where=tmp_path, on_bad_file="skip")
+    rows, notes = good_rows(found, names, images.MEDIUM, where=tmp_path, on_bad_file="skip")
     assert rows.tolist() == [0]
     assert notes[0].startswith("1 file used, 3 skipped as unreadable:\n    ")
     assert "bad02.png is empty" in notes[0]
@@ -351,7 +353,7 @@ def test_nothing_left_is_refused_even_when_skipping(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_bytes(b"")
     found = scan(tmp_path, ["1.png"])
     with pytest.raises(SourceError, match="none of the 1 file can be read as an image"):
-        images.good_rows(found, ["1.png"], where=tmp_path, on_bad_file="skip")
+        good_rows(found, ["1.png"], images.MEDIUM, where=tmp_path, on_bad_file="skip")
 
 
 def test_without_pillow_the_message_names_it(
@@ -372,8 +374,10 @@ def test_all_images_of_a_folder_are_found_however_deep(tmp_path: Path, picture: 
     for name in ("b.PNG", "a/c.jpg", "a/deep/er/1.webp", ".hidden/1.png", "a/._1.png"):
         picture(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no image")
-    found = images.find_images(tmp_path)
+    found = find_files(tmp_path, "images")
     assert found == [tmp_path / name for name in ("a/c.jpg", "a/deep/er/1.webp", "b.PNG")]
-    assert images.find_images(tmp_path / "b.PNG") == [tmp_path / "b.PNG"]
+    assert find_files(tmp_path / "b.PNG", "images") == [tmp_path / "b.PNG"]
     with pytest.raises(SourceError, match="gone does not exist"):
-        images.find_images(tmp_path / "gone")
+        find_files(tmp_path / "gone", "images")
+    with pytest.raises(SourceError, match="holds no sound"):
+        find_files(tmp_path, "sounds")

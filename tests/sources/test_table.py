@@ -39,9 +39,14 @@ def labelled(values: Iterable[object], *, header: str = "path,label") -> list[st
 
 
 def read(
-    path: Path, *, group: str | None = None, purpose: Purpose = "train", **settings: object
+    path: Path,
+    *,
+    group: str | None = None,
+    folds: str | None = None,
+    purpose: Purpose = "train",
+    **settings: object,
 ) -> Samples:
-    return sources.read(path, DataConfig(**settings), group=group, purpose=purpose)  # type: ignore[arg-type]
+    return sources.read(path, DataConfig(**settings), group=group, folds=folds, purpose=purpose)  # type: ignore[arg-type]
 
 
 def refused(path: Path, kind: type[Exception] = SourceError, **settings: object) -> str:
@@ -241,6 +246,45 @@ def test_groups_of_skipped_files_are_gone(folder: Path) -> None:
     assert found.groups is not None and found.groups.tolist() == [0, 1]
 
 
+def test_a_column_of_folds_gives_folds_and_silences_the_split_column(folder: Path) -> None:
+    rows = ["path,label,fold,split", "0.png,a,k2,train", "1.png,b,k1,test", "2.png,b,k2,odd"]
+    found = read(write(folder, rows), folds="fold")
+    assert found.fold_names == ("k1", "k2")
+    assert found.folds is not None and found.folds.tolist() == [1, 0, 1]
+    assert found.folds.dtype == np.int64
+    assert found.groups is None and found.given.tolist() == [UNASSIGNED] * 3
+    assert found.take([1, 2]).folds.tolist() == [0, 1]  # type: ignore[union-attr]
+    assert "Column fold gives 2 folds, each in turn the test part: k1, k2." in found.notes
+    assert "Column split is ignored: the folds say who is tested." in found.notes
+
+
+def test_one_column_may_be_groups_and_folds(folder: Path) -> None:
+    rows = ["path,label,who", "0.png,a,x", "1.png,b,y", "2.png,a,y"]
+    found = read(write(folder, rows), group="who", folds="who")
+    assert found.fold_names == found.group_names == ("x", "y")
+    assert found.folds is not None and found.folds.tolist() == [0, 1, 1]
+    text = refused(write(folder, rows), ConfigError, target=("who",), folds="who")
+    assert "column who is named for two uses at once" in text
+
+
+def test_the_split_column_itself_may_be_the_folds(folder: Path) -> None:
+    rows = ["path,label,split", "0.png,a,train", "1.png,b,test"]
+    found = read(write(folder, rows), folds="split")
+    assert found.fold_names == ("test", "train") and found.given.tolist() == [UNASSIGNED] * 2
+
+
+def test_folds_are_checked_as_groups_are(folder: Path) -> None:
+    rows = ["path,label,fold", "0.png,a,1", "1.png,b,"]
+    assert "column fold names no fold in row 3" in refused(write(folder, rows), folds="fold")
+    rows = ["path,label,fold", "0.png,a,1", "0.png,a,2", "1.png,b,1"]
+    assert "rows 2, 3 differ in fold" in refused(write(folder, rows), folds="fold")
+    (folder / "2.png").write_bytes(b"")
+    rows = ["path,label,fold", "0.png,a,x", "1.png,b,z", "2.png,b,y"]
+    found = read(write(folder, rows), folds="fold", on_bad_file="skip")
+    assert found.fold_names == ("x", "z")
+    assert found.folds is not None and found.folds.tolist() == [0, 1]
+
+
 def test_more_than_one_column_to_learn_lists_them_with_what_they_could_be(folder: Path) -> None:
     rows = ["path,species,mass,age,code"]
     rows += [f"{n}.png,{'ab'[n % 2]},{n}.5,{n % 3},id{n}" for n in range(6)]
@@ -268,6 +312,7 @@ def test_no_column_to_learn_is_refused(folder: Path) -> None:
         ({"target": ("lable",)}, "target"),
         ({"path_column": "lable"}, "path_column"),
         ({"group": "lable"}, "group"),
+        ({"folds": "lable"}, "folds"),
     ],
 )
 def test_a_near_miss_of_a_column_is_named(

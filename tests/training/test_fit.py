@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from gridcell import training
 from gridcell.augment.images import ImageAugment
-from gridcell.batches import Images, plain_batches
+from gridcell.batches import Images
 from gridcell.errors import TrainingError
 from gridcell.layers import BatchNorm
 from gridcell.networks.answers import Answers
@@ -42,15 +43,16 @@ def fitted(
     valid: Images | None = None,
     *,
     has_valid: bool = True,
+    augment: Any = None,
     **changes: Any,
 ) -> History:
     chosen = images() if train is None else train
+    chosen = replace(chosen, augment=augment)
     valid = (images(20, seed=9) if valid is None else valid) if has_valid else None
     options: dict[str, Any] = {
         "objective": OBJECTIVE,
         "plan": plan(),
         "precision": "float32",
-        "augment": None,
         "score": accuracy,
         "score_name": "accuracy",
         "valid_targets": None if valid is None else valid.targets.numpy()[valid.rows],
@@ -308,7 +310,7 @@ def test_the_averaged_weights_are_what_is_scored_and_kept() -> None:
     fitted(net, valid=valid, plan=plan(ema=0.9), score=score, watcher=watcher)
     assert is_same(state(net), last[-1])
     assert not is_same(state(net), watcher.weights[-1])  # those that training went on with
-    kept = OBJECTIVE.answers.of(outputs(net, plain_batches(valid, size=256)))
+    kept = OBJECTIVE.answers.of(outputs(net, valid))
     assert (kept == seen[-1]).all()
 
 
@@ -343,9 +345,9 @@ def test_a_stop_on_a_bad_loss_puts_the_best_weights_back() -> None:
     calls = [0]
 
     class Bursting(Objective):
-        def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        def loss(self, outputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
             calls[0] += outputs.requires_grad
-            return super().loss(outputs, targets) * (math.nan if calls[0] > 12 else 1.0)
+            return super().loss(outputs, targets, lengths) * (math.nan if calls[0] > 12 else 1.0)
 
     objective = Bursting(Answers("classify"))
     history = fitted(net, objective=objective, score=scripted([0.9, 0.8, 0.7]), watcher=watcher)
@@ -368,7 +370,7 @@ def test_a_stop_request_keeps_a_usable_network(stop_after: int) -> None:
     assert len(history.epochs) == -(-stop_after // 5)
     assert history.epochs[-1].valid_score is not None  # what there is was scored
     assert not is_same(state(net), start)
-    found = outputs(net, plain_batches(images(10), size=10))
+    found = outputs(net, images(10))
     assert np.isfinite(found).all()
     assert "interrupted in epoch" in history.told()[0]
 

@@ -12,9 +12,12 @@ import torch
 from gridcell import training
 from gridcell.config import TrainConfig
 from gridcell.errors import ConfigError, NetworkError
+from gridcell.layers import LSTM, RNN
 from gridcell.preparation import ImagePreparation
-from gridcell.samples import Samples
+from gridcell.preparation.cache import Decoded
+from gridcell.samples import ImageFacts, Samples
 from gridcell.training import Job, precision
+from gridcell.training.precision import arithmetic
 from tests.training.toys import SIDE, images
 
 PREPARATION = ImagePreparation(SIDE, SIDE, 1, "stretch", (128.0,), (60.0,))
@@ -24,15 +27,13 @@ def job(memory: Path, *, valid: int = 10, **settings: Any) -> Job:
     """A job on the toy's dark and light pictures."""
     toy = images(60)
     samples = Samples(
-        kind="images",
         task="classify",
         paths=("",) * 60,
         root="",
         labels=("dark", "light"),
         targets=toy.targets.numpy(),
         digests=np.zeros(60, "V16"),
-        sizes=np.full((60, 2), SIDE, np.int32),
-        colours=np.zeros(60, np.bool_),
+        facts=ImageFacts(np.full((60, 2), SIDE, np.int32), np.zeros(60, np.bool_)),
         given=np.zeros(60, np.int8),
     )
     rows = np.arange(60)
@@ -40,7 +41,7 @@ def job(memory: Path, *, valid: int = 10, **settings: Any) -> Job:
     return training.prepare(
         config,
         samples,
-        toy.pixels,
+        Decoded.whole(toy.pixels),
         PREPARATION,
         train_rows=rows[: 60 - valid],
         valid_rows=rows[60 - valid :],
@@ -58,8 +59,8 @@ def test_what_was_chosen_is_told(tmp_path: Path) -> None:
 
 def test_augmentation_goes_off_by_one_switch(tmp_path: Path) -> None:
     off = job(tmp_path, augment=False)
-    assert off.augment is None and "Augmentation: off." in off.notes
-    assert not job(tmp_path, flip="off").augment.flip  # type: ignore[union-attr]
+    assert off.variation is None and "Augmentation: off." in off.notes
+    assert not job(tmp_path, flip="off").variation.flip  # type: ignore[union-attr]
 
 
 def test_what_was_measured_is_remembered_for_this_network_alone(
@@ -81,10 +82,31 @@ def test_what_was_measured_is_remembered_for_this_network_alone(
 
 
 @pytest.mark.parametrize("net", ["rows lstm(4)", "rows rnn(4)"])
-def test_recurrent_networks_stay_in_float32_unless_asked(tmp_path: Path, net: str) -> None:
-    chosen = job(tmp_path, net=net).precision
-    assert chosen.precision == "float32" and "recurrent state" in chosen.reason
+def test_recurrent_layers_stay_in_float32_unless_asked(tmp_path: Path, net: str) -> None:
+    def dtypes(**settings: Any) -> set[torch.dtype]:
+        """Of what recurrent layers give in a training step in bfloat16."""
+        made = job(tmp_path, net=f"conv(4, 3) relu {net}", **settings)
+        seen = []
+        for module in made.network.modules():
+            if isinstance(module, LSTM | RNN):
+                module.register_forward_hook(lambda _, __, y: seen.append(y.dtype))
+        with arithmetic("bfloat16", torch.device("cpu")):
+            made.network(made.train.batch(np.arange(4)).values, None)
+        return set(seen)
+
+    assert dtypes() == {torch.float32}
+    assert dtypes(precision="bfloat16") == {torch.bfloat16}
     assert job(tmp_path, net=net, precision="bfloat16").precision.precision == "bfloat16"
+
+
+@pytest.mark.parametrize("net", ["rows lstm(4)", "rows rnn(4)"])
+def test_recurrent_networks_are_measured_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, net: str
+) -> None:
+    measured = {"float32": 2.0, "bfloat16": 1.0}, {"float32": 1.0, "bfloat16": 1.0}
+    monkeypatch.setattr(precision, "has_bfloat16", lambda _: True)
+    monkeypatch.setattr(precision, "_measured", lambda *_: measured)
+    assert job(tmp_path, net=net).precision.precision == "bfloat16"
 
 
 def test_first_weights_follow_the_seed(tmp_path: Path) -> None:

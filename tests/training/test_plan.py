@@ -45,3 +45,13 @@ def test_a_budget_is_read_in_seconds_and_leaves_the_epochs_open() -> None:
     chosen = plan(TrainConfig(budget="2m"), items=1000, multiply_adds=1)
     assert chosen.budget_s == 120
     assert "2m" in chosen.epochs_reason
+
+
+def test_sounds_and_clips_are_seen_less_often_than_images_of_as_much_work() -> None:
+    for items, work in ((200, 10**6), (2000, 10**7), (20_000, 10**8)):
+        image = plan(TrainConfig(), items=items, multiply_adds=work)
+        sound = plan(TrainConfig(), items=items, multiply_adds=work, is_over_time=True)
+        assert 3 <= sound.epochs <= image.epochs
+        assert sound.epochs <= 40
+        assert sound.batch_size == image.batch_size
+    assert plan(TrainConfig(epochs=77), items=9, multiply_adds=1, is_over_time=True).epochs == 77

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gridcell.layers import set_generator
 from gridcell.training import precision
 from gridcell.training.precision import PrecisionChoice, arithmetic, choose_precision
 
@@ -117,6 +119,23 @@ def test_bfloat16_that_changes_the_loss_is_not_safe(
     assert torch.bfloat16 in seen and torch.float32 in seen
     assert found.precision == "float32"
     assert "bfloat16 changes the loss by" in found.reason
+
+
+def test_dropout_is_the_same_in_both_and_makes_no_difference_of_the_losses(
+    bfloat16: None, clock: Any
+) -> None:
+    """Of few features of which half are dropped, two draws are far apart."""
+    net = network("flatten dense(8) relu dropout(0.5)")
+    clock(0.020, 0.010)
+    for _ in range(5):
+        assert choose_precision("auto", net, real_loss, CPU).precision == "bfloat16"
+    alone = copy.deepcopy(net).train()
+    losses = []
+    for number in range(5):
+        set_generator(alone, torch.Generator().manual_seed(number))
+        losses.append(float(real_loss(alone).detach()))
+    spread = (max(losses) - min(losses)) / min(losses)
+    assert spread > precision.LARGEST_LOSS_CHANGE  # so another draw would have been refused
 
 
 def test_measuring_leaves_the_network_as_it_was(bfloat16: None) -> None:

@@ -13,6 +13,7 @@ NumPy arrays in, `Scores` out. It knows no network: what predicted is not its bu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,6 +31,7 @@ __all__ = [
     "WorstItem",
     "choose_main",
     "main_score",
+    "over_steps",
     "quick",
     "score",
 ]
@@ -83,6 +85,27 @@ def score(
         seed=seed,
         resamples=resamples,
     )
+
+
+def over_steps(scores: Scores) -> Scores:
+    """Scores of which each item is a step: without intervals, which would be far too narrow.
+
+    Steps of one recording are alike, so that a thousand of them say less than a thousand items.
+    """
+    every = tuple(
+        replace(
+            score, low=None, high=None, note="" if score.note.startswith("interval") else score.note
+        )
+        for score in scores.scores
+    )
+    note = "items are steps; no intervals, since steps of one recording are alike"
+    main = tuple(
+        replace(score, note="; ".join(filter(None, (score.note, note))))
+        if score.name == scores.main
+        else score
+        for score in every
+    )
+    return replace(scores, scores=main, worst=())
 
 
 def quick(task: str, predictions: Array, targets: Array, name: str) -> float | None:

@@ -14,6 +14,7 @@ from gridcell.layers.lstm_eager import Trace
 from gridcell.layers.memory import gradient_by_distance
 from gridcell.layers.norm import BatchNorm, LayerNorm, Normalize
 from gridcell.layers.pool import GlobalPool, Pool
+from gridcell.layers.recurrent_options import keep_dtype, set_truncation
 from gridcell.layers.recurrent_state import LSTMState, RNNState
 from gridcell.layers.reduce import Each, Embed, Last, Mean, Rows
 from gridcell.layers.rnn import RNN, RNNTrace
@@ -47,7 +48,9 @@ __all__ = [
     "Softmax",
     "Trace",
     "gradient_by_distance",
+    "keep_dtype",
     "mask_steps",
     "set_generator",
+    "set_truncation",
     "valid_steps",
 ]

@@ -19,6 +19,7 @@ from gridcell.layers.lengths import same_lengths
 from gridcell.layers.lstm_eager import Noise, Trace, draw_noise, walk_eager
 from gridcell.layers.lstm_engines import ENGINES
 from gridcell.layers.lstm_weights import LSTMSizes, LSTMWeights, new_weights, suffix
+from gridcell.layers.pieces import walk_in_pieces
 from gridcell.layers.recurrent_state import (
     Ends,
     LSTMState,
@@ -49,6 +50,8 @@ class LSTM(nn.Module):
     project             h becomes a product of that many numbers
     engine              "auto", or the name of one in lstm_engines.ENGINES
     generator           for the first weights; `set_generator` sets the one for what is random later
+
+    While training, `set_truncation` lets gradients reach back a number of steps only.
 
     Calls    layer(x, lengths) -> y;  layer.run(x, lengths, state) -> y, state;
              layer.step(x_t, state) -> y_t, state;  layer.trace(x, lengths) -> Trace
@@ -92,6 +95,8 @@ class LSTM(nn.Module):
         self.project, self.peephole, self.layernorm = project, peephole, layernorm
         self.zoneout, self.dropout, self.recurrent_dropout = zoneout, dropout, recurrent_dropout
         self.engine = engine
+        self.truncate: int | None = None
+        self.keeps_dtype = False
         self._refuse_what_does_not_fit(recurrence, heads)
         self.between = Dropout(dropout)
         check_engine(engine, ENGINES)
@@ -286,14 +291,25 @@ class LSTM(nn.Module):
     def _run(
         self, x: Tensor, lengths: Tensor | None, state: LSTMState | None, *, is_end_wanted: bool
     ) -> tuple[Tensor, LSTMState]:
+        if self.keeps_dtype and torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):
+                x = x.to(self._weight.dtype)
+                return self._run(x, lengths, state, is_end_wanted=is_end_wanted)
         x = check_values(x, lengths, channels=self.channels, weight=self._weight, layer="lstm")
         engine = ENGINES[self.engine_for(x).name]
+        truncate = self.truncate if self.training else None
 
         def run(x: Tensor, lengths: Tensor | None, first: Ends) -> tuple[Tensor, Ends]:
             def walk(x: Tensor, layer: int, direction: int) -> tuple[Tensor, Ends]:
                 h, c = (kind[layer, direction] for kind in first)
                 weights, noise = self.weights(layer, direction), self._noise(x, h, c)
-                return engine.walk(x, lengths, weights, (h, c), noise, is_end_wanted)
+
+                def piece(
+                    x: Tensor, lengths: Tensor | None, first: Ends, steps: slice
+                ) -> tuple[Tensor, Ends]:
+                    return engine.walk(x, lengths, weights, first, noise.at(steps), is_end_wanted)
+
+                return walk_in_pieces(x, lengths, (h, c), steps=truncate, walk=piece)
 
             return self._walk_layers(x, lengths, walk)
 

@@ -28,6 +28,14 @@ class Noise(NamedTuple):
     zoneout_c: Tensor | float = 0.0
     """[B, T, D]: the same for the cell"""
 
+    def at(self, steps: slice) -> Noise:
+        """What is random in some of the steps; the units that are dropped are the same in all."""
+        h, c = (
+            kind[:, steps] if isinstance(kind, Tensor) else kind
+            for kind in (self.zoneout_h, self.zoneout_c)
+        )
+        return Noise(self.recurrent, h, c)
+
 
 def draw_noise(
     x: Tensor,

@@ -15,6 +15,8 @@ from gridcell.layers.lengths import check_lengths, mask_steps, same_lengths, val
 class Normalize(nn.Module):
     """Subtract each channel's mean and divide by its deviation; whole numbers become float32.
 
+    Mean and deviation are one a channel [C], or one a channel and grid place [C, *grid].
+
     The numbers come from training rows and travel inside the network, so that it needs
     nothing beside it. A deviation of 0 counts as 1: a constant channel becomes 0.
 
@@ -33,7 +35,7 @@ class Normalize(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         check_shape(x, "B T C *grid", layer="normalize", C=len(self.mean))
-        shape = (-1, *(1,) * (x.ndim - 3))
+        shape = (*self.mean.shape, *(1,) * (x.ndim - 2 - self.mean.ndim))
         check_lengths(lengths, x, layer="normalize")
         values = x if x.is_floating_point() else x.float()
         y = (values - self.mean.view(shape)) * (1 / self.deviation).view(shape)

@@ -17,6 +17,7 @@ from gridcell.layers.engines import EngineChoice, check_engine, choose_engine, r
 from gridcell.layers.length_groups import run_on_true_steps
 from gridcell.layers.lengths import mask_steps, same_lengths, valid_steps
 from gridcell.layers.lstm_weights import suffix
+from gridcell.layers.pieces import walk_in_pieces
 from gridcell.layers.recurrent_state import Ends, RNNState, check_state, check_values, refuse_both
 
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
@@ -48,6 +49,8 @@ class RNN(nn.Module):
 
     layers   one on the other; both   a second walk from the last valid step to the first
     dropout  between layers, while training
+
+    While training, `set_truncation` lets gradients reach back a number of steps only.
 
     Calls    layer(x, lengths) -> y;  layer.run(x, lengths, state) -> y, state;
              layer.step(x_t, state) -> y_t, state;  layer.trace(x, lengths) -> h at every step
@@ -93,6 +96,8 @@ class RNN(nn.Module):
         check_engine(engine, ("fused", "eager"))
         self.channels, self.width, self.layers, self.both = channels, width, layers, both
         self.activation, self.dropout, self.engine = activation, dropout, engine
+        self.truncate: int | None = None
+        self.keeps_dtype = False
         self.between = Dropout(dropout)
         for layer in range(layers):
             for direction in range(self.directions):
@@ -120,14 +125,24 @@ class RNN(nn.Module):
 
         Hand the state in with the next piece of the same sequences to go on; None starts anew.
         """
+        if self.keeps_dtype and torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):
+                return self.run(x.to(self.weights(0, 0).weight_ih.dtype), lengths, state)
         x, first = self._checked(x, lengths, state)
         walk_one = _walk_fused if self.engine_for(x).name == "fused" else _walk_eager
+        truncate = self.truncate if self.training else None
 
         def run(x: Tensor, lengths: Tensor | None, first: Ends) -> tuple[Tensor, Ends]:
             def walk(x: Tensor, layer: int, direction: int) -> tuple[Tensor, Ends]:
                 weights, h = self.weights(layer, direction), first[0][layer, direction]
-                y, h = walk_one(x, lengths, weights, h, self.activation)
-                return y, (h,)
+
+                def piece(
+                    x: Tensor, lengths: Tensor | None, first: Ends, _: slice
+                ) -> tuple[Tensor, Ends]:
+                    y, h = walk_one(x, lengths, weights, first[0], self.activation)
+                    return y, (h,)
+
+                return walk_in_pieces(x, lengths, (h,), steps=truncate, walk=piece)
 
             return self._walk_layers(x, lengths, walk)
 

@@ -22,6 +22,7 @@ from gridcell.errors import NetworkError, ShapeError
 from gridcell.layers.lengths import check_lengths
 from gridcell.layers.window import NoPlaceError
 from gridcell.networks.notation import Spec, parse, write
+from gridcell.networks.stream import Stream, StreamState
 
 Generator = torch.Generator | None
 LARGEST_SEARCHED = 4096
@@ -95,6 +96,13 @@ class Network(nn.Module):
         outputs = cast(Tensor, self.chain(values, lengths))
         return outputs[:, 0] if self.is_squeezed else outputs
 
+    def stream(self, state: StreamState | None = None) -> Stream:
+        """Return the network as it answers step by step, from the beginning or from a kept state.
+
+        Raises   NetworkError that names the first layer that needs steps which come later
+        """
+        return Stream(self, state)
+
     @property
     def parameters_count(self) -> int:
         """Learnable numbers."""
@@ -116,7 +124,8 @@ def build(
     outputs   numbers that the task wants (classes, labels, numbers); a dense layer of that width
               is added unless the notation already ends with one. None adds nothing.
     each      whether the task wants an answer at every step; else time is reduced
-    mean, deviation   of each input channel, over training rows; the first layer applies them
+    mean, deviation   of each input channel, or of each place of its grid, over training rows; the
+              first layer applies them
 
     Raises    NetworkError where the notation cannot be read or a layer does not fit, with the
               trail of sizes and the smallest input that would work
@@ -132,7 +141,10 @@ def build(
         raise _unfitting(misfit, specs, layout) from None
     normalize = None
     if mean is not None and deviation is not None:
-        normalize = layers.Normalize(torch.tensor(mean), torch.tensor(deviation))
+        sizes = (layout.channels, *(layout.grid if len(mean) == layout.values else ()))
+        normalize = layers.Normalize(
+            torch.tensor(mean).view(sizes), torch.tensor(deviation).view(sizes)
+        )
     chain = layers.Chain(step.module for step in steps)
     return Network(
         chain,

@@ -13,6 +13,9 @@ from gridcell.errors import NetworkError, did_you_mean
 from gridcell.networks.notation import SIGNATURES, parse
 
 LARGEST_SMALL_SIDE = 64
+MOST_STEPS_OF_A_WORD = 150
+"""Measured on validation rows: of environmental sounds of 250 steps the CNN alone names 88 %, with
+an LSTM behind it 78 %; of spoken digits of 40 steps by a new speaker 92 and 93 %."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +26,23 @@ class Choice:
     reason: str
 
 
-def choose_network(net: str, layout: Layout) -> Choice:
+def choose_network(
+    net: str, layout: Layout, *, steps: int | None = None, is_each: bool = False
+) -> Choice:
     """Return the notation that a preset's name stands for; notation is returned as it is.
+
+    steps     of a usual item, where items differ in their number of steps
+    is_each   whether every step is to have an answer of its own
 
     >>> choose_network("conv(8, 3) relu", Layout(1, (28, 28), steps=1)).notation
     'conv(8, 3) relu'
     """
     check_name(net)
     name = net.strip()
+    if name == "auto":
+        return _auto(layout, steps, is_each=is_each)
+    if is_each and name in ("cnn", "crnn"):
+        return _each(layout, has_lstm=name == "crnn")
     return PRESETS[name](layout) if name in PRESETS else Choice(name, "as written")
 
 
@@ -95,12 +107,60 @@ def _resnet_of_photos() -> Choice:
     return Choice(" ".join([*parts, "globalpool"]), "a residual CNN of 4 stages for photographs")
 
 
-def _auto(layout: Layout) -> Choice:
-    choice = _resnet(layout)
-    return Choice(choice.notation, f"auto took {choice.reason}")
+def _crnn(layout: Layout) -> Choice:
+    """A CNN looks at each step and its neighbours, an LSTM carries memory over them (S35)."""
+    if layout.steps == 1:
+        return _rows(layout)
+    what = "the crnn preset: convolutions over each step and its neighbours, then an LSTM"
+    return Choice(f"{_front(layout)} dropout(0.2) lstm(96, both) mean dropout(0.3)", what)
+
+
+def _cnn(layout: Layout) -> Choice:
+    """Convolutions over grid and time together, averaged over both."""
+    if layout.steps == 1:
+        return _resnet(layout)
+    what = "the cnn preset: convolutions over each step and its neighbours, averaged over time"
+    return Choice(f"{_front(layout)} globalpool mean dropout(0.3)", what)
+
+
+def _front(layout: Layout, *, pools_time: bool = True) -> str:
+    """Convolve over grid and time, halve the grid, widen: for sounds halve the time as well."""
+    is_sound = len(layout.grid) == 1
+    pool = "maxpool(2, time=2)" if is_sound and pools_time else "maxpool(2)"
+    widths = (32, 64, 96, 128) if is_sound else (16, 32, 64, 96)
+    stages = min(len(widths), max(1, min(layout.grid).bit_length() - 2))
+    parts = [f"conv({w}, 3, time=3) batchnorm relu {pool}" for w in widths[:stages]]
+    return " ".join([*parts, "globalpool"] if not is_sound else parts)
+
+
+def _each(layout: Layout, *, has_lstm: bool) -> Choice:
+    """As cnn and crnn, but for an answer at every step."""
+    reason = f"the {'crnn' if has_lstm else 'cnn'} preset, with an answer at every step"
+    memory = "flatten lstm(96, both) " if has_lstm else "flatten dense(128) relu "
+    return Choice(f"{_front(layout, pools_time=False)} dropout(0.2) {memory}dropout(0.3)", reason)
+
+
+def _auto(layout: Layout, steps: int | None = None, *, is_each: bool = False) -> Choice:
+    """Images: a residual CNN. Long sounds are scenes, where the order of things says little."""
+    if is_each:
+        choice = _each(layout, has_lstm=True)
+        return Choice(choice.notation, f"auto took {choice.reason}")
+    if layout.steps == 1:
+        choice = _resnet(layout)
+        return Choice(choice.notation, f"auto took {choice.reason}")
+    if len(layout.grid) == 1 and (steps or 0) > MOST_STEPS_OF_A_WORD:
+        choice, why = _cnn(layout), f"items of {steps} steps are scenes, in any order"
+    else:
+        choice, why = _crnn(layout), "the order of the steps may matter"
+    return Choice(choice.notation, f"auto took {choice.reason} ({why})")
 
 
 def _rows(layout: Layout) -> Choice:
+    if layout.steps != 1:
+        raise NetworkError(
+            "the preset rows reads one image row by row, and these are sequences.",
+            fix="name another preset, for instance --net crnn.",
+        )
     return Choice(
         "rows flatten lstm(128, both) last dropout(0.2)",
         "the rows preset: an LSTM that reads the image row by row, both ways",
@@ -113,4 +173,6 @@ PRESETS: dict[str, Callable[[Layout], Choice]] = {
     "lenet": _lenet,
     "resnet": _resnet,
     "rows": _rows,
+    "cnn": _cnn,
+    "crnn": _crnn,
 }

@@ -2,33 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from gridcell.batches import Batch
+from gridcell.batches import Batch, Items, plain_batches
+
+STEP = np.dtype([("row", "i8"), ("step", "i8")])
+"""Which step of which row an output is of, where a network answers at each step."""
+MOST_ITEMS = 256
+MOST_PLACES, MOST_PLACES_OVER_TIME = 1 << 22, 1 << 20
 
 
 @torch.no_grad()
-def outputs(network: nn.Module, batches: Iterable[Batch]) -> NDArray[np.float32]:
-    """Return the network's outputs [N, K] for all batches in turn, in evaluation mode.
+def outputs(network: nn.Module, items: Items) -> NDArray[np.float32]:
+    """Return the network's outputs [N, K] for all items, in their order, in evaluation mode.
+
+    A long item that is seen in several windows gets the mean of their outputs. Of a network that
+    answers at each step they are [steps of all, K], a step that lies in two windows likewise.
 
     The mode is put back afterwards, whatever happens.
     """
     device = next(network.parameters()).device
     was_training = network.training
     network.eval()
+    parts, keys = [], []
+    windows = items.windows()
     try:
-        parts = []
-        for batch in batches:
+        for batch in plain_batches(windows, size=_batch_size(windows)):
             lengths = None if batch.lengths is None else batch.lengths.to(device)
-            parts.append(network(batch.values.to(device), lengths).float().cpu().numpy())
+            found = network(batch.values.to(device), lengths).float().cpu().numpy()
+            if found.ndim == 3:
+                assert batch.lengths is not None
+                found, key = _each_step(found, batch.lengths.numpy(), batch)
+            else:
+                key = batch.rows
+            parts.append(found)
+            keys.append(key)
     finally:
         network.train(was_training)
-    return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+    if not parts:
+        return np.zeros((0, 0), np.float32)
+    every = np.concatenate(keys)
+    wanted = items.rows
+    if every.dtype == STEP:
+        rows, counts = np.unique(np.unique(every)["row"], return_counts=True)
+        steps = counts[np.searchsorted(rows, items.rows)]
+        wanted = _step_keys(items.rows, np.zeros(len(items), np.int64), steps)
+    return _by_row(np.concatenate(parts), every, wanted)
+
+
+def _each_step(
+    found: NDArray[np.float32], lengths: NDArray[np.int64], batch: Batch
+) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    """Return the outputs [B, T, K] of valid steps in turn, and which step of its row each is."""
+    firsts = batch.first_steps
+    if firsts is None:
+        firsts = np.zeros(len(lengths), np.int64)
+    valid = np.concatenate([found[i, :count] for i, count in enumerate(lengths)])
+    return valid, _step_keys(batch.rows, firsts, lengths)
+
+
+def _step_keys(
+    rows: NDArray[np.int64], firsts: NDArray[np.int64], counts: NDArray[np.int64]
+) -> NDArray[Any]:
+    """Name `counts` steps of each row, from its step `firsts` on."""
+    keys = np.zeros(int(counts.sum()), STEP)
+    keys["row"] = np.repeat(rows, counts)
+    parts = [np.arange(first, first + n) for first, n in zip(firsts, counts, strict=True)]
+    keys["step"] = np.concatenate(parts) if parts else 0
+    return keys
+
+
+def _batch_size(items: Items) -> int:
+    """As many items as keep what one layer holds of them to some hundred megabytes."""
+    steps = items.steps()
+    if steps is None or not len(steps):
+        return min(MOST_ITEMS, max(1, MOST_PLACES // items.cells))
+    places = items.cells * max(1, int(steps.max()))
+    return min(MOST_ITEMS, max(1, MOST_PLACES_OVER_TIME // places))
+
+
+def _by_row(
+    found: NDArray[np.float32], rows: NDArray[Any], wanted: NDArray[Any]
+) -> NDArray[np.float32]:
+    """Return the mean of what was found for each wanted row (or step of one).
+
+    >>> _by_row(np.array([[1.0], [5.0], [3.0]], np.float32), np.array([7, 4, 7]), np.array([4, 7]))
+    array([[5.],
+           [2.]], dtype=float32)
+    """
+    order = np.argsort(rows, kind="stable")
+    seen, first, counts = np.unique(rows[order], return_index=True, return_counts=True)
+    means = np.add.reduceat(found[order], first) / counts[:, None].astype(np.float32)
+    return np.asarray(means[np.searchsorted(seen, wanted)])
 
 
 def channels_last(network: nn.Module) -> None:

@@ -1,155 +1,242 @@
-"""All images of a data set as one array on disk, decoded once and mapped into memory.
+"""All items of a data set as one array on disk, decoded once and mapped into memory.
 
 Decoding costs more than a small network's training step, and the files do not change between
-epochs or runs. So every image is decoded on all cores into one `.npy` file, which later runs with
-the same content, size and fit open at once without touching an image.
+epochs or runs. So every file is decoded on all cores into one `.npy` file, which later runs with
+the same content and settings open at once without touching a file of the data.
 
-    CACHE/pixels/KEY.npy     [N, H, W, C] of the images that could be decoded, in their order
-    CACHE/pixels/KEY.json    rows and reasons of those that could not, and what KEY.npy must be
+    CACHE/pixels/KEY.npy     [steps of all items, *inner] of those that could be decoded, in order:
+                             pixels [N, H, W, C] of images, in `frames` those of clips, in `waves`
+                             the samples of sounds
+    CACHE/pixels/KEY.json    steps and scale of each item where items differ in them, rows
+                             and reasons of those that could not be decoded, and a digest over this
+                             and KEY.npy
 
-KEY is a digest over the files' digests in order and everything else that the pixels depend on, so
+KEY is a digest over the files' digests in order and everything else that the values depend on, so
 that names, places and times of change do not matter. What is on disk is believed only if it is
 what the `.json` says; anything else is built again.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridcell.cache import free_bytes, write_whole
 from gridcell.errors import SourceError, StorageError
-from gridcell.preparation.images import Fit, UnreadableImageError, decode, refit
+from gridcell.preparation.images import ImageReader
+from gridcell.preparation.unreadable import UnreadableError
 from gridcell.process import cores
-from gridcell.samples import Samples
+from gridcell.samples import ImageFacts, Samples
 from gridcell.sources.wording import counted, itemised, shown
 
 Progress = Callable[[int, int], None]
-Faults = dict[int, UnreadableImageError]
-Chunk = tuple[NDArray[np.uint8], Faults, int]
-"""The pixels of a few rows, the faults of those that have none, and how many rows they were."""
+Values = NDArray[np.generic]
+Faults = dict[int, UnreadableError]
 
-FORMAT = 1
-"""Raised whenever `decode` would give other pixels for the same file."""
+FOLDERS = ("pixels", "waves", "frames")
+"""Folders below the cache, one for each kind of values."""
 LIMIT_BYTES = 20 * 10**9
 """Bytes that all decoded sets together may keep; the least recently used go first."""
 BAD_LISTED = 50
 CHUNK_ROWS = 16
 PROBES, PROBE_BYTES = 16, 1 << 16
 LITTER_AGE_S = 24 * 3600
+LARGEST_STEPS = 1 << 62
+FORMATS_FIX = {
+    "images": "convert them to PNG or JPEG.",
+    "sounds": "convert them to WAV or FLAC.",
+    "clips": "convert them to MP4 (H.264).",
+}
+
+
+class Reader(Protocol):
+    """How the files of one kind are decoded."""
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder below the cache, one of FOLDERS."""
+
+    @property
+    def inner(self) -> tuple[int, ...]:
+        """Shape of one step: [H, W, C] of a picture, [] of a sample of sound."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of one value."""
+
+    @property
+    def is_ragged(self) -> bool:
+        """Whether items differ in their number of steps; else each has one."""
+
+    @property
+    def about(self) -> list[object]:
+        """Everything that values depend on besides the file's bytes, fit for JSON."""
+
+    def read(self, source: Path) -> tuple[Values, float]:
+        """Return the values [steps, *inner] of a file, and the scale to multiply them by."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """The pixels of a data set, and which of its items they are.
+    """The values of a data set, and which of its items they are.
 
     Shapes   N items of the set that could be decoded, M that could not
     """
 
-    pixels: NDArray[np.uint8]
-    """[N, H, W, C], read-only; mapped from `file`, so that it may be larger than memory."""
+    values: NDArray[Any]
+    """[steps of all, *inner], read-only; mapped from `file`, so that it may be larger than memory.
+    Item i is `values[starts[i] : starts[i + 1]]`; of images it is `values[i]`."""
+    starts: NDArray[np.int64]
+    """[N + 1] where each item begins, and the end."""
+    scales: NDArray[np.float32]
+    """[N] what to multiply each item's values by."""
     rows: NDArray[np.int64]
     """[N] row in the samples of each item."""
-    bad: tuple[tuple[str, str], ...]
+    bad: tuple[tuple[str, str], ...] = ()
     """[M] path of each item that could not be decoded, and the reason: `path reason` is a
     sentence."""
-    file: Path | None
-    """Where the pixels are kept; None if the source already was an array of this size."""
-    was_cached: bool
+    file: Path | None = None
+    """Where the values are kept; None if they are in memory."""
+    was_cached: bool = False
     """Whether they lay there before."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @classmethod
+    def of(cls, items: Sequence[tuple[Values, float]]) -> Decoded:
+        """Items as readers give them, at least one: values [steps, *inner], and scales."""
+        values = np.concatenate([values for values, _ in items])
+        starts = _starts([len(values) for values, _ in items])
+        scales = np.array([scale for _, scale in items], np.float32)
+        return cls(values, starts, scales, np.arange(len(items)))
+
+    @classmethod
+    def whole(cls, values: NDArray[Any]) -> Decoded:
+        """Items of one step each, such as pixels [N, H, W, C]."""
+        count = len(values)
+        values = values.view()
+        values.flags.writeable = False
+        return cls(values, np.arange(count + 1), np.ones(count, np.float32), np.arange(count))
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What the `.json` says of the items."""
+
+    lengths: list[int]
+    scales: list[float]
+    reasons: dict[int, str]
+
+
+@dataclass
+class _Chunk:
+    """A few rows decoded: their values, and of each its steps and scale, or its fault."""
+
+    rows: int
+    values: list[Values] = dataclasses.field(default_factory=list)
+    scales: list[float] = dataclasses.field(default_factory=list)
+    faults: Faults = dataclasses.field(default_factory=dict)
 
 
 def decode_all(
     samples: Samples,
+    reader: Reader,
     *,
-    height: int,
-    width: int,
-    channels: int,
-    fit: Fit,
     on_bad_file: Literal["stop", "skip"],
     folder: Path,
     progress: Progress | None = None,
 ) -> Decoded:
-    """Return the pixels of all items at one size, from the cache in `folder` where it has them.
+    """Return the values of all items, from the cache in `folder` where it has them.
 
     `progress` is called with items done and items in all, from the thread that called.
 
     Raises   SourceError that lists every file that cannot be decoded, unless `on_bad_file` is
-             "skip", and in any case if none can; StorageError if the disk cannot hold the pixels
-    Cost     N * H * W * C bytes on disk; about 1 ms a small photo and core the first time
+             "skip", and in any case if none can; StorageError if the disk cannot hold the values
+    Cost     the values' bytes on disk; about 1 ms a small photo and core the first time
     """
-    size = (height, width, channels)
-    if samples.pixels is not None and samples.pixels.shape[1:] == size:
-        pixels = samples.pixels.view()
-        pixels.flags.writeable = False
-        return Decoded(pixels, np.arange(len(samples), dtype=np.int64), (), None, False)
+    pixels = samples.facts.pixels if isinstance(samples.facts, ImageFacts) else None
+    if pixels is not None and pixels.shape[1:] == reader.inner:
+        return Decoded.whole(pixels)
 
-    file = folder / "pixels" / f"{_key(samples, size=size, fit=fit)}.npy"
-    found = _stored(file, len(samples), size=size)
+    file = folder / reader.folder / f"{_key(samples, reader)}.npy"
+    found = _stored(file, len(samples), reader)
     was_cached = found is not None
     if found is None:
-        found = _build(samples, file, size=size, fit=fit, progress=progress)
+        found = _build(samples, file, reader, progress=progress)
         _trim(file, limit=LIMIT_BYTES)
-    pixels, reasons = found
-    _check_faults(samples, reasons, on_bad_file=on_bad_file)
+    values, kept = found
+    _check_faults(samples, kept.reasons, on_bad_file=on_bad_file)
     keep = np.ones(len(samples), dtype=np.bool_)
-    keep[list(reasons)] = False
-    bad = tuple((samples.paths[row], reason) for row, reason in sorted(reasons.items()))
-    return Decoded(pixels, np.flatnonzero(keep), bad, file, was_cached)
+    keep[list(kept.reasons)] = False
+    return Decoded(
+        values,
+        _starts(kept.lengths),
+        np.array(kept.scales, np.float32),
+        np.flatnonzero(keep),
+        tuple((samples.paths[row], reason) for row, reason in sorted(kept.reasons.items())),
+        file,
+        was_cached,
+    )
 
 
-def _key(samples: Samples, *, size: tuple[int, int, int], fit: Fit) -> str:
-    import PIL
+def _starts(lengths: Sequence[int]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
 
-    about = json.dumps([FORMAT, PIL.__version__, *size, fit])
+
+def _key(samples: Samples, reader: Reader) -> str:
+    about = json.dumps(reader.about)
     digest = hashlib.blake2b(about.encode(), digest_size=16)
     digest.update(np.ascontiguousarray(samples.digests).tobytes())
     return digest.hexdigest()
 
 
-def _stored(
-    file: Path, count: int, *, size: tuple[int, int, int]
-) -> tuple[NDArray[np.uint8], dict[int, str]] | None:
-    """Return the pixels and faults that are kept, or None if there are none to be trusted."""
+def _stored(file: Path, count: int, reader: Reader) -> tuple[NDArray[Any], _Kept] | None:
+    """Return the values and what is known of them, or None if there are none to be trusted."""
     note = file.with_suffix(".json")
     try:
         record = json.loads(note.read_bytes())
+        if record.pop("fingerprint") != _fingerprint(file, record):
+            return None
         reasons = {int(row): str(reason) for row, reason in record["bad"]}
-        if record["fingerprint"] != _fingerprint(file):
-            return None
-        pixels = np.load(file, mmap_mode="r", allow_pickle=False)
         good = count - len(reasons)
-        if pixels.shape != (good, *size) or pixels.dtype != np.uint8:
+        if reader.is_ragged:
+            kept = _Kept(record["lengths"], record["scales"], reasons)
+        else:
+            kept = _Kept([1] * good, [1.0] * good, reasons)
+        values = np.load(file, mmap_mode="r", allow_pickle=False)
+        if values.shape != (sum(kept.lengths), *reader.inner) or values.dtype != reader.dtype:
             return None
-        if not all(0 <= row < count for row in reasons):
+        if not len(kept.lengths) == len(kept.scales) == good:
             return None
         os.utime(note)  # the time of last use, by which old sets are removed
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
         return None
-    return pixels, reasons
+    return values, kept
 
 
-def _fingerprint(file: Path) -> str:
-    """Return a digest over a file's length, its header and blocks spread over all of it.
+def _fingerprint(file: Path, told: dict[str, object]) -> str:
+    """Return a digest over what is told of a file, its length, and blocks spread over all of it.
 
     A file that was cut, filled up with zeros after a power cut, or put there by another program
     does not pass; reading all of 20 GB for the rare flipped bit would cost what the cache saves.
     """
     length = file.stat().st_size
-    digest = hashlib.blake2b(str(length).encode(), digest_size=16)
+    digest = hashlib.blake2b(json.dumps([length, told]).encode(), digest_size=16)
     with file.open("rb") as opened:
         for start in np.linspace(0, max(0, length - PROBE_BYTES), PROBES, dtype=np.int64):
             opened.seek(int(start))
@@ -158,34 +245,56 @@ def _fingerprint(file: Path) -> str:
 
 
 def _build(
-    samples: Samples,
-    file: Path,
-    *,
-    size: tuple[int, int, int],
-    fit: Fit,
-    progress: Progress | None,
-) -> tuple[NDArray[np.uint8], dict[int, str]]:
-    """Decode all items, write the two files, and return pixels and faults."""
+    samples: Samples, file: Path, reader: Reader, *, progress: Progress | None
+) -> tuple[NDArray[Any], _Kept]:
+    """Decode all items, write the two files, and return the values and what is known of them."""
     faults: Faults = {}
+    kept = _Kept([], [], {})
 
     def write(out: BinaryIO) -> None:
         # Written in order and not through a map: a full disk is then an error that can be told,
         # where a store into mapped memory would be a SIGBUS that kills the program.
-        header = _write_header(out, (len(samples), *size))
+        header = _write_header(out, reader, LARGEST_STEPS)
         done = 0
-        with closing(_decoded_chunks(samples, size=size, fit=fit)) as chunks:
-            for pixels, chunk_faults, count in chunks:
-                out.write(pixels.data)
-                faults.update(chunk_faults)
-                done += count
+        with closing(_decoded_chunks(samples, reader)) as chunks:
+            for chunk in chunks:
+                for values in chunk.values:
+                    out.write(np.ascontiguousarray(values).data)
+                    kept.lengths.append(len(values))
+                kept.scales.extend(chunk.scales)
+                faults.update(chunk.faults)
+                done += chunk.rows
                 if progress is not None:
                     progress(done, len(samples))
         _check_any_left(samples, faults)
         out.seek(0)
-        # NumPy leaves room in the header for a first axis of any length.
-        assert _write_header(out, (len(samples) - len(faults), *size)) == header
+        # The first header was as long as that of the longest array: this one fills its place.
+        assert _write_header(out, reader, sum(kept.lengths)) == header
 
-    need = len(samples) * int(np.prod(size))
+    _check_room(samples, file, reader)
+    try:
+        write_whole(file, write)
+    except StorageError as error:
+        raise StorageError(
+            f"{error.message} It is to hold {counted(len(samples), _noun(samples))} decoded.",
+            fix=error.fix,
+        ) from error
+    kept.reasons.update({row: fault.reason for row, fault in faults.items()})
+    if all(fault.is_lasting for fault in faults.values()):
+        record: dict[str, object] = {"bad": sorted(kept.reasons.items())}
+        if reader.is_ragged:
+            record |= {"lengths": kept.lengths, "scales": kept.scales}
+        record["fingerprint"] = _fingerprint(file, record)
+        _write_text(file.with_suffix(".json"), json.dumps(record))
+    values = np.load(file, mmap_mode="r", allow_pickle=False)
+    return values, kept
+
+
+def _check_room(samples: Samples, file: Path, reader: Reader) -> None:
+    """Refuse to begin what the disk cannot hold, where that can be known: of one step each."""
+    if reader.is_ragged:
+        return
+    need = len(samples) * int(np.prod(reader.inner)) * reader.dtype.itemsize
     free = free_bytes(file)
     if need > free:
         raise StorageError(
@@ -193,19 +302,6 @@ def _build(
             fix="free some space, choose a smaller --image-size, or name a folder on another disk "
             "with --cache.",
         )
-    try:
-        write_whole(file, write)
-    except StorageError as error:
-        raise StorageError(
-            f"{error.message} It needs {need:,} bytes for {counted(len(samples), 'image')}.",
-            fix=error.fix,
-        ) from error
-    reasons = {row: fault.reason for row, fault in faults.items()}
-    if all(fault.is_lasting for fault in faults.values()):
-        record = {"bad": sorted(reasons.items()), "fingerprint": _fingerprint(file)}
-        _write_text(file.with_suffix(".json"), json.dumps(record))
-    pixels = np.load(file, mmap_mode="r", allow_pickle=False)
-    return pixels, reasons
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -215,46 +311,49 @@ def _write_text(path: Path, text: str) -> None:
     write_whole(path, write)
 
 
-def _write_header(out: BinaryIO, shape: tuple[int, ...]) -> int:
-    """Write the header of a `.npy` file and return its length."""
+def _write_header(out: BinaryIO, reader: Reader, steps: int) -> int:
+    """Write the header of a `.npy` file and return its length, the same for any `steps`."""
+    # NumPy leaves room in the header for a first axis of any length.
     np.lib.format.write_array_header_1_0(
-        out, {"descr": "|u1", "fortran_order": False, "shape": shape}
+        out,
+        {
+            "descr": np.lib.format.dtype_to_descr(reader.dtype),
+            "fortran_order": False,
+            "shape": (steps, *reader.inner),
+        },
     )
     return out.tell()
 
 
-def _decoded_chunks(
-    samples: Samples, *, size: tuple[int, int, int], fit: Fit
-) -> Generator[Chunk, None, None]:
+def _decoded_chunks(samples: Samples, reader: Reader) -> Generator[_Chunk, None, None]:
     """Yield chunk after chunk in order, while later ones are decoded on all cores."""
-    height, width, channels = size
     root = Path(samples.root)
     is_stopped = threading.Event()
 
-    def read(row: int) -> NDArray[np.uint8]:
-        if samples.pixels is not None:
-            whole = samples.pixels[row]
-            return refit(whole, height=height, width=width, channels=channels, fit=fit)
-        path = root / samples.paths[row]
-        return decode(path, height=height, width=width, channels=channels, fit=fit)
+    def read(row: int) -> tuple[Values, float]:
+        if isinstance(samples.facts, ImageFacts) and samples.facts.pixels is not None:
+            assert isinstance(reader, ImageReader)
+            return reader.read_pixels(samples.facts.pixels[row])
+        return reader.read(root / samples.paths[row])
 
-    def chunk(first: int) -> Chunk:
+    def chunk(first: int) -> _Chunk:
         rows = range(first, min(first + CHUNK_ROWS, len(samples)))
-        pixels = np.empty((len(rows), *size), dtype=np.uint8)
-        faults: Faults = {}
-        good = 0
+        found = _Chunk(len(rows))
         for row in rows:
             if is_stopped.is_set():
                 break
             try:
-                pixels[good] = read(row)
-                good += 1
-            except UnreadableImageError as error:
-                faults[row] = error
-        return pixels[:good], faults, len(rows)
+                values, scale = read(row)
+            except UnreadableError as error:
+                found.faults[row] = error
+            else:
+                assert values.dtype == reader.dtype and values.shape[1:] == reader.inner
+                found.values.append(values)
+                found.scales.append(scale)
+        return found
 
     workers = cores()
-    waiting: deque[Future[Chunk]] = deque()
+    waiting: deque[Future[_Chunk]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="gridcell-decode")
     try:
         for first in range(0, len(samples), CHUNK_ROWS):
@@ -264,17 +363,22 @@ def _decoded_chunks(
         while waiting:
             yield waiting.popleft().result()
     finally:
-        is_stopped.set()  # Ctrl-C waits for one image a core, not for all that were asked for
+        is_stopped.set()  # Ctrl-C waits for one file a core, not for all that were asked for
         pool.shutdown(cancel_futures=True)
+
+
+def _noun(samples: Samples) -> str:
+    """What one item is called."""
+    return samples.kind.removesuffix("s")
 
 
 def _check_any_left(samples: Samples, faults: Faults) -> None:
     if len(faults) == len(samples):
         lines = _lines(samples, {row: fault.reason for row, fault in faults.items()})
         raise SourceError(
-            f"none of the {counted(len(samples), 'image')} can be decoded:"
+            f"none of the {counted(len(samples), _noun(samples))} can be decoded:"
             f"{itemised(lines, most=BAD_LISTED)}",
-            fix="convert them to PNG or JPEG.",
+            fix=FORMATS_FIX[samples.kind],
         )
 
 
@@ -288,7 +392,7 @@ def _check_faults(
     if len(lines) == 1:
         raise SourceError(f"{lines[0]}.", fix=fix.replace("them", "it"))
     raise SourceError(
-        f"{len(lines):,} of {counted(len(samples), 'image')} cannot be decoded:"
+        f"{len(lines):,} of {counted(len(samples), _noun(samples))} cannot be decoded:"
         f"{itemised(lines, most=BAD_LISTED)}",
         fix=fix,
     )
@@ -308,7 +412,7 @@ def _trim(newest: Path, *, limit: int) -> None:
     keeps the bytes until the last reader is gone, Windows refuses to remove the file.
     """
     sets: list[tuple[float, int, Path]] = []
-    for file in newest.parent.glob("*.npy"):
+    for file in _found(newest, "*.npy"):
         try:
             used = max(p.stat().st_mtime for p in (file, file.with_suffix(".json")) if p.exists())
             sets.append((used, file.stat().st_size, file))
@@ -320,13 +424,18 @@ def _trim(newest: Path, *, limit: int) -> None:
             break
         if file != newest and _removed(file.with_suffix(".json")) and _removed(file):
             total -= length
-    for litter in newest.parent.glob(".*.part"):  # of runs that were killed outright
+    for litter in _found(newest, ".*.part"):  # of runs that were killed outright
         try:
             is_old = time.time() - litter.stat().st_mtime > LITTER_AGE_S
         except OSError:
             continue
         if is_old:
             _removed(litter)
+
+
+def _found(newest: Path, pattern: str) -> list[Path]:
+    """Return the files of that pattern in the cache's folders of values."""
+    return [path for name in FOLDERS for path in (newest.parent.parent / name).glob(pattern)]
 
 
 def _removed(path: Path) -> bool:

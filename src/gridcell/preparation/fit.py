@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridcell.axes import Layout
-from gridcell.config import DataConfig
-from gridcell.preparation.images import Fit, decode
-from gridcell.samples import Samples
+from gridcell.config import IMAGE_SIZE_LARGEST, DataConfig
+from gridcell.preparation.images import Fit, ImageReader
+from gridcell.samples import Facts, ImageFacts, Samples
 
 CHUNK_VALUES = 1 << 24
 KEPT_SIDE = 64
@@ -36,14 +35,25 @@ class ImagePreparation:
         """The sizes of one sample."""
         return Layout(self.channels, (self.height, self.width), steps=1)
 
-    def read(self, source: Path | bytes) -> NDArray[np.uint8]:
-        """Return the pixels [H, W, C] of one file, decoded as in training."""
-        return decode(
-            source, height=self.height, width=self.width, channels=self.channels, fit=self.fit
+    @property
+    def reader(self) -> ImageReader:
+        """What decodes a file, as in training."""
+        return ImageReader(self.height, self.width, self.channels, self.fit)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the numbers hold together, as those that `fit_images` gives do."""
+        sides = self.height, self.width
+        return (
+            self.channels in (1, 3)
+            and 0 < min(sides) <= max(sides) <= IMAGE_SIZE_LARGEST
+            and len(self.mean) == len(self.deviation) == self.channels
         )
 
-    def describe(self, sizes: NDArray[np.int32]) -> str:
-        """A sentence for the user, given the sizes [N, 2] of the images as they are."""
+    def describe(self, facts: Facts) -> str:
+        """A sentence for the user, given what the images are."""
+        assert isinstance(facts, ImageFacts)
+        sizes = facts.sizes
         colour = "colour" if self.channels == 3 else "grey"
         told = f"{self.height}x{self.width} {colour}"
         if (sizes[:, 0] * self.width == sizes[:, 1] * self.height).all():
@@ -58,8 +68,10 @@ def choose_size(samples: Samples, config: DataConfig) -> ImagePreparation:
     Images that all have one size of at most 64 pixels keep it; others become squares of the
     median short side, 16 to 128. Three channels if any file has colour, else one.
     """
-    channels = 3 if bool(samples.colours.any()) else 1
-    smallest, largest = samples.sizes.min(0), samples.sizes.max(0)
+    assert isinstance(samples.facts, ImageFacts)
+    sizes = samples.facts.sizes
+    channels = 3 if bool(samples.facts.colours.any()) else 1
+    smallest, largest = sizes.min(0), sizes.max(0)
     is_uniform = bool((smallest == largest).all())
     fit: Fit = "stretch" if config.image_fit == "auto" else config.image_fit
     if config.image_size is not None:
@@ -67,7 +79,7 @@ def choose_size(samples: Samples, config: DataConfig) -> ImagePreparation:
     if is_uniform and int(largest.max()) <= KEPT_SIDE:
         height, width = int(largest[0]), int(largest[1])
         return ImagePreparation(height, width, channels, fit)
-    side = int(np.median(samples.sizes.min(1)))
+    side = int(np.median(sizes.min(1)))
     side = min(max(side, 16), WORKING_SIDE)
     return ImagePreparation(side, side, channels, fit)
 

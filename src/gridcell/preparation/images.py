@@ -30,13 +30,14 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridcell.errors import SourceError
+from gridcell.preparation.unreadable import UnreadableError
 from gridcell.sources.images import FORMATS, PIXELS_LARGEST, header_of
 from gridcell.sources.wording import shown
 
@@ -47,21 +48,58 @@ if TYPE_CHECKING:
 
 Fit = Literal["stretch", "crop", "pad"]
 
+FORMAT = 1
+"""Raised whenever `decode` would give other pixels for the same file."""
 BAD_FILE_FIX = "convert it to PNG or JPEG, or pass --on-bad-file skip."
 
 
-class UnreadableImageError(SourceError):
-    """An image cannot be decoded; `reason` is the rest of the sentence that `name` begins.
+class UnreadableImageError(UnreadableError):
+    """An image cannot be decoded."""
 
-    `is_lasting` is False where the fault is not in the bytes of the file, such as a missing file
-    or a network drive that went away: the same content may be readable the next time.
-    """
+    fix_bad_file = BAD_FILE_FIX
 
-    def __init__(self, name: str, reason: str, *, is_lasting: bool = True) -> None:
-        self.name = name
-        self.reason = reason
-        self.is_lasting = is_lasting
-        super().__init__(f"{name} {reason}.", fix=BAD_FILE_FIX)
+
+@dataclass(frozen=True)
+class ImageReader:
+    """What the cache needs to decode images and to know which pixels it has kept."""
+
+    height: int
+    width: int
+    channels: int
+    fit: Fit
+    folder: str = field(default="pixels", init=False)
+    is_ragged: bool = field(default=False, init=False)
+
+    @property
+    def inner(self) -> tuple[int, ...]:
+        """Shape of one image."""
+        return (self.height, self.width, self.channels)
+
+    @property
+    def dtype(self) -> np.dtype[np.uint8]:
+        """Type of one value."""
+        return np.dtype(np.uint8)
+
+    @property
+    def about(self) -> list[object]:
+        """Everything that the pixels depend on besides the file's bytes."""
+        import PIL
+
+        return [FORMAT, PIL.__version__, *self.inner, self.fit]
+
+    def read(self, source: Path | bytes) -> tuple[NDArray[np.uint8], float]:
+        """Return the pixels [1, H, W, C] of a file, and 1: they have no scale of their own."""
+        pixels = decode(
+            source, height=self.height, width=self.width, channels=self.channels, fit=self.fit
+        )
+        return pixels[None], 1.0
+
+    def read_pixels(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+        """Return pixels [H', W', C'] that are already decoded as `read` would a file of them."""
+        fitted = refit(
+            pixels, height=self.height, width=self.width, channels=self.channels, fit=self.fit
+        )
+        return fitted[None], 1.0
 
 
 def decode(

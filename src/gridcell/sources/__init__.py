@@ -10,9 +10,10 @@ from pathlib import Path
 
 from gridcell.config import DataConfig
 from gridcell.errors import SourceError, did_you_mean
-from gridcell.samples import Samples
-from gridcell.sources import classes, folder, idx, images, table
+from gridcell.samples import Kind, Samples
+from gridcell.sources import classes, folder, idx, kinds, table, walk
 from gridcell.sources.folder import TABLE_EXTENSIONS
+from gridcell.sources.scan import Progress
 from gridcell.sources.wording import shown
 
 READERS = {"folder": folder.read, "table": table.read, "idx": idx.read}
@@ -24,23 +25,50 @@ def read(
     data: DataConfig,
     *,
     group: str | None = None,
+    folds: str | None = None,
     cache: Path | None = None,
-    progress: images.Progress | None = None,
+    progress: Progress | None = None,
     purpose: classes.Purpose = "train",
 ) -> Samples:
     """Read a folder of class folders, a table of paths, or a folder of idx files.
 
-    `group` names the table's column whose equal values must not stand on two sides of a split.
+    `group` names the table's column whose equal values must not stand on two sides of a split,
+    `folds` the one whose values are folds; they may be one column.
     `progress` is called with files done and files in all. What only training needs (two classes,
     numbers that differ, training rows) isn't asked of data that are read to score a model.
 
     Raises   SourceError for data that cannot be used, ConfigError for settings at odds with it
     """
-    reader = READERS[_kind(path, purpose)]
-    return reader(path, data, group=group, cache=cache, progress=progress, purpose=purpose)
+    reader = READERS[_reader(path, purpose)]
+    return reader(
+        path, data, group=group, folds=folds, cache=cache, progress=progress, purpose=purpose
+    )
 
 
-def _kind(path: Path, purpose: classes.Purpose) -> str:
+def find_files(path: Path, kind: Kind) -> list[Path]:
+    """Return every file in a folder, however deep, that is named as this kind; or the file itself.
+
+    Hidden and system entries are passed over. The content of no file is looked at.
+
+    Raises   SourceError if nothing is at `path`, no such file is in it, or a folder in it may not
+             be opened
+    """
+    medium = kinds.MEDIA[kind]
+    if os.path.isdir(path):
+        found = walk.files(path, walk.Tally(), wanted=medium.is_named)
+        if not found:
+            raise SourceError(
+                f"{shown(str(path))} holds no {medium.noun}.", fix=f"name a folder with {kind}."
+            )
+        return [path / name for name in found]
+    if not os.path.exists(path):
+        raise SourceError(
+            f"{shown(str(path))} does not exist.", fix=f"name {medium.one} or a folder."
+        )
+    return [path]
+
+
+def _reader(path: Path, purpose: classes.Purpose) -> str:
     """Say which reader the path is for, or why none is."""
     if os.path.isdir(path):  # False, not an OSError, for a name longer than any file's
         return "idx" if idx.files(path) else "folder"
@@ -53,14 +81,15 @@ def _kind(path: Path, purpose: classes.Purpose) -> str:
         )
     if name.endswith(TABLE_EXTENSIONS):
         return "table"
-    if images.is_image(name):
+    medium = kinds.medium_named(name)
+    if medium is not None:
         why = {
             "train": "training needs many, of at least 2 classes",
             "score": "nothing says which class it is of",
         }
         raise SourceError(
-            f"{shown(str(path))} is a single image; {why[purpose]}.",
-            fix="name the folder that holds one folder of images for each class.",
+            f"{shown(str(path))} is a single {medium.noun}; {why[purpose]}.",
+            fix=f"name the folder that holds one folder of {medium.kind} for each class.",
         )
     if idx.NAME.fullmatch(path.name):
         raise SourceError(

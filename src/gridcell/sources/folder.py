@@ -1,4 +1,4 @@
-"""A folder of class folders: the name of the folder is the class of the images in it.
+"""A folder of class folders: the name of the folder is the class of the files in it.
 
 Folders named train, val and test (and their longer forms) above the class folders are the data's
 own split. No other name is given a meaning. What is left out is counted and said.
@@ -16,7 +16,9 @@ import numpy as np
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
 from gridcell.samples import SPLIT_NAMES, UNASSIGNED, Samples
-from gridcell.sources import classes, images, walk
+from gridcell.sources import classes, kinds, walk
+from gridcell.sources.media import Medium
+from gridcell.sources.scan import Progress, good_rows, scan
 from gridcell.sources.wording import SPLIT_WORDS, counted, listed, shown
 
 TABLE_EXTENSIONS = (".csv", ".tsv", ".parquet")
@@ -27,24 +29,29 @@ def read(
     data: DataConfig,
     *,
     group: str | None = None,
+    folds: str | None = None,
     cache: Path | None = None,
-    progress: images.Progress | None = None,
+    progress: Progress | None = None,
     purpose: classes.Purpose = "train",
 ) -> Samples:
     """Read a folder of class folders, with or without split folders above them.
 
-    Raises   SourceError if it holds no image, both split and other folders, or bad files; to train,
-             also if it holds fewer than two classes, or one that only other splits than training
-             have; ConfigError for a setting that has no effect on a folder
+    Raises   SourceError if it holds no file of the kind, both split and other folders, or bad
+             files; to train, also if it holds fewer than two classes, or one that only other splits
+             than training have; ConfigError for a setting that has no effect on a folder, and for
+             files of several kinds
     """
-    _refuse_settings(data, group)
+    _refuse_settings(data, group, folds)
     tally = walk.Tally()
-    found = walk.files(path, tally, wanted=images.is_image)
-    has_splits = _has_splits(path, found)
+    found = walk.files(path, tally, wanted=lambda name: kinds.is_wanted(name, data.kind))
+    medium = kinds.medium_of(found, data.kind, where=path)
+    if medium is None or not found:
+        raise _no_file(path, tally, medium)
+    has_splits = _has_splits(path, found, medium)
     depth = 2 if has_splits else 1
     inside = [name for name in found if name.count("/") >= depth]
     if not inside:
-        raise _nothing(path, found, tally, has_splits=has_splits)
+        raise _no_class_folder(path, found, medium, has_splits=has_splits)
 
     parts = [name.split("/") for name in inside]
     labels, targets = classes.encode([_label(part[depth - 1], path) for part in parts])
@@ -55,8 +62,8 @@ def read(
     classes.settle(labels, targets, where=str(path), fix=fix, purpose=purpose)
     classes.check_given(labels, targets, given, where=str(path), purpose=purpose)
 
-    scan = images.scan(path, inside, about=path, cache=cache, progress=progress)
-    rows, seen = images.good_rows(scan, inside, where=path, on_bad_file=data.on_bad_file)
+    headers = scan(path, inside, medium, about=path, cache=cache, progress=progress)
+    rows, seen = good_rows(headers, inside, medium, where=path, on_bad_file=data.on_bad_file)
     whole = labels
     labels, targets = classes.settle(
         labels, targets[rows], where=str(path), fix=fix, purpose=purpose
@@ -64,10 +71,10 @@ def read(
     given = given[rows]
     classes.check_given(labels, targets, given, where=str(path), purpose=purpose)
 
-    facts = scan.facts[rows]
+    records = headers.facts[rows]
     stray = [name for name in found if name.count("/") < depth]
     count = counted(len(labels), "class", "classes")
-    notes = [f"{counted(len(rows), 'image')} in {count}: {listed(labels)}."]
+    notes = [f"{counted(len(rows), medium.noun)} in {count}: {listed(labels)}."]
     if has_splits:
         sides = sorted({part[0] for part in parts}, key=lambda name: SPLIT_WORDS[name.lower()])
         notes.append(
@@ -75,32 +82,30 @@ def read(
             + ", ".join(f"{SPLIT_NAMES[s]} {(given == s).sum():,}" for s in np.unique(given))
             + "."
         )
-    notes += _notes(parts, stray, tally, depth=depth)
+    notes += _notes(parts, stray, tally, medium, depth=depth)
     lost = [label for label in whole if label not in labels]
     if lost:
         notes.append(f"Left out, none of its files can be read: {listed(lost)}.")
     return Samples(
-        kind="images",
         task="classify",
         paths=tuple(inside[row] for row in rows),
         root=os.path.abspath(path),
         labels=labels,
         targets=targets,
-        digests=facts["digest"].copy(),
-        sizes=images.sizes(facts),
-        colours=facts["is_colour"].copy(),
+        digests=records["digest"].copy(),
+        facts=medium.facts_of(records),
         given=given,
         notes=(*notes, *seen),
-        modes=images.mode_counts(facts),
     )
 
 
-def _refuse_settings(data: DataConfig, group: str | None) -> None:
+def _refuse_settings(data: DataConfig, group: str | None, folds: str | None) -> None:
     """Refuse the settings that only a table gives a meaning to."""
     for name, value in (
         ("target", data.target),
         ("path_column", data.path_column),
         ("group", group),
+        ("folds", folds),
     ):
         if value:
             raise ConfigError(
@@ -115,7 +120,7 @@ def _refuse_settings(data: DataConfig, group: str | None) -> None:
         )
 
 
-def _has_splits(path: Path, found: Iterable[str]) -> bool:
+def _has_splits(path: Path, found: Iterable[str], medium: Medium) -> bool:
     """Say whether the top folders are the data's own split; refuse a mixture with other names."""
     tops = sorted({name.split("/", 1)[0] for name in found if "/" in name})
     named = [top for top in tops if top.lower() in SPLIT_WORDS]
@@ -135,7 +140,7 @@ def _has_splits(path: Path, found: Iterable[str]) -> bool:
         if len(names) > 1:
             raise SourceError(
                 f"{path}: the folders {listed(names)} all mean the {SPLIT_NAMES[side]} split.",
-                fix="keep one of them, or put their images together.",
+                fix=f"keep one of them, or put their {medium.kind} together.",
             )
     return bool(named)
 
@@ -151,13 +156,30 @@ def _label(name: str, path: Path) -> str:
     return name
 
 
-def _nothing(path: Path, found: list[str], tally: walk.Tally, *, has_splits: bool) -> SourceError:
-    """Say why no image stands inside a class folder."""
+def _no_file(path: Path, tally: walk.Tally, medium: Medium | None) -> SourceError:
+    """Say that the folder holds no file of the kind asked for, or of any kind."""
+    media = [medium] if medium else list(kinds.MEDIA.values())
+    seen = [f"{name} ({count:,})" for name, count in tally.extensions.most_common()]
+    supported = dict.fromkeys(name for each in media for name in each.extensions)
+    noun = medium.noun if medium else "image, sound or clip"
+    wanted = medium.kind if medium else "images, sounds or clips"
+    return SourceError(
+        f"{path} holds no {noun}. Extensions seen: {listed(seen) or 'none'}. "
+        f"Supported: {' '.join(supported)}.",
+        fix=f"name a folder that holds one folder of {wanted} for each class.",
+    )
+
+
+def _no_class_folder(
+    path: Path, found: list[str], medium: Medium, *, has_splits: bool
+) -> SourceError:
+    """Say why no file stands inside a class folder."""
     if has_splits:
         return SourceError(
-            f"{path}: the split folders hold images, but no class folders "
+            f"{path}: the split folders hold {medium.kind}, but no class folders "
             f"(for instance {shown(found[0])}).",
-            fix="put the images of each class into a folder named after it, below each split.",
+            fix=f"put the {medium.kind} of each class into a folder named after it, below each "
+            "split.",
         )
     tables = _tables(path)
     if len(tables) == 1:
@@ -165,18 +187,11 @@ def _nothing(path: Path, found: list[str], tally: walk.Tally, *, has_splits: boo
             f"{path} holds no class folders, but a table, {shown(tables[0])}.",
             fix=f"name the table: {shown(str(path / tables[0]))}",
         )
-    if found:
-        return SourceError(
-            f"{path} holds {counted(len(found), 'image')}, but no class folders: "
-            "nothing says which class an image is of.",
-            fix="put the images of each class into a folder named after it, or name a table of "
-            "paths and classes.",
-        )
-    seen = [f"{name} ({count:,})" for name, count in tally.extensions.most_common()]
     return SourceError(
-        f"{path} holds no image. Extensions seen: {listed(seen) or 'none'}. "
-        f"Supported: {' '.join(images.EXTENSIONS)}.",
-        fix="name a folder that holds one folder of images for each class.",
+        f"{path} holds {counted(len(found), medium.noun)}, but no class folders: "
+        f"nothing says which class {medium.one} is of.",
+        fix=f"put the {medium.kind} of each class into a folder named after it, or name a table of "
+        "paths and classes.",
     )
 
 
@@ -198,16 +213,18 @@ def _tables(path: Path) -> list[str]:
     return [e.name for e in walk.entries(str(path)) if e.name.lower().endswith(TABLE_EXTENSIONS)]
 
 
-def _notes(parts: list[list[str]], stray: list[str], tally: walk.Tally, *, depth: int) -> list[str]:
-    """Say what a walk met that is not simply an image in a class folder."""
+def _notes(
+    parts: list[list[str]], stray: list[str], tally: walk.Tally, medium: Medium, *, depth: int
+) -> list[str]:
+    """Say what a walk met that is not simply a file in a class folder."""
     notes = []
     nested = [part for part in parts if len(part) > depth + 1]
     if nested:
         inside = Counter(part[depth - 1] for part in nested)
         places = listed((f"{name} {count:,}" for name, count in sorted(inside.items())), most=6)
         notes.append(
-            f"{counted(len(nested), 'image')} in folders inside a class folder: counted as that "
-            f"class ({places})."
+            f"{counted(len(nested), medium.noun)} in folders inside a class folder: counted as "
+            f"that class ({places})."
         )
         owners: defaultdict[str, set[str]] = defaultdict(set)
         for part in nested:
@@ -227,17 +244,17 @@ def _notes(parts: list[list[str]], stray: list[str], tally: walk.Tally, *, depth
         or (depth == 2 and "/" not in name and name not in tops)
     ]
     if empty:
-        notes.append(f"Left out, no image in it: {listed(empty)}.")
+        notes.append(f"Left out, no {medium.noun} in it: {listed(empty)}.")
     if stray:
         verb = "lies" if len(stray) == 1 else "lie"
         notes.append(
-            f"Left out, {counted(len(stray), 'image')} {verb} outside any class folder: "
+            f"Left out, {counted(len(stray), medium.noun)} {verb} outside any class folder: "
             f"{listed(stray, most=6)}."
         )
     if tally.extensions:
         counts = listed((f"{name} {count:,}" for name, count in tally.extensions.most_common()))
         total = counted(tally.extensions.total(), "file")
-        notes.append(f"Ignored, {total} not named as images: {counts}.")
+        notes.append(f"Ignored, {total} not named as {medium.kind}: {counts}.")
     if tally.hidden:
         counts = listed((f"{name} {count:,}" for name, count in sorted(tally.hidden.items())))
         total = counted(tally.hidden.total(), "hidden or system entry", "hidden or system entries")

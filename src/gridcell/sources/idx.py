@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
-from gridcell.samples import SPLIT_NAMES, TEST, TRAIN, Samples
-from gridcell.sources import classes, images, walk
+from gridcell.samples import SPLIT_NAMES, TEST, TRAIN, ImageFacts, Samples
+from gridcell.sources import classes, walk
+from gridcell.sources.scan import Progress
 from gridcell.sources.wording import counted, listed
 
 NAME = re.compile(r"(train|t10k|test)-(images|labels)[-.]idx[13]-ubyte(\.gz)?", re.IGNORECASE)
@@ -61,8 +62,9 @@ def read(
     data: DataConfig,
     *,
     group: str | None = None,
+    folds: str | None = None,
     cache: Path | None = None,
-    progress: images.Progress | None = None,
+    progress: Progress | None = None,
     purpose: classes.Purpose = "train",
 ) -> Samples:
     """Read all idx files of a folder; classes keep the order of their numbers.
@@ -73,7 +75,7 @@ def read(
              if there are no training files; ConfigError for a setting that has no effect on idx
              files
     """
-    _refuse_settings(data, group)
+    _refuse_settings(data, group, folds)
     found = files(path)
     parts = [_part(path, found, side) for side in (TRAIN, TEST) if _has(found, side)]
     if purpose == "train" and not _has(found, TRAIN):
@@ -114,33 +116,40 @@ def read(
     if progress is not None:
         progress(count, count)
     return Samples(
-        kind="images",
         task="classify",
         paths=tuple(f"{part.name}#{row}" for part in parts for row in range(len(part.labels))),
         root=os.path.abspath(path),
         labels=labels,
         targets=targets,
         digests=_digests(pixels),
-        sizes=np.tile(np.array([height, width], np.int32), (count, 1)),
-        colours=np.zeros(count, np.bool_),
+        facts=ImageFacts(
+            sizes=np.tile(np.array([height, width], np.int32), (count, 1)),
+            colours=np.zeros(count, np.bool_),
+            modes=(("L", count),),
+            pixels=pixels[..., None],
+        ),
         given=given,
         notes=tuple(notes),
-        modes=(("L", count),),
-        pixels=pixels[..., None],
     )
 
 
-def _refuse_settings(data: DataConfig, group: str | None) -> None:
+def _refuse_settings(data: DataConfig, group: str | None, folds: str | None) -> None:
     for name, value in (
         ("target", data.target),
         ("path_column", data.path_column),
         ("group", group),
+        ("folds", folds),
     ):
         if value:
             raise ConfigError(
                 f"{name} has no effect on idx files: it names a column of a table.",
                 fix=f"leave --{name.replace('_', '-')} out.",
             )
+    if data.kind not in ("auto", "images"):
+        raise ConfigError(
+            f"kind {data.kind} cannot be read from idx files: they hold images.",
+            fix="leave --kind out.",
+        )
     if data.task not in ("auto", "classify"):
         raise ConfigError(
             f"task {data.task} cannot be read from idx files: each image has one class number.",

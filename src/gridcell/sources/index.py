@@ -21,18 +21,6 @@ from numpy.typing import NDArray
 from gridcell.cache import write_whole
 
 FORMAT = 1
-FACTS = np.dtype(
-    [
-        ("digest", "V16"),
-        ("height", np.int32),
-        ("width", np.int32),
-        ("mode", "S8"),
-        ("is_colour", np.bool_),
-        ("has_more", np.bool_),
-    ]
-)
-"""One record a file: digest of its bytes, size as seen, Pillow's mode, whether it holds colour, and
-whether it holds more pictures than the first."""
 
 
 @dataclass(frozen=True)
@@ -44,32 +32,31 @@ class Index:
     facts: NDArray[np.void]
 
 
-EMPTY = Index(rows={}, stamps=np.empty((0, 2), np.int64), facts=np.empty(0, FACTS))
-
-
 def place(cache: Path, about: Path) -> Path:
     """Return the file that holds the index of the folder or table `about`."""
     key = hashlib.blake2b(os.fsencode(about.resolve()), digest_size=16).hexdigest()
     return cache / "scans" / f"{key}.npz"
 
 
-def load(file: Path, *, reader: str) -> Index:
+def load(file: Path, *, dtype: np.dtype[np.void], reader: str) -> Index:
     """Return the index in `file`, or an empty one if it is missing, damaged or another reader's.
 
-    `reader` names the library and version that found the facts: another one may see other facts.
+    `dtype` is that of one record of facts. `reader` names the library and version that found them:
+    another one may see other facts.
     """
+    empty = Index(rows={}, stamps=np.empty((0, 2), np.int64), facts=np.empty(0, dtype))
     try:
         # Opened here: NumPy leaves a file that it cannot read open.
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
             if json.loads(stored["about"].tobytes()) != _about(reader):
-                return EMPTY
+                return empty
             paths = os.fsdecode(stored["paths"].tobytes()).split("\0")
             stamps, facts = stored["stamps"], stored["facts"]
     except Exception:  # NumPy and zipfile raise half a dozen kinds for a damaged file.
-        return EMPTY
+        return empty
     fits = stamps.shape == (len(paths), 2) and stamps.dtype == np.int64
-    if not fits or facts.shape != (len(paths),) or facts.dtype != FACTS:
-        return EMPTY
+    if not fits or facts.shape != (len(paths),) or facts.dtype != dtype:
+        return empty
     return Index({path: row for row, path in enumerate(paths)}, stamps, facts)
 
 

@@ -1,4 +1,4 @@
-"""A table of paths: one row an image, with what to learn in other columns.
+"""A table of paths: one row a file, with what to learn in other columns.
 
 The columns are found by what they hold, wherever only one can be meant, and each finding is said:
 paths name files that exist, beside the table; `split` holds train, val and test.
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError, did_you_mean
-from gridcell.samples import SPLIT_NAMES, UNASSIGNED, ItemTask, Samples
-from gridcell.sources import classes, images
+from gridcell.samples import SPLIT_NAMES, UNASSIGNED, ItemTask, Samples, SoundFacts
+from gridcell.sources import classes, kinds
 from gridcell.sources.answers import Answers, could_be, read_answers
 from gridcell.sources.cells import Cells, is_missing, read_cells
+from gridcell.sources.events import needed_columns, read_events, time_columns
+from gridcell.sources.scan import Progress, good_rows, scan
 from gridcell.sources.wording import SPLIT_WORDS, counted, itemised, listed, shown
 
 SPLIT_COLUMNS = ("split", "set", "subset")
@@ -36,6 +38,9 @@ class Roles:
     targets: tuple[str, ...]
     split: str | None
     group: str | None
+    folds: str | None
+    times: tuple[str, str] | None = None
+    """Columns of start and end, where each row is an event."""
 
 
 def read(
@@ -43,37 +48,58 @@ def read(
     data: DataConfig,
     *,
     group: str | None = None,
+    folds: str | None = None,
     cache: Path | None = None,
-    progress: images.Progress | None = None,
+    progress: Progress | None = None,
     purpose: classes.Purpose = "train",
 ) -> Samples:
-    """Read a .csv, .tsv or .parquet table that names one image file in each row.
+    """Read a .csv, .tsv or .parquet table that names one file in each row, all of one kind.
+
+    `folds` names the column whose values are folds; a split column then says nothing. It may be the
+    column of groups.
 
     Raises   SourceError for cells, rows or files that cannot be used, with their row numbers;
-             ConfigError where a column that was named isn't there, or more than one could be meant
+             ConfigError where a column that was named isn't there, or more than one could be meant,
+             and for files of several kinds
     """
     cells = read_cells(path)
-    roles = _roles(cells, data, group)
+    roles = _roles(cells, data, group, folds)
     files = _files(cells, roles.path)
     if data.on_bad_file == "stop":
         _check_files(cells, files)
-    given, split_note = _given(cells, roles.split)
-    answers = read_answers(cells, roles.targets, task=data.task, purpose=purpose)
-    groups, group_names = _groups(cells, roles.group)
+    # Names without an extension say nothing of the kind: such files are images unless told.
+    medium = kinds.medium_of(files, data.kind, where=path) or kinds.MEDIA["images"]
+    given, split_note = _given(cells, roles)
+    events = None
+    if roles.times is None:
+        answers = read_answers(cells, roles.targets, task=data.task, purpose=purpose)
+    else:
+        if medium.kind != "sounds":
+            raise ConfigError(
+                f"events are heard in sounds, and {path} names {medium.kind}.",
+                fix="name the class of each file instead.",
+            )
+        answers, events = read_events(cells, files, roles.targets[0], roles.times)
+    groups, group_names = _named(cells, roles.group, "group")
+    fold_of, fold_names = _named(cells, roles.folds, "fold")
     said = {"answer": answers.targets, "split": given}
     if groups is not None:
         said["group"] = groups
+    if fold_of is not None:
+        said["fold"] = fold_of
     unique, repeats = _unique(cells, files, said, task=answers.task)
+    if events is not None:
+        repeats = []  # a file has as many rows as events
     _settled(path, roles, answers, given, unique, purpose=purpose)
     names = [files[row] for row in unique]
-    scan = images.scan(path.parent, names, about=path, cache=cache, progress=progress)
-    good, seen = images.good_rows(scan, names, where=path, on_bad_file=data.on_bad_file)
+    headers = scan(path.parent, names, medium, about=path, cache=cache, progress=progress)
+    good, seen = good_rows(headers, names, medium, where=path, on_bad_file=data.on_bad_file)
     rows = np.asarray(unique, np.int64)[good]
     labels, targets = _settled(path, roles, answers, given, rows, purpose=purpose)
 
-    facts = scan.facts[good]
+    records = headers.facts[good]
     notes = [
-        f"{counted(len(rows), 'image')} from {path.name}, named by column {shown(roles.path)}.",
+        f"{counted(len(rows), medium.noun)} from {path.name}, named by column {shown(roles.path)}.",
         *cells.notes,
         *answers.notes,
     ]
@@ -84,6 +110,11 @@ def read(
             f"Column {shown(roles.group)} gives {counted(len(group_names), 'group')}, each kept on "
             "one side of the split."
         )
+    if roles.folds is not None:
+        notes.append(
+            f"Column {shown(roles.folds)} gives {counted(len(fold_names), 'fold')}, each in turn "
+            f"the test part: {listed(fold_names)}."
+        )
     if repeats:
         verb = "repeats" if len(repeats) == 1 else "repeat"
         notes.append(
@@ -93,34 +124,59 @@ def read(
     lost = [label for label in answers.labels if label not in labels]
     if lost:
         notes.append(f"Left out, none of its files can be read: {listed(lost)}.")
-    if groups is not None:
-        kept, groups = np.unique(groups[rows], return_inverse=True)
-        group_names = tuple(group_names[number] for number in kept)
-    return Samples(
-        kind="images",
+    groups, group_names = _kept(groups, group_names, rows)
+    fold_of, fold_names = _kept(fold_of, fold_names, rows)
+    found = Samples(
         task=answers.task,
         paths=tuple(names[row] for row in good),
         root=os.path.abspath(path.parent),
         labels=labels,
         targets=targets,
         has_label_columns=answers.has_label_columns,
-        digests=facts["digest"].copy(),
-        sizes=images.sizes(facts),
-        colours=facts["is_colour"].copy(),
+        digests=records["digest"].copy(),
+        facts=medium.facts_of(records),
         given=given[rows],
-        groups=None if groups is None else groups.astype(np.int64),
+        groups=groups,
         group_names=group_names,
+        folds=fold_of,
+        fold_names=fold_names,
         notes=(*notes, *seen),
-        modes=images.mode_counts(facts),
+        events=None if events is None else _events_of(events, rows),
     )
+    _check_ends(found)
+    return found
 
 
-def _roles(cells: Cells, data: DataConfig, group: str | None) -> Roles:
+def _events_of(events: NDArray[np.void], rows: NDArray[np.int64]) -> NDArray[np.void]:
+    """The events of the files that these rows of the table name first, numbered as they are."""
+    place = {row: number for number, row in enumerate(rows.tolist())}
+    kept = events[[row in place for row in events["row"].tolist()]]
+    kept["row"] = [place[row] for row in kept["row"].tolist()]
+    return kept[np.argsort(kept["row"], kind="stable")]
+
+
+def _check_ends(samples: Samples) -> None:
+    """Refuse events that begin where their file has ended: times in other units, say."""
+    if samples.events is None or not isinstance(samples.facts, SoundFacts):
+        return
+    late = samples.events["start"] >= samples.facts.seconds[samples.events["row"]]
+    if late.any():
+        event = samples.events[late][0]
+        raise SourceError(
+            f"{counted(int(late.sum()), 'event')} of {len(late):,} begin after the end of their "
+            f"file, for instance at {event['start']:g} s in {shown(samples.paths[event['row']])}, "
+            f"which is {samples.facts.seconds[event['row']]:.2f} s long.",
+            fix="write start and end in seconds.",
+        )
+
+
+def _roles(cells: Cells, data: DataConfig, group: str | None, folds: str | None) -> Roles:
     """Find out which column is what, from what was asked for and from what they hold."""
     for option, names in (
         ("path_column", [data.path_column]),
         ("target", data.target),
         ("group", [group]),
+        ("folds", [folds]),
     ):
         for name in names:
             if name is not None and name not in cells.columns:
@@ -129,24 +185,34 @@ def _roles(cells: Cells, data: DataConfig, group: str | None) -> Roles:
                     f"{did_you_mean(name, cells.names)} Its columns: {listed(cells.names)}.",
                     fix="name one of its columns.",
                 )
-    taken = [name for name in (data.path_column, *data.target, group) if name is not None]
+    # One column may be both: then each group in turn is the test part.
+    by_itself = None if folds == group else folds
+    asked = (data.path_column, *data.target, group, by_itself)
+    taken = [name for name in asked if name is not None]
     twice = sorted({name for name in taken if taken.count(name) > 1})
     if twice:
         raise ConfigError(
             f"column {listed(twice)} is named for two uses at once.",
-            fix="name a different column for path_column, target and group.",
+            fix="name a different column for path_column, target and group or folds.",
         )
     paths = data.path_column or _path_column(cells, taken)
-    split = _split_column(cells, [paths, *taken])
+    split = _split_column(cells, [paths, *taken], is_used=folds is None)
+    times = _times(cells, data)
     if data.target:
-        return Roles(paths, data.target, split, group)
-    rest = [name for name in cells.names if name not in (paths, split, group)]
+        if times is not None and len(data.target) > 1:
+            raise ConfigError(
+                "an event has one label, and several columns are named to learn.",
+                fix="name one --target.",
+            )
+        return Roles(paths, data.target, split, group, folds, times)
+    others = (paths, split, group, folds, *(times or ()))
+    rest = [name for name in cells.names if name not in others]
     if len(rest) == 1:
-        return Roles(paths, (rest[0],), split, group)
+        return Roles(paths, (rest[0],), split, group, folds, times)
     if not rest:
         raise ConfigError(
             f"{cells.path} has no column to learn besides {listed(cells.names)}.",
-            fix="add a column with the class or the number of each image.",
+            fix="add a column with the class or the number of each file.",
         )
     choices = [f"{shown(name)} ({could_be(cells.columns[name])})" for name in rest]
     raise ConfigError(
@@ -155,8 +221,15 @@ def _roles(cells: Cells, data: DataConfig, group: str | None) -> Roles:
     )
 
 
+def _times(cells: Cells, data: DataConfig) -> tuple[str, str] | None:
+    """The columns of start and end, where rows are events, by what was asked for or by name."""
+    if data.task == "events":
+        return needed_columns(cells)
+    return time_columns(cells) if data.task == "auto" else None
+
+
 def _path_column(cells: Cells, taken: Sequence[str]) -> str:
-    """Find the column whose values name files that exist, or at least are named as images."""
+    """Find the column whose values name files that exist, or at least are named as such files."""
     free = [name for name in cells.names if name not in taken]
     step = max(1, len(cells) // PROBED_ROWS)
     probes = {name: [c for c in cells.columns[name][::step] if c] for name in free}
@@ -170,7 +243,7 @@ def _path_column(cells: Cells, taken: Sequence[str]) -> str:
         found = [
             name
             for name, probe in probes.items()
-            if 2 * sum(map(images.is_image, probe)) > len(probe)
+            if 2 * sum(kinds.medium_named(cell) is not None for cell in probe) > len(probe)
         ]
     if not found:
         raise SourceError(
@@ -201,13 +274,14 @@ def _slashes(folder: Path, name: str) -> str:
     return name
 
 
-def _split_column(cells: Cells, taken: Sequence[str]) -> str | None:
+def _split_column(cells: Cells, taken: Sequence[str], *, is_used: bool) -> str | None:
+    """Find the column of the data's own split; what it holds is judged only where it is used."""
     for name in cells.names:
         if name.lower() not in SPLIT_COLUMNS or name in taken:
             continue
         column = [cell.lower() for cell in cells.columns[name]]
         strange = [row for row, cell in enumerate(column) if cell not in SPLIT_WORDS]
-        if not strange:
+        if not strange or (not is_used and len(strange) < len(column)):
             return name
         if len(strange) < len(column):
             raise SourceError(
@@ -233,27 +307,44 @@ def _files(cells: Cells, name: str) -> list[str]:
     return [os.path.normpath(_slashes(folder, cell)).replace(os.sep, "/") for cell in column]
 
 
-def _given(cells: Cells, split: str | None) -> tuple[NDArray[np.int8], str | None]:
-    if split is None:
-        return np.full(len(cells), UNASSIGNED, np.int8), None
+def _given(cells: Cells, roles: Roles) -> tuple[NDArray[np.int8], str | None]:
+    split = roles.split
+    if split is None or roles.folds is not None:
+        ignored = (
+            f"Column {shown(split)} is ignored: the folds say who is tested." if split else None
+        )
+        return np.full(len(cells), UNASSIGNED, np.int8), ignored
     given = np.array([SPLIT_WORDS[cell.lower()] for cell in cells.columns[split]], np.int8)
     counts = ", ".join(f"{SPLIT_NAMES[s]} {(given == s).sum():,}" for s in np.unique(given))
     return given, f"The data's own split is kept, from column {shown(split)}: {counts}."
 
 
-def _groups(cells: Cells, group: str | None) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    if group is None:
+def _named(
+    cells: Cells, name: str | None, noun: str
+) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    """Return the number of each row's group or fold, and their names."""
+    if name is None:
         return None, ()
-    column = cells.columns[group]
+    column = cells.columns[name]
     bad = [row for row, cell in enumerate(column) if is_missing(cell)]
     if bad:
         raise SourceError(
-            f"{cells.path}: column {shown(group)} names no group in {cells.rows(bad)} "
+            f"{cells.path}: column {shown(name)} names no {noun} in {cells.rows(bad)} "
             f"({cells.counting}).",
             fix="fill them in, or remove those rows.",
         )
     names, numbers = classes.encode(column)
     return numbers, names
+
+
+def _kept(
+    numbers: NDArray[np.int64] | None, names: tuple[str, ...], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    """Return numbers and names of these rows, without the names that none of them has."""
+    if numbers is None:
+        return None, ()
+    used, numbers = np.unique(numbers[rows], return_inverse=True)
+    return numbers.astype(np.int64), tuple(names[number] for number in used)
 
 
 def _unique(

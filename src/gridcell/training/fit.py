@@ -17,18 +17,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gridcell.batches import Augment, Batch, Images, plain_batches, training_batches
+from gridcell.batches import Batch, Items, training_batches
 from gridcell.errors import TrainingError
 from gridcell.layers import set_generator
 from gridcell.networks.run import outputs
+from gridcell.training.allocator import return_memory
 from gridcell.training.average import WeightAverage
 from gridcell.training.objective import Objective
 from gridcell.training.optimizer import choose_optimizer
 from gridcell.training.plan import Plan
 from gridcell.training.precision import Precision, arithmetic
 from gridcell.training.schedule import rate_share
-
-EVALUATION_BATCH = 256
 
 Score = Callable[[NDArray[np.float64], NDArray[np.generic]], "float | None"]
 """The score of answers against raw targets; None where there is none."""
@@ -117,13 +116,12 @@ class _Silent:
 
 def fit(
     network: nn.Module,
-    train: Images,
-    valid: Images | None,
+    train: Items,
+    valid: Items | None,
     *,
     objective: Objective,
     plan: Plan,
     precision: Precision,
-    augment: Augment | None,
     score: Score,
     score_name: str,
     valid_targets: NDArray[np.generic] | None,
@@ -155,9 +153,7 @@ def fit(
     failure = ""
     try:
         for epoch in range(1, plan.epochs + 1):
-            batches = training_batches(
-                train, size=plan.batch_size, seed=seed, epoch=epoch, augment=augment
-            )
+            batches = training_batches(train, size=plan.batch_size, seed=seed, epoch=epoch)
             record = run.epoch(epoch, batches)
             with run.averaged():
                 record = _validated(
@@ -165,6 +161,8 @@ def fit(
                 )
                 record = replace(record, is_best=best.offer(record, network))
             records.append(record)
+            if train.steps() is not None:
+                return_memory()
             run.watcher.epoch(record)
             if run.was_stopped:
                 ended = "interrupted"
@@ -260,7 +258,7 @@ class _Run:
         lengths = None if batch.lengths is None else batch.lengths.to(self.device)
         with arithmetic(self.precision, self.device):
             predicted = self.network(batch.values.to(self.device), lengths)
-        loss = self.objective.loss(predicted, batch.targets.to(self.device))
+        loss = self.objective.loss(predicted, batch.targets.to(self.device), lengths)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(_not_finite(self.network, loss, epoch, step, rate, batch.values))
@@ -330,7 +328,7 @@ class _Best:
 def _validated(
     record: EpochRecord,
     network: nn.Module,
-    valid: Images | None,
+    valid: Items | None,
     targets: NDArray[np.generic] | None,
     objective: Objective,
     score: Score,
@@ -340,8 +338,8 @@ def _validated(
         return record
     device = next(network.parameters()).device
     with arithmetic(precision, device):
-        predicted = outputs(network, plain_batches(valid, size=EVALUATION_BATCH))
-    loss = float(objective.loss(torch.from_numpy(predicted), valid.targets[valid.rows]))
+        predicted = outputs(network, valid)
+    loss = float(objective.loss(torch.from_numpy(predicted), valid.truths()))
     is_finite = bool(np.isfinite(predicted).all())
     value = score(objective.answers.of(predicted), targets) if is_finite else None
     return replace(record, valid_loss=loss if math.isfinite(loss) else None, valid_score=value)

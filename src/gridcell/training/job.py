@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -16,24 +16,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gridcell import networks
-from gridcell.augment.images import ImageAugment
-from gridcell.batches import Images, plain_batches, training_batches
+from gridcell import layers, networks
+from gridcell.batches import Items, Variation, items_of, training_batches
 from gridcell.cache import write_whole
 from gridcell.config import TrainConfig
-from gridcell.errors import ConfigError, StorageError
-from gridcell.layers import LSTM, RNN
+from gridcell.errors import ConfigError, NetworkError, StorageError
 from gridcell.networks.answers import Answers
 from gridcell.networks.run import channels_last, outputs
-from gridcell.preparation import ImagePreparation
+from gridcell.preparation import Preparation
+from gridcell.preparation.cache import Decoded
 from gridcell.samples import Samples
 from gridcell.training.calibration import calibrated
 from gridcell.training.device import choose_device
-from gridcell.training.fit import EVALUATION_BATCH, History, Score, Watcher, fit
-from gridcell.training.mirror import mirror_test
+from gridcell.training.fit import History, Score, Watcher, fit
 from gridcell.training.objective import Objective, choose_objective
 from gridcell.training.plan import Plan, plan
 from gridcell.training.precision import Precision, PrecisionChoice, choose_precision
+from gridcell.training.variation import choose_variation
 
 Better = Literal["higher", "lower"]
 
@@ -43,13 +42,13 @@ class Job:
     """A network, the rows it learns from and is chosen by, and how."""
 
     network: networks.Network
-    train: Images
-    valid: Images | None
+    train: Items
+    valid: Items | None
     valid_targets: NDArray[np.generic]
     objective: Objective
     plan: Plan
     precision: PrecisionChoice
-    augment: ImageAugment | None
+    variation: Variation | None
     config: TrainConfig
     notes: tuple[str, ...]
 
@@ -62,7 +61,6 @@ class Job:
             objective=self.objective,
             plan=self.plan,
             precision=self.precision.precision,
-            augment=self.augment,
             score=score,
             score_name=name,
             valid_targets=self.valid_targets,
@@ -76,7 +74,7 @@ class Job:
         """What the trained network's outputs mean, calibrated on the validation rows."""
         if self.valid is None:
             return self.objective.answers
-        predicted = outputs(self.network, plain_batches(self.valid, size=EVALUATION_BATCH))
+        predicted = outputs(self.network, self.valid)
         return calibrated(self.objective.answers, predicted, self.valid_targets)
 
 
@@ -92,8 +90,8 @@ def check(config: TrainConfig) -> None:
 def prepare(
     config: TrainConfig,
     samples: Samples,
-    pixels: NDArray[np.uint8],
-    prep: ImagePreparation,
+    decoded: Decoded,
+    prep: Preparation,
     *,
     train_rows: NDArray[np.int64],
     valid_rows: NDArray[np.int64],
@@ -115,29 +113,63 @@ def prepare(
         )
     device = choose_device(config.device)
     generator = torch.Generator().manual_seed(config.seed)
-    chosen = networks.choose_network(config.net, prep.layout)
+    is_each = samples.task == "events"
+    chosen = networks.choose_network(
+        config.net, prep.layout, steps=_usual_steps(prep, decoded), is_each=is_each
+    )
     network = networks.build(
         chosen.notation,
         prep.layout,
         outputs=len(samples.labels),
+        each=is_each,
         mean=prep.mean,
         deviation=prep.deviation,
         generator=generator,
     )
+    if is_each:
+        _check_keeps_steps(network)
     channels_last(network)
     network.to(device)
-    work = sum(row.multiply_adds for row in networks.rows(network))
-    decided = plan(config, items=len(train_rows), multiply_adds=work)
+    layers.set_truncation(network, config.tbptt)
+    if config.precision == "auto":
+        layers.keep_dtype(network)  # the rest of the network may be faster in bfloat16
     objective = choose_objective(
-        samples.task,
+        "labels" if is_each else samples.task,
         samples.targets[train_rows],
         classes=len(samples.labels),
         label_smoothing=config.label_smoothing,
         is_balanced=config.class_weights == "balanced",
     )
     targets = objective.prepare(samples.targets)
-    train = Images(pixels, targets, train_rows)
-    augment, varied = _augment(config, samples, pixels, prep, train_rows)
+    varied = choose_variation(config, samples, decoded, prep, train_rows)
+    train = items_of(
+        prep,
+        decoded,
+        targets,
+        train_rows,
+        variation=varied.variation,
+        classes=len(samples.labels),
+        events=samples.events,
+    )
+    valid = (
+        items_of(
+            prep,
+            decoded,
+            targets,
+            valid_rows,
+            classes=len(samples.labels),
+            events=samples.events,
+        )
+        if len(valid_rows)
+        else None
+    )
+    work = _work(network, train)
+    decided = plan(
+        config,
+        items=len(train_rows),
+        multiply_adds=work,
+        is_over_time=prep.layout.steps is None,
+    )
     precision = _precision(config, network, train, objective, decided, device, memory)
     notes = (
         f"Network: {network.notation}",
@@ -148,64 +180,81 @@ def prepare(
         f"Steps: batches of {decided.batch_size}, {config.optimizer} at rate {decided.rate:g}, "
         f"{decided.schedule}.",
         f"Arithmetic: {precision.reason}, on {_device_name(device)}.",
-        f"Augmentation: {varied}.",
+        f"Augmentation: {varied.reason}.",
     )
-    valid = Images(pixels, targets, valid_rows) if len(valid_rows) else None
     return Job(
         network=network,
         train=train,
         valid=valid,
-        valid_targets=samples.targets[valid_rows],
+        valid_targets=_truths(samples, valid, valid_rows),
         objective=objective,
         plan=decided,
         precision=precision,
-        augment=augment,
+        variation=varied.variation,
         config=config,
         notes=notes,
     )
 
 
-def _augment(
-    config: TrainConfig,
-    samples: Samples,
-    pixels: NDArray[np.uint8],
-    prep: ImagePreparation,
-    rows: NDArray[np.int64],
-) -> tuple[ImageAugment | None, str]:
-    """Choose how images vary, and say it."""
-    if not config.augment:
-        return None, "off"
-    reason, is_mirrored = f"mirroring {config.flip}, as asked", config.flip == "on"
-    if config.flip == "auto":
-        mirror = mirror_test(samples.task, pixels, samples.targets, rows, seed=config.seed)
-        reason, is_mirrored = mirror.reason, mirror.is_kept
-    chosen = ImageAugment.choose(
-        prep.height, prep.width, prep.channels, len(rows), flip=is_mirrored
-    )
-    return chosen, f"{chosen.describe()} ({reason})"
+def _check_keeps_steps(network: networks.Network) -> None:
+    """Refuse a network that thins time where every step is to have its answer.
+
+    Raises   NetworkError
+    """
+    tried = torch.tensor([1000])
+    left = network.chain.out_lengths(tried)
+    if left is None or int(left) != 1000:
+        raise NetworkError(
+            f"of 1,000 steps the network leaves {0 if left is None else int(left)}, and events "
+            "want an answer at every one.",
+            fix="leave out what pools or thins time, or write padding=same.",
+        )
+
+
+def _truths(samples: Samples, items: Items | None, rows: NDArray[np.int64]) -> NDArray[np.generic]:
+    """What answers of these rows are scored against: raw targets, or labels of every step."""
+    if samples.task == "events" and items is not None:
+        return items.truths().numpy()
+    return samples.targets[rows]
+
+
+def _usual_steps(prep: Preparation, decoded: Decoded) -> int | None:
+    """The median number of steps of an item, None where each has one."""
+    if prep.layout.steps is not None:
+        return None
+    items = items_of(prep, decoded, torch.zeros(len(decoded)), np.arange(len(decoded)))
+    steps = items.steps()
+    return None if steps is None else int(np.median(steps))
+
+
+def _work(network: networks.Network, items: Items) -> int:
+    """Multiply-adds of one item's forward pass, of median length where lengths differ."""
+    layout, steps = network.layout, items.steps()
+    if steps is not None:
+        layout = replace(layout, steps=max(1, int(np.median(steps))))
+        with torch.device("meta"):
+            network = networks.build(network.notation, layout)
+    return sum(row.multiply_adds for row in networks.rows(network))
 
 
 def _precision(
     config: TrainConfig,
     network: networks.Network,
-    train: Images,
+    train: Items,
     objective: Objective,
     decided: Plan,
     device: torch.device,
     memory: Path,
 ) -> PrecisionChoice:
     """Measure, or remember what was measured here for this network and batch size."""
-    if config.precision == "auto" and any(isinstance(m, (LSTM, RNN)) for m in network.modules()):
-        # A sum of 1,000 steps of 0.002 ends at 0.5 there, since 0.5 + 0.002 rounds to 0.5.
-        reason = "float32: in bfloat16 a recurrent state would lose what it adds up"
-        return PrecisionChoice("float32", reason)
-    batches = training_batches(train, size=decided.batch_size, seed=0, epoch=0, augment=None)
+    batches = training_batches(train, size=decided.batch_size, seed=0, epoch=0, is_varied=False)
     batch = next(batches)
     batches.close()  # type: ignore[attr-defined]
     values, targets = batch.values.to(device), batch.targets.to(device)
+    lengths = None if batch.lengths is None else batch.lengths.to(device)
 
     def loss(trial: nn.Module) -> Tensor:
-        return objective.loss(trial(values), targets)
+        return objective.loss(trial(values, lengths), targets, lengths)
 
     machine = (platform.node(), _device_name(device), torch.__version__, torch.get_num_threads())
     about = (*machine, network.notation, str(network.layout), decided.batch_size)

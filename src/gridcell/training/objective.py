@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gridcell.errors import ConfigError
+from gridcell.layers import valid_steps
 from gridcell.networks.answers import Answers
 from gridcell.samples import ItemTask
 
@@ -22,7 +23,7 @@ class Objective:
     """The loss of a task over one batch.
 
     classify   cross-entropy with label smoothing and class weights
-    labels     binary cross-entropy, the mean over labels
+    labels     binary cross-entropy, the mean over labels (and valid steps, where each has some)
     regress    Huber with delta 1 on the standardised target
     """
 
@@ -45,9 +46,16 @@ class Objective:
         scaled = (targets - np.array(mean)) / np.array(deviation)
         return torch.from_numpy(scaled.astype(np.float32))
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The mean loss of a batch, in float32."""
+    def loss(self, outputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """The mean loss of a batch, in float32.
+
+        Shapes   outputs [B, K], targets as `prepare` gives them; or of labels at each step outputs
+                 and targets [B, T, K], of which the steps at or past `lengths` do not count
+        """
         outputs = outputs.float()
+        if outputs.ndim == 3 and lengths is not None:
+            valid = valid_steps(lengths, outputs.shape[1])
+            outputs, targets = outputs[valid], targets[valid]
         if self.task == "classify":
             weight = (
                 torch.tensor(self.class_weights, device=outputs.device)

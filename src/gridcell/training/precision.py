@@ -20,6 +20,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from gridcell.layers import set_generator
+
 Precision = Literal["float32", "bfloat16"]
 LEAST_TRIED, MOST_TRIED = 2, 12
 ENOUGH_S = 3.0
@@ -104,6 +106,8 @@ def _measured(
     started = time.perf_counter()
     for number in range(MOST_TRIED):
         for precision, trial in trials.items():
+            # The same dropout in both, or their losses would differ by it.
+            set_generator(trial, torch.Generator(device).manual_seed(number))
             _synchronise(device)
             start = time.perf_counter()
             with arithmetic(precision, device):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from gridcell.batches import (
     Batch,
     Images,
     batch_rows,
-    epoch_order,
+    epoch_batches,
     plain_batches,
     step_seed,
     training_batches,
@@ -43,7 +44,15 @@ def images(count: int, rows: NDArray[np.int64] | None = None) -> Images:
 
 
 def drawn(data: Images, *, size: int = 8, seed: int = 0, epoch: int = 1) -> list[Batch]:
-    return list(training_batches(data, size=size, seed=seed, epoch=epoch, augment=None))
+    return list(training_batches(data, size=size, seed=seed, epoch=epoch))
+
+
+def order(data: Images, *, seed: int, epoch: int) -> NDArray[np.int64]:
+    return np.concatenate(epoch_batches(data, size=8, seed=seed, epoch=epoch))
+
+
+def varied(count: int, vary: Callable[[Tensor, torch.Generator], Tensor]) -> Images:
+    return replace(images(count), augment=vary)  # type: ignore[arg-type]
 
 
 @steady
@@ -79,14 +88,14 @@ def test_values_targets_and_rows_belong_together() -> None:
 
 def test_the_order_depends_on_the_seed_and_the_epoch_alone() -> None:
     data = images(50)
-    first = epoch_order(data, seed=3, epoch=2)
+    first = order(data, seed=3, epoch=2)
     np.random.seed(1)
     torch.manual_seed(1)
-    assert (epoch_order(data, seed=3, epoch=2) == first).all()
-    assert (epoch_order(data, seed=3, epoch=1) != first).any()
-    assert (epoch_order(data, seed=4, epoch=2) != first).any()
+    assert (order(data, seed=3, epoch=2) == first).all()
+    assert (order(data, seed=3, epoch=1) != first).any()
+    assert (order(data, seed=4, epoch=2) != first).any()
     # Seed 2 in epoch 3 is not seed 3 in epoch 2.
-    assert (epoch_order(data, seed=2, epoch=3) != first).any()
+    assert (order(data, seed=2, epoch=3) != first).any()
 
 
 def test_drawing_leaves_the_global_generators_alone() -> None:
@@ -105,11 +114,12 @@ def shaken(values: Tensor, generator: torch.Generator) -> Tensor:
 def test_the_reading_thread_gives_what_would_be_made_inline() -> None:
     data, size, seed, epoch = images(50), 8, 5, 3
     inline = []
-    for number, rows in enumerate(batch_rows(epoch_order(data, seed=seed, epoch=epoch), size)):
+    for number, rows in enumerate(epoch_batches(data, size=size, seed=seed, epoch=epoch)):
         plain = data.batch(rows)
         generator = torch.Generator().manual_seed(step_seed(seed, epoch, number))
         inline.append((shaken(plain.values[:, 0], generator), plain.targets, plain.rows))
-    read = list(training_batches(data, size=size, seed=seed, epoch=epoch, augment=shaken))
+    data = replace(data, augment=shaken)  # type: ignore[arg-type]
+    read = list(training_batches(data, size=size, seed=seed, epoch=epoch))
     assert len(read) == len(inline)
     for batch, (values, targets, rows) in zip(read, inline, strict=True):
         assert torch.equal(batch.values[:, 0], values)
@@ -125,7 +135,7 @@ def test_augmentation_draws_from_the_seed_of_its_step() -> None:
             drawn.append(float(torch.rand(1, generator=generator, dtype=torch.float64)))
             return values
 
-        list(training_batches(images(40), size=8, seed=seed, epoch=epoch, augment=draw))
+        list(training_batches(varied(40, draw), size=8, seed=seed, epoch=epoch))
         return drawn
 
     first = numbers(0, 1)
@@ -148,7 +158,7 @@ def test_step_seeds_of_near_numbers_are_far_apart() -> None:
 
 
 def test_a_reader_that_is_left_early_ends_its_thread() -> None:
-    batches = training_batches(images(200), size=4, seed=0, epoch=1, augment=None)
+    batches = training_batches(images(200), size=4, seed=0, epoch=1)
     next(batches)
     assert any(thread.name.startswith("batches") for thread in threading.enumerate())
     batches.close()  # type: ignore[attr-defined]
@@ -160,7 +170,7 @@ def test_a_fault_while_reading_reaches_the_training() -> None:
         raise OSError("the drive is gone")
 
     with pytest.raises(OSError, match="the drive is gone"):
-        list(training_batches(images(20), size=4, seed=0, epoch=1, augment=fails))
+        list(training_batches(varied(20, fails), size=4, seed=0, epoch=1))
 
 
 def test_the_threads_of_the_training_step_stay_as_they_were() -> None:
@@ -171,7 +181,7 @@ def test_the_threads_of_the_training_step_stay_as_they_were() -> None:
         inside.append(torch.get_num_threads())
         return values
 
-    list(training_batches(images(20), size=4, seed=0, epoch=1, augment=look))
+    list(training_batches(varied(20, look), size=4, seed=0, epoch=1))
     assert set(inside) == {1}
     assert torch.get_num_threads() == 2
 
@@ -181,3 +191,62 @@ def test_plain_batches_keep_the_order_of_the_rows() -> None:
     seen = [batch.rows.tolist() for batch in plain_batches(images(40, rows), size=2)]
     assert [row for part in seen for row in part] == rows.tolist()
     assert not list(plain_batches(images(4, np.arange(0)), size=2))
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Items of unlike length whose values are their row numbers."""
+
+    lengths: NDArray[np.int64]
+    is_varied: bool = False
+    cells: int = 1
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        return np.arange(len(self.lengths))
+
+    @property
+    def targets(self) -> Tensor:
+        return torch.zeros(len(self.lengths))
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def steps(self) -> NDArray[np.int64]:
+        return self.lengths
+
+    def windows(self) -> Sequences:
+        return self
+
+    def batch(self, places: NDArray[np.int64], generator: torch.Generator | None = None) -> Batch:
+        lengths = torch.from_numpy(self.lengths[places])
+        values = torch.zeros(len(places), int(lengths.max()), 1)
+        return Batch(values, lengths, self.targets[places], places)
+
+
+def padding(batches: list[NDArray[np.int64]], lengths: NDArray[np.int64]) -> float:
+    """Share of the steps that are padding."""
+    padded = sum(int(lengths[places].max()) * len(places) for places in batches)
+    return 1 - int(lengths.sum()) / padded
+
+
+def test_unlike_lengths_are_batched_with_their_like() -> None:
+    lengths = np.random.default_rng(0).integers(1, 200, 2000)
+    items = Sequences(lengths)
+    batches = epoch_batches(items, size=16, seed=0, epoch=1)
+    assert sorted(np.concatenate(batches)) == list(range(2000))
+    at_random = batch_rows(np.random.default_rng(1).permutation(2000), 16)
+    assert padding(batches, lengths) < 0.1 < 0.4 < padding(at_random, lengths)
+    again = epoch_batches(items, size=16, seed=0, epoch=2)
+    first = {tuple(sorted(places)) for places in batches}
+    assert not first & {tuple(sorted(places)) for places in again}
+    # Short and long batches come mixed, not from short to long.
+    means = [float(lengths[places].mean()) for places in batches]
+    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.4
+
+
+def test_plain_batches_of_unlike_lengths_hold_little_padding() -> None:
+    lengths = np.random.default_rng(0).integers(1, 200, 500)
+    seen = list(plain_batches(Sequences(lengths), size=16))
+    assert sorted(np.concatenate([batch.rows for batch in seen])) == list(range(500))
+    assert padding([batch.rows for batch in seen], lengths) < 0.04

@@ -1,0 +1,30 @@
+"""Batches: decoded items as tensors, in an order that only the seed and the epoch decide."""
+
+from gridcell.batches.clips import Clips
+from gridcell.batches.images import Images
+from gridcell.batches.kinds import Variation, items_of
+from gridcell.batches.order import (
+    Batch,
+    Items,
+    batch_rows,
+    epoch_batches,
+    plain_batches,
+    step_seed,
+    training_batches,
+)
+from gridcell.batches.sounds import Sounds
+
+__all__ = [
+    "Batch",
+    "Clips",
+    "Images",
+    "Items",
+    "Sounds",
+    "Variation",
+    "batch_rows",
+    "epoch_batches",
+    "items_of",
+    "plain_batches",
+    "step_seed",
+    "training_batches",
+]

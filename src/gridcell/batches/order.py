@@ -1,0 +1,154 @@
+"""Batches: rows of decoded items as tensors, in an order that only the seed and epoch decide.
+
+Nothing here is remembered between batches: batch `b` of epoch `e` is a function of the seed,
+`e` and `b`, so a run can be repeated, and a thread may read ahead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+READ_AHEAD = 2
+NEIGHBOURS = 16
+"""Batches whose items are sorted by length together: enough for little padding, few enough for
+batches to differ from epoch to epoch."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some items: values [B, T, C, *grid], lengths [B] where they differ, targets, rows [B].
+
+    Targets of classes are numbers [B], or shares of each class [B, K] where items were mixed;
+    of labels that come and go they are [B, T, K].
+    """
+
+    values: Tensor
+    lengths: Tensor | None
+    targets: Tensor
+    rows: NDArray[np.int64]
+    first_steps: NDArray[np.int64] | None = None
+    """[B] step of its row that an item begins with, where it may be a window; else all at 0."""
+
+
+class Items(Protocol):
+    """Items of one kind to draw batches from: which rows, their targets, how they vary."""
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """[N] the row of each item in the data set."""
+
+    @property
+    def targets(self) -> Tensor:
+        """Targets of all rows, also of those that are not used."""
+
+    @property
+    def is_varied(self) -> bool:
+        """Whether training sees each item varied at random."""
+
+    @property
+    def cells(self) -> int:
+        """Grid places of one step: H * W of a picture, frequencies of a sound."""
+
+    def __len__(self) -> int: ...
+
+    def steps(self) -> NDArray[np.int64] | None:
+        """[N] number of steps of each item; None where all have the same."""
+
+    def truths(self) -> Tensor:
+        """Targets of all items in their order, [N, ...]; of every step where steps have some."""
+
+    def windows(self) -> Items:
+        """The same data for evaluation: a long item as several, all with its row."""
+
+    def batch(self, places: NDArray[np.int64], generator: torch.Generator | None = None) -> Batch:
+        """Return the items at these places 0 .. N - 1, varied where a generator is given."""
+
+
+def epoch_batches(items: Items, *, size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """Return the places of the items of each batch of one epoch.
+
+    Items of unlike length are sorted by it within a neighbourhood of a few batches, which then
+    come in random order: so a batch holds little padding.
+    """
+    generator = np.random.default_rng((seed, epoch))
+    places = generator.permutation(len(items))
+    steps = items.steps()
+    if steps is None:
+        return batch_rows(places, size)
+    near = [
+        part[np.argsort(steps[part], kind="stable")]
+        for part in batch_rows(places, size * NEIGHBOURS)
+    ]
+    batches = [part for group in near for part in batch_rows(group, size)]
+    return [batches[number] for number in generator.permutation(len(batches))]
+
+
+def batch_rows(order: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    """Cut an order into batches of nearly equal size, none above `size`.
+
+    No small batch is left over at the end: 33 rows in batches of 32 are 17 and 16, so batchnorm
+    always has something to average and every row counts alike.
+
+    >>> [len(rows) for rows in batch_rows(np.arange(33), 32)]
+    [17, 16]
+    """
+    count = max(1, -(-len(order) // size))
+    return [np.asarray(part) for part in np.array_split(order, count)]
+
+
+def training_batches(
+    items: Items, *, size: int, seed: int, epoch: int, is_varied: bool = True
+) -> Iterator[Batch]:
+    """Yield the batches of one training epoch, varied, read ahead by a thread."""
+    is_varied = is_varied and items.is_varied
+
+    def make(number: int, places: NDArray[np.int64]) -> Batch:
+        if not is_varied:
+            return items.batch(places)
+        return items.batch(places, torch.Generator().manual_seed(step_seed(seed, epoch, number)))
+
+    parts = epoch_batches(items, size=size, seed=seed, epoch=epoch)
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+        pool.submit(_use_one_thread).result()
+        torch.set_num_threads(threads)
+        waiting: list[Future[Batch]] = []
+        try:
+            for number, places in enumerate(parts):
+                waiting.append(pool.submit(make, number, places))
+                if len(waiting) > READ_AHEAD:
+                    yield waiting.pop(0).result()
+            while waiting:
+                yield waiting.pop(0).result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _use_one_thread() -> None:
+    """Keep the reading thread from starting more of its own beside those of the training step."""
+    # Asking first makes the number this thread's own; else the next call would set it back.
+    torch.get_num_threads()
+    torch.set_num_threads(1)
+
+
+def plain_batches(items: Items, *, size: int) -> Iterator[Batch]:
+    """Yield all items as they are: in their own order, or sorted by length where that differs."""
+    steps = items.steps()
+    order = np.arange(len(items)) if steps is None else np.argsort(steps, kind="stable")
+    for places in batch_rows(order, size):
+        if len(places):
+            yield items.batch(places)
+
+
+def step_seed(seed: int, epoch: int, step: int) -> int:
+    """A seed for one step, well spread however close the three numbers are."""
+    return int(np.random.SeedSequence((seed, epoch, step)).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,134 @@
+"""Cross-validation: each fold in turn is the test part, and a training of its own.
+
+Data are read and decoded once. What a fold's training may not know of its test rows, it does not:
+statistics, augmentation and the best epoch come from the other folds.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from gridcell import pipeline, record, splits, training
+from gridcell.config import Config
+from gridcell.errors import ConfigError
+from gridcell.evaluation import Scores
+from gridcell.record import Run
+from gridcell.teller import Silent, Teller
+
+
+@dataclass(frozen=True)
+class FoldScore:
+    """One score over all folds: its values, their mean and their spread."""
+
+    name: str
+    values: tuple[float | None, ...]
+    """One a fold; None where it could not be computed there."""
+    mean: float | None
+    deviation: float | None
+    """Standard deviation over the folds (n - 1); None of fewer than two."""
+    baseline: float | None
+    """Mean of what a trivial guess gets."""
+
+
+@dataclass(frozen=True)
+class CrossRun:
+    """What a cross-validation leaves: a run for each fold, and the scores over all."""
+
+    folder: Path
+    names: tuple[str, ...]
+    """Name of each fold that was trained."""
+    runs: tuple[Run, ...]
+    scores: tuple[FoldScore, ...]
+    main: str
+    """Name of the score by which epochs were chosen."""
+    was_interrupted: bool = False
+    """Whether folds are missing, since the user ended it."""
+
+    def __getitem__(self, name: str) -> FoldScore:
+        """The score of this name."""
+        return next(score for score in self.scores if score.name == name)
+
+
+def cross_validate(config: Config, teller: Teller | None = None) -> CrossRun:
+    """Train once for each fold of the column that `config.split.folds` names.
+
+    An interrupted fold ends it: the folds before it, and the scores over them, are kept.
+
+    Raises   GridcellError as `pipeline.train` does; ConfigError where no folds are named
+    """
+    tell, started = teller or Silent(), time.perf_counter()
+    if config.split.folds is None:
+        raise ConfigError("no folds are named.", fix="name a column of the table: --folds fold.")
+    training.keep_memory()
+    training.check(config.train)
+    folder = record.next_free(record.choose_folder(config))
+    data, _ = pipeline.inspect(config, tell)
+
+    runs: list[Run] = []
+    was_interrupted = False
+    names = data.samples.fold_names
+    for number, name in enumerate(names):
+        parts = splits.fold(data.samples, config.split, number=number, seed=config.train.seed)
+        heading = f"Fold {number + 1} of {len(names)}: {config.split.folds} {name} is the test part"
+        tell.section(heading, parts.notes)
+        inner = folder / f"fold-{record.file_name(name)}"
+        runs.append(
+            pipeline.train_on(data, parts, config, inner, tell, started=time.perf_counter())
+        )
+        if runs[-1].was_interrupted:
+            runs.pop()
+            was_interrupted = True
+            break
+    found = CrossRun(folder, names[: len(runs)], tuple(runs), *_over(runs), was_interrupted)
+    took = time.perf_counter() - started
+    content = {
+        "folds": list(found.names),
+        "runs": [run.folder.name for run in runs],
+        "main": found.main,
+        "scores": [asdict(score) for score in found.scores],
+        "seconds": round(took, 2),
+    }
+    written = record.write_folds(found.folder, config, data.samples, content)
+    tell.section(f"Over {len(runs)} of {len(names)} folds", told(found))
+    tell.section(f"Written after {took:.0f} s", [written])
+    return found
+
+
+def told(run: CrossRun) -> list[str]:
+    """Each score's mean and spread over the folds, for the user."""
+    lines = []
+    for score in run.scores:
+        if score.mean is None:
+            continue
+        spread = "" if score.deviation is None else f" ± {score.deviation:.4f}"
+        guess = "" if score.baseline is None else f", trivial guess {score.baseline:.4f}"
+        each = ", ".join("n/a" if value is None else f"{value:.4f}" for value in score.values)
+        lines.append(f"{score.name}: {score.mean:.4f}{spread}{guess} ({each})")
+    return lines
+
+
+def _over(runs: Sequence[Run]) -> tuple[tuple[FoldScore, ...], str]:
+    """Return every score over the folds, and the name of the main one."""
+    every = [run.scores for run in runs if run.scores is not None]
+    if not every:
+        return (), ""
+    names = [score.name for score in every[0].scores]
+    return tuple(_fold_score(name, every) for name in names), every[0].main
+
+
+def _fold_score(name: str, every: Sequence[Scores]) -> FoldScore:
+    found = [next((s for s in scores.scores if s.name == name), None) for scores in every]
+    values = tuple(None if score is None else score.value for score in found)
+    known = [value for value in values if value is not None]
+    guesses = [s.baseline for s in found if s is not None and s.baseline is not None]
+    return FoldScore(
+        name,
+        values,
+        statistics.fmean(known) if known else None,
+        statistics.stdev(known) if len(known) > 1 else None,
+        statistics.fmean(guesses) if guesses else None,
+    )
