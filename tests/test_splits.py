@@ -431,3 +431,75 @@ def test_a_hundred_thousand_items_are_split_in_a_moment() -> None:
     samples = made(chance.integers(0, 20, 100_000))
     parts = split(samples, SplitConfig(), seed=0)
     assert counts(parts) == (75_000, 10_000, 15_000)
+
+
+# --- Folds ---------------------------------------------------------------------------------------
+
+
+def in_folds(folds: Any, **more: Any) -> Samples:
+    """Samples of two classes in turn, each in its fold."""
+    numbers = np.asarray(folds, dtype=np.int64)
+    samples = made(np.arange(len(numbers)) % 2, **more)
+    names = tuple(f"f{k}" for k in range(int(numbers.max()) + 1))
+    return replace(samples, folds=numbers, fold_names=names)
+
+
+@pytest.mark.parametrize("valid", [0.0, 0.2])
+def test_each_fold_in_turn_is_the_test_part_and_nothing_else(valid: float) -> None:
+    folds = np.arange(60) % 5
+    samples = in_folds(folds)
+    for number in range(5):
+        parts = splits.fold(samples, shares(valid, 0.15), number=number, seed=0)
+        assert parts.rows("test").tolist() == np.flatnonzero(folds == number).tolist()
+        assert counts(parts) == ((38, 10, 12) if valid else (48, 0, 12))
+
+
+def test_a_share_for_tests_does_not_change_the_folds() -> None:
+    samples = in_folds(np.arange(60) % 5)
+    parts = [splits.fold(samples, shares(0.2, test), number=1, seed=0) for test in (0.0, 0.3)]
+    assert (parts[0].split == parts[1].split).all()
+
+
+def test_folds_take_the_place_of_the_data_s_own_split() -> None:
+    samples = in_folds(np.arange(40) % 4, given=np.full(40, VALID))
+    parts = splits.fold(samples, shares(0.0, 0.15), number=2, seed=0)
+    assert counts(parts) == (30, 0, 10)
+
+
+def test_validation_rows_of_a_fold_hold_whole_groups() -> None:
+    groups = np.arange(60) // 5
+    samples = in_folds(groups % 3, groups=groups)
+    parts = splits.fold(samples, shares(0.25, 0.15), number=0, seed=3)
+    assert sides(groups, parts) == 1
+    assert counts(parts)[1] in (10, 15)
+
+
+def test_each_group_may_be_a_fold_of_its_own() -> None:
+    groups = np.arange(40) // 10
+    samples = in_folds(groups, groups=groups)
+    for number in range(4):
+        parts = splits.fold(samples, shares(0.2, 0.15), number=number, seed=0)
+        assert set(groups[parts.rows("test")].tolist()) == {number}
+        assert sides(groups, parts) == 1
+
+
+def test_a_group_in_two_folds_is_refused() -> None:
+    samples = in_folds(np.arange(40) % 4, groups=np.arange(40) // 2)
+    with pytest.raises(SplitError, match="groups stand in more than one of the data's own splits"):
+        splits.fold(samples, shares(0.0, 0.15), number=0, seed=0)
+
+
+def test_the_same_file_in_two_folds_is_told() -> None:
+    """As in a split of the data's own, it is left where the data has it, and said."""
+    samples = in_folds(np.arange(40) % 4, digests=[0, 0, *range(2, 40)])
+    parts = splits.fold(samples, shares(0.0, 0.15), number=0, seed=0)
+    assert any("2 items are files that" in note for note in parts.notes)
+
+
+def test_one_fold_is_none() -> None:
+    config = replace(shares(0.1, 0.15), folds="part")
+    with pytest.raises(SplitError) as caught:
+        splits.fold(in_folds(np.zeros(20, np.int64)), config, number=0, seed=0)
+    assert str(caught.value) == (
+        "column part holds one fold only, f0.\n  Fix: name a column with two values or more."
+    )

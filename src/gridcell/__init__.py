@@ -1,4 +1,4 @@
-"""gridcell: from a folder of images to a CNN or LSTM that you can trust, see inside and ship.
+"""gridcell: from a folder of recordings to a CNN or LSTM to trust, see inside and ship.
 
     run = gridcell.train("photos/")
     model = gridcell.load("runs/photos/model.gridcell")
@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from gridcell.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from gridcell.folds import CrossRun
     from gridcell.model import Model
     from gridcell.record import Run
 
-__all__ = ["__version__", "load", "train"]
+__all__ = ["__version__", "cross_validate", "load", "train"]
 
 
 def train(
@@ -42,6 +43,36 @@ def train(
         return pipeline.train(chosen, Silent())
     with Terminal() as terminal:
         return pipeline.train(chosen, terminal)
+
+
+def cross_validate(
+    path: str | Path,
+    *,
+    folds: str,
+    out: str | Path | None = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> CrossRun:
+    """Train once for each value of the column `folds` of a table, which in turn is the test part.
+
+    settings   any setting by its name, as for `train`
+
+    Raises     GridcellError for data or settings that cannot be used
+    """
+    from gridcell.process import wait_politely
+
+    wait_politely()
+    from gridcell import config
+    from gridcell import folds as crossing
+    from gridcell.teller import Silent
+    from gridcell.terminal import Terminal
+
+    settings = {**settings, "folds": folds}
+    chosen = config.from_mapping(Path(path), settings, out=None if out is None else Path(out))
+    if quiet:
+        return crossing.cross_validate(chosen, Silent())
+    with Terminal() as terminal:
+        return crossing.cross_validate(chosen, terminal)
 
 
 def load(path: str | Path) -> Model:

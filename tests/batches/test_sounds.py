@@ -84,7 +84,7 @@ def test_values_lengths_targets_and_rows_belong_together() -> None:
     for place, row in enumerate(batch.rows.tolist()):
         wave = wave_of(items, row)
         alone, steps = items.preparation.features(wave[None], torch.tensor([len(wave)]))
-        assert lengths_of(batch)[place] == int(steps) == 1 + COUNTS[row] // 80
+        assert lengths_of(batch)[place] == int(steps) == max(16, 1 + COUNTS[row] // 80)
         torch.testing.assert_close(
             batch.values[place, : int(steps), 0], alone[0], atol=1e-5, rtol=1e-5
         )
@@ -95,7 +95,7 @@ def test_steps_are_the_lengths_that_come_out() -> None:
     for items in (sounds(), sounds([5, 3, 3, 0]), sounds().windows()):
         for place, wanted in enumerate(items.steps().tolist()):
             assert lengths_of(items.batch(np.array([place]))) == [wanted]
-    assert sounds().steps().tolist() == [11, 1, 31, 21, 2, 41, 26, 31]
+    assert sounds().steps().tolist() == [16, 16, 31, 21, 16, 41, 26, 31]
     assert sounds().cells == 12 and len(sounds([1, 2])) == 2
 
 

@@ -162,6 +162,36 @@ def test_normalize_reads_bytes_and_keeps_a_constant_channel_at_0():
     assert y.tolist() == [[[[-2, 2], [0, 0]]]]
 
 
+@quick
+@given(
+    st.integers(1, 3),
+    st.lists(st.integers(1, 4), min_size=1, max_size=2),
+    st.booleans(),
+)
+def test_normalize_may_hold_a_mean_for_each_channel_and_grid_place(channels, grid, has_lengths):
+    place = (channels, *grid)
+    mean, deviation = normal(1, *place), normal(2, *place) ** 2 + 0.1
+    layer = Normalize(tensor(mean), tensor(deviation)).double()
+    mean, deviation = layer.mean.numpy(), layer.deviation.numpy()  # as float32 holds them
+    x = normal(3, 2, 4, *place)
+    lengths = [4, 1] if has_lengths else None
+    y, grad_y, (grad_x,) = run(layer, tensor(x), None if lengths is None else torch.tensor(lengths))
+    assert_agrees(silenced((x - mean) / deviation, lengths), y)
+    assert_agrees(silenced(grad_y.numpy() / deviation, lengths), grad_x)
+
+
+def test_a_place_that_never_varies_stays_at_0_and_the_others_do_not():
+    layer = Normalize(torch.tensor([[5.0, 7.0]]), torch.tensor([[2.0, 0.0]]))
+    assert layer(torch.tensor([[[[9.0, 7.0]]]])).tolist() == [[[[2.0, 0.0]]]]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (1, 1, 2, 2), (1, 1, 2), (1, 1, 1, 2, 2)])
+def test_values_of_another_shape_than_the_means_are_refused(shape):
+    layer = Normalize(torch.zeros(1, 2), torch.ones(1, 2))
+    with pytest.raises(ShapeError, match="normalize"):
+        layer(torch.zeros(shape))
+
+
 def test_channels_last_in_memory_gives_the_same_numbers():
     x = tensor(normal(1, 2, 9, 8, 3)).permute(0, 3, 1, 2).unsqueeze(1)
     for layer in (BatchNorm(3), BatchNorm(3).eval(), LayerNorm(3)):

@@ -1,6 +1,7 @@
 """Presets are lines of notation that fit the images they are chosen for."""
 
 import pytest
+import torch
 
 from gridcell import networks
 from gridcell.axes import Layout
@@ -51,3 +52,61 @@ def test_photographs_are_shrunk_before_the_work_begins() -> None:
     )
     work = [sum(row.multiply_adds for row in networks.rows(n)) for n in (small, photo)]
     assert work[1] < 2 * work[0]
+
+
+SEQUENCES = [
+    *(Layout(1, (bands,), steps=None) for bands in (1, 2, 5, 16, 40, 64, 128)),
+    *(Layout(3, (side, side), steps=None) for side in (1, 4, 16, 32, 64, 128)),
+    Layout(1, (16, 48), steps=None),
+]
+
+
+@pytest.mark.parametrize("is_each", [False, True])
+@pytest.mark.parametrize("layout", SEQUENCES, ids=str)
+@pytest.mark.parametrize("net", ["auto", "cnn", "crnn"])
+def test_presets_of_sounds_and_clips_answer_however_few_steps_there_are(
+    net: str, layout: Layout, is_each: bool
+) -> None:
+    choice = networks.choose_network(net, layout, steps=40, is_each=is_each)
+    built = networks.build(choice.notation, layout, outputs=5, each=is_each).eval()
+    values = torch.randn(2, 9, layout.channels, *layout.grid)
+    values[1, 3:] = 0
+    y = built(values, torch.tensor([9, 3]))
+    assert y.shape == ((2, 9, 5) if is_each else (2, 5)) and y.isfinite().all()
+    # Alone, and without the padding.
+    alone = built(values[1:, :3], torch.tensor([3]))
+    torch.testing.assert_close(alone[0], y[1, :3] if is_each else y[1])
+
+
+def test_only_sounds_halve_the_time_and_never_where_every_step_has_its_answer() -> None:
+    sound, clip = Layout(1, (40,), steps=None), Layout(3, (32, 32), steps=None)
+    assert "time=2" in networks.choose_network("crnn", sound).notation
+    assert "time=2" not in networks.choose_network("crnn", clip).notation
+    assert "time=2" not in networks.choose_network("crnn", sound, is_each=True).notation
+
+
+def test_auto_takes_memory_for_words_and_averages_scenes() -> None:
+    sound, clip = Layout(1, (40,), steps=None), Layout(3, (32, 32), steps=None)
+
+    def auto(layout: Layout, steps: int) -> networks.Choice:
+        return networks.choose_network("auto", layout, steps=steps)
+
+    assert "lstm" in auto(sound, 40).notation
+    assert "the order of the steps may matter" in auto(sound, 40).reason
+    assert "lstm" not in auto(sound, 250).notation
+    assert "items of 250 steps are scenes, in any order" in auto(sound, 250).reason
+    assert "lstm" in auto(clip, 250).notation
+    each = networks.choose_network("auto", sound, steps=250, is_each=True)
+    assert "lstm" in each.notation and "with an answer at every step" in each.reason
+
+
+@pytest.mark.parametrize("net", ["cnn", "crnn"])
+def test_presets_over_time_take_images_too(net: str) -> None:
+    image = Layout(3, (32, 32), steps=1)
+    found = networks.choose_network(net, image).notation
+    assert found == networks.choose_network("resnet" if net == "cnn" else "rows", image).notation
+
+
+def test_rows_reads_no_sequences() -> None:
+    with pytest.raises(NetworkError, match="reads one image row by row, and these are sequences"):
+        networks.choose_network("rows", Layout(3, (32, 32), steps=None))

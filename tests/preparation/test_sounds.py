@@ -465,10 +465,21 @@ def test_numbers_that_do_not_hold_together_are_not_whole() -> None:
 
 def test_steps_are_counted_as_they_come_out() -> None:
     prep = plain()
-    counts = torch.tensor([0, 1, 79, 80, 1234])
-    _, steps = prep.features(torch.ones(5, 1234), counts)
-    assert steps.tolist() == prep.steps_of(counts.numpy()).tolist() == [0, 1, 1, 2, 16]
+    counts = torch.tensor([0, 1, 79, 1234, 1280])
+    _, steps = prep.features(torch.ones(5, 1280), counts)
+    assert steps.tolist() == prep.steps_of(counts.numpy()).tolist() == [0, 16, 16, 16, 17]
     assert prep.layout.channels == 1 and prep.layout.grid == (40,) and prep.layout.steps is None
+
+
+def test_a_short_sound_goes_on_in_silence_to_16_steps() -> None:
+    prep = plain()
+    wave = torch.randn(1, 400, generator=torch.Generator().manual_seed(0))
+    features, steps = prep.features(wave, torch.tensor([400]))
+    assert steps.tolist() == [16] and features.shape[1] == 16
+    # The window of a step reaches 128 samples to either side.
+    assert torch.equal(features[0, 7:], torch.full_like(features[0, 7:], math.log(1e-10)))
+    own, _ = prep.logmel(wave, torch.tensor([400]))
+    assert torch.equal(features[:, :6], own)
 
 
 # --- What is fitted ------------------------------------------------------------------------------
@@ -499,7 +510,7 @@ def test_mean_and_deviation_are_those_of_all_steps_of_the_training_rows(
         wave = items.values[items.starts[row] : items.starts[row + 1]] * items.scales[row]
         for first in range(0, len(wave), 1600):
             part = torch.from_numpy(wave[first : first + 1600])[None]
-            steps.append(prep.features(part, torch.tensor([part.shape[1]]))[0][0].double().numpy())
+            steps.append(prep.logmel(part, torch.tensor([part.shape[1]]))[0][0].double().numpy())
     every = np.concatenate(steps)
     assert len(every) == 12 + 21 + 21 + 11 + 21 + 1 + 1
     np.testing.assert_allclose(found.mean, every.mean(0), rtol=1e-5)
@@ -578,3 +589,15 @@ def test_odd_files_of_one_recording_agree(odd: Path) -> None:
     speech, ogg = (amplitudes(odd / name) for name in ("stereo_96k_24bit.flac", "speech.ogg"))
     assert np.corrcoef(speech[:3400], ogg[:3400])[0, 1] > 0.85  # lossy, at a low rate
     assert not amplitudes(odd / "silence_1s.wav").any()
+
+
+def test_an_mp3_that_was_cut_is_refused(tmp_path: Path) -> None:
+    time = np.arange(96000) / 48000
+    path = tmp_path / "long.mp3"
+    soundfile.write(path, 0.4 * np.sin(600 * time * (1 + time)), 48000)
+    whole, _ = decode(path, rate=48000)
+    assert len(whole) == 96000
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(UnreadableSoundError, match=r"ends after .* s of the 2\.00 s"):
+        decode(path, rate=48000)

@@ -35,6 +35,12 @@ class Normalize(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         check_shape(x, "B T C *grid", layer="normalize", C=len(self.mean))
+        grid = tuple(self.mean.shape[1:])
+        if grid and tuple(x.shape[3:]) != grid:
+            raise ShapeError(
+                f"normalize has a mean for each place of a grid of {list(grid)}; "
+                f"got values {tuple(x.shape)}."
+            )
         shape = (*self.mean.shape, *(1,) * (x.ndim - 2 - self.mean.ndim))
         check_lengths(lengths, x, layer="normalize")
         values = x if x.is_floating_point() else x.float()

@@ -128,8 +128,11 @@ def _front(layout: Layout, *, pools_time: bool = True) -> str:
     is_sound = len(layout.grid) == 1
     pool = "maxpool(2, time=2)" if is_sound and pools_time else "maxpool(2)"
     widths = (32, 64, 96, 128) if is_sound else (16, 32, 64, 96)
-    stages = min(len(widths), max(1, min(layout.grid).bit_length() - 2))
-    parts = [f"conv({w}, 3, time=3) batchnorm relu {pool}" for w in widths[:stages]]
+    side = min(layout.grid)
+    stages = min(len(widths), max(1, side.bit_length() - 2))
+    # A single place has no half.
+    pools = f" {pool}" if side > 1 else ""
+    parts = [f"conv({w}, 3, time=3) batchnorm relu{pools}" for w in widths[:stages]]
     return " ".join([*parts, "globalpool"] if not is_sound else parts)
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -29,7 +30,7 @@ from gridcell.preparation.cache import Decoded
 from gridcell.preparation.logmel import LogMel
 from gridcell.preparation.unreadable import UnreadableError
 from gridcell.samples import Facts, Samples, SoundFacts
-from gridcell.sources.sounds import FRAMES_LARGEST, opened
+from gridcell.sources.sounds import FRAMES_LARGEST, FRAMES_UNKNOWN, opened
 from gridcell.sources.wording import shown
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Raised whenever `decode` would give other values for the same file."""
 FULL = 32767
+LEAST_SHARE = 0.9
+LEAST_STEPS = 16
+"""Steps that every sound has: a shorter one goes on in silence, so that networks which halve the
+time a few times have something left of it."""
 LOWEST_RATE, HIGHEST_RATE = 8000, 32000
 LOWEST_HZ = 20.0
 NARROW_RATE = 8000
@@ -60,8 +65,8 @@ class UnreadableSoundError(UnreadableError):
 def decode(source: Path | bytes, *, rate: int) -> tuple[NDArray[np.int16], float]:
     """Return the wave in a file, or in the bytes of one, at the wanted rate.
 
-    Several channels become their mean. A file that ends before its header says gives what is
-    there.
+    Several channels become their mean. A WAV that ends before its header says gives what is there,
+    which the scan of the headers tells; an MP3 that loses a tenth or more is refused.
 
     Shapes   -> int16 [n], and a scale: sample * scale is the amplitude, 1.0 at full level
     Units    `rate` in Hz. The loudest sample is 32767, so that soft recordings keep 96 dB below
@@ -124,6 +129,13 @@ def _mono(source: Path | bytes, name: str) -> tuple[int, NDArray[np.float32]]:
     wave = np.concatenate(parts)
     if not len(wave):
         raise UnreadableSoundError(name, "holds no sample")
+    # Libsndfile knows of a WAV that was cut, and the scan tells; of an MP3 it does not.
+    if len(wave) < LEAST_SHARE * sound.frames < LEAST_SHARE * FRAMES_UNKNOWN:
+        reason = (
+            f"ends after {len(wave) / sound.samplerate:.2f} s of the "
+            f"{sound.frames / sound.samplerate:.2f} s that it says it has"
+        )
+        raise UnreadableSoundError(name, reason)
     # One such sample in one channel shows itself in the mean, and in the sum.
     if not np.abs(wave).max() <= LARGEST_PEAK:
         reason = "holds samples that are no numbers (NaN, infinite, or far above full level)"
@@ -274,12 +286,16 @@ class SoundPreparation:
         )
 
     def features(self, waves: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features [B, T, F] of waves [B, N], and the steps [B] of each."""
+        """Return features [B, T, F] of waves [B, N], 0 past their samples, and the steps [B]."""
+        least = (LEAST_STEPS - 1) * self.hop
+        samples = torch.where(samples > 0, samples.clamp(min=least), 0)
+        if len(samples) and int(samples.max()) > waves.shape[1]:
+            waves = F.pad(waves, (0, int(samples.max()) - waves.shape[1]))
         return self.logmel(waves, samples)  # type: ignore[no-any-return]
 
     def steps_of(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
         """Steps of waves with so many samples."""
-        return np.where(samples > 0, 1 + samples // self.hop, 0)
+        return np.where(samples > 0, np.maximum(1 + samples // self.hop, LEAST_STEPS), 0)
 
     def describe(self, facts: Facts) -> str:
         """A sentence for the user, given what the sounds are."""
@@ -377,5 +393,5 @@ def _features(
         for wave, (row, first, stop) in zip(waves, stretches[some], strict=True):
             values = decoded.values[first:stop].astype(np.float32) * decoded.scales[row]
             wave[: stop - first] = torch.from_numpy(values)
-        features, steps = prep.features(waves, counts)
+        features, steps = prep.logmel(waves, counts)
         yield features[valid_steps(steps, features.shape[1])]

@@ -163,6 +163,7 @@ def prepare(
         if len(valid_rows)
         else None
     )
+    _check_leaves_steps(network, train)
     work = _work(network, train)
     decided = plan(
         config,
@@ -209,6 +210,27 @@ def _check_keeps_steps(network: networks.Network) -> None:
             "want an answer at every one.",
             fix="leave out what pools or thins time, or write padding=same.",
         )
+
+
+def _check_leaves_steps(network: networks.Network, items: Items) -> None:
+    """Refuse a network that leaves no step of the shortest item: it would answer from nothing.
+
+    Raises   NetworkError
+    """
+    steps = items.steps()
+    if steps is None or not len(steps):
+        return
+    shortest = int(steps.min())
+    lengths: Tensor | None = torch.tensor([shortest])
+    for step in network.steps:
+        lengths = step.module.out_lengths(lengths)  # type: ignore[operator]
+        if lengths is None:
+            return
+        if int(lengths) == 0 < shortest:
+            raise NetworkError(
+                f"{step.spec} leaves nothing of the shortest item, which has {shortest} steps.",
+                fix="pool less over time, or leave short items out.",
+            )
 
 
 def _truths(samples: Samples, items: Items | None, rows: NDArray[np.int64]) -> NDArray[np.generic]:
