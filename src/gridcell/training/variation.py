@@ -50,6 +50,8 @@ def choose_variation(
         )
         if samples.task == "events":
             sound = replace(sound, shift=0.0, speed=0.0, mix=0.0)  # what would move the events
+        if prep.level == "clip" and not sound.mix:
+            sound = replace(sound, gain=0.0)  # each clip is brought to its own peak afterwards
         return Varied(sound, sound.describe())
     if not config.augment:
         return Varied(None, "off")
