@@ -95,7 +95,7 @@ def answered(model: Model, files: list[Path]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_its_classes_are_learned(every: dict[str, Done], kind: str) -> None:
+def test_its_classes_are_learned(every: dict[str, Done], kind: str) -> None:  # S5 S15 S16
     run = every[kind].run
     assert run.scores is not None
     assert run.scores["accuracy"].value == 1.0

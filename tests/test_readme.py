@@ -35,6 +35,18 @@ def test_the_python_of_the_readme_runs(
     assert answer.split()[0] in "0123456789"
 
 
+@pytest.mark.slow
+def test_the_python_of_the_page_on_memory_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = blocks((ROOT / "docs" / "memory.md").read_text(), "python")
+    assert found
+    for code in found:
+        exec(compile(code, "memory.md", "exec"), {})
+    assert list(tmp_path.glob("*.svg"))
+
+
 def test_every_command_of_the_readme_is_one_that_gridcell_takes() -> None:
     lines = [line for block in blocks(README, "console") for line in block.splitlines()]
     commands = [line for line in lines if line.startswith("gridcell ")]

@@ -54,4 +54,6 @@ def test_sounds_and_clips_are_seen_less_often_than_images_of_as_much_work() -> N
         assert 3 <= sound.epochs <= image.epochs
         assert sound.epochs <= 40
         assert sound.batch_size == image.batch_size
+    heavy = plan(TrainConfig(), items=200, multiply_adds=10**9, is_over_time=True)
+    assert heavy.epochs == 15 and "are much work" in heavy.epochs_reason
     assert plan(TrainConfig(epochs=77), items=9, multiply_adds=1, is_over_time=True).epochs == 77
