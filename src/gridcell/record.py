@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import hashlib
+import importlib.metadata
 import os
 import platform
 import re
@@ -202,7 +204,17 @@ def versions() -> dict[str, str]:
         "torch": str(torch.__version__),
         "numpy": np.__version__,
         "pillow": PIL.__version__,
+        **_installed("soundfile", "soxr", "av"),
     }
+
+
+def _installed(*names: str) -> dict[str, str]:
+    """Versions of those of the libraries that are there."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def processor() -> str:

@@ -87,8 +87,10 @@ def split(samples: Samples, config: SplitConfig, *, seed: int) -> Parts:
 def fold(samples: Samples, config: SplitConfig, *, number: int, seed: int) -> Parts:
     """Make one fold the test part, and take validation rows from the others.
 
-    Raises   SplitError where there is but one fold, a fold and another hold one group or the same
-             file, or the others are too few to take validation rows from
+    A file that stands in two folds is noted as a warning.
+
+    Raises   SplitError where there is but one fold, a fold and another hold one group, or the
+             others are too few to take validation rows from
     """
     assert samples.folds is not None
     if len(samples.fold_names) < 2:
