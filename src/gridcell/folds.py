@@ -65,7 +65,7 @@ def cross_validate(config: Config, teller: Teller | None = None) -> CrossRun:
         raise ConfigError("no folds are named.", fix="name a column of the table: --folds fold.")
     training.keep_memory()
     training.check(config.train)
-    folder = record.next_free(record.choose_folder(config))
+    folder = record.choose_folder(config)
     data, _ = pipeline.inspect(config, tell)
 
     runs: list[Run] = []

@@ -46,10 +46,6 @@ class Items(Protocol):
         """[N] the row of each item in the data set."""
 
     @property
-    def targets(self) -> Tensor:
-        """Targets of all rows, also of those that are not used."""
-
-    @property
     def is_varied(self) -> bool:
         """Whether training sees each item varied at random."""
 

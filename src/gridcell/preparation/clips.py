@@ -28,10 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridcell.axes import Layout
-from gridcell.config import IMAGE_SIZE_LARGEST, DataConfig
+from gridcell.config import DataConfig
 from gridcell.preparation.cache import Decoded
-from gridcell.preparation.fit import ImagePreparation, fit_images
-from gridcell.preparation.images import Fit, refit
+from gridcell.preparation.fit import ImagePreparation, choose_size, fit_images
+from gridcell.preparation.images import Fit, PictureReader, refit
 from gridcell.preparation.unreadable import UnreadableError
 from gridcell.samples import ClipFacts, Facts, Samples
 from gridcell.sources.clips import Clip, ClipFault, av_version, opened, turn_of
@@ -48,8 +48,6 @@ FRAMES = 16
 """Frames of a clip where nothing else is asked for: a movement shows in them, and a step over a
 batch stays quick on two cores."""
 FRAMES_LARGEST = 4096
-KEPT_SIDE = 64
-"""Clips that are all of one size up to this are taken as they are."""
 WORKING_SIDE = 64
 """Side that larger clips are brought to: every clip costs a CNN over all of its frames."""
 TOLERANCE_S = 0.001
@@ -167,26 +165,12 @@ def choose_frames(seconds: NDArray[np.float64], frames: int) -> NDArray[np.int64
 
 
 @dataclass(frozen=True)
-class FrameReader:
+class FrameReader(PictureReader):
     """What the cache needs to decode clips and to know which frames it has kept."""
 
-    height: int
-    width: int
-    channels: int
-    fit: Fit
     frames: int
     folder: str = field(default="frames", init=False)
     is_ragged: bool = field(default=True, init=False)
-
-    @property
-    def inner(self) -> tuple[int, ...]:
-        """Shape of one frame."""
-        return (self.height, self.width, self.channels)
-
-    @property
-    def dtype(self) -> np.dtype[np.uint8]:
-        """Type of one value."""
-        return np.dtype(np.uint8)
 
     @property
     def about(self) -> list[object]:
@@ -234,12 +218,13 @@ class ClipPreparation:
     @property
     def is_whole(self) -> bool:
         """Whether the numbers hold together, as those that `fit_clips` gives do."""
-        sides = self.height, self.width
-        return (
-            self.channels in (1, 3)
-            and 0 < min(sides) <= max(sides) <= IMAGE_SIZE_LARGEST
-            and 0 < self.frames <= FRAMES_LARGEST
-            and len(self.mean) == len(self.deviation) == self.channels
+        return self._pictures.is_whole and 0 < self.frames <= FRAMES_LARGEST
+
+    @property
+    def _pictures(self) -> ImagePreparation:
+        """The preparation of each frame."""
+        return ImagePreparation(
+            self.height, self.width, self.channels, self.fit, self.mean, self.deviation
         )
 
     def read(self, source: Path | bytes) -> NDArray[np.uint8]:
@@ -249,18 +234,13 @@ class ClipPreparation:
     def describe(self, facts: Facts) -> str:
         """A sentence for the user, given what the clips are."""
         assert isinstance(facts, ClipFacts)
-        sizes = facts.sizes
-        colour = "colour" if self.channels == 3 else "grey"
         few = "1 frame" if self.frames == 1 else f"{self.frames} frames"
         spread = "from its middle" if self.frames == 1 else "evenly spread over its time"
         told = (
-            f"{self.height}x{self.width} {colour}, {few} of a clip, {spread}; "
-            "a shorter one keeps all it has"
+            f"{self._pictures.told_size}, {few} of a clip, {spread}; a shorter one keeps all it has"
         )
-        if (sizes[:, 0] * self.width == sizes[:, 1] * self.height).all():
-            return told
-        how = {"stretch": "stretched", "crop": "cropped in the centre", "pad": "padded"}[self.fit]
-        return f"{told}; clips of other proportions are {how}"
+        how = self._pictures.told_fit(facts.sizes)
+        return f"{told}; clips of other proportions are {how}" if how else told
 
 
 def choose_clips(
@@ -272,17 +252,14 @@ def choose_clips(
     short side, 16 to 64. Three channels if any file has colour, else one. 16 frames unless asked
     for otherwise.
     """
-    assert isinstance(samples.facts, ClipFacts)
-    sizes = samples.facts.sizes
-    channels = 3 if bool(samples.facts.colours.any()) else 1
-    fit: Fit = "stretch" if config.image_fit == "auto" else config.image_fit
-    if config.image_size is not None:
-        height = width = config.image_size
-    elif bool((sizes == sizes[0]).all()) and int(sizes[0].max()) <= KEPT_SIDE:
-        height, width = int(sizes[0, 0]), int(sizes[0, 1])
-    else:
-        height = width = min(max(int(np.median(sizes.min(1))), 16), WORKING_SIDE)
-    return ClipPreparation(height, width, channels, fit, FRAMES if frames is None else frames)
+    picture = choose_size(samples, config, working_side=WORKING_SIDE)
+    return ClipPreparation(
+        picture.height,
+        picture.width,
+        picture.channels,
+        picture.fit,
+        FRAMES if frames is None else frames,
+    )
 
 
 def fit_clips(
@@ -294,8 +271,7 @@ def fit_clips(
     """
     starts = decoded.starts
     frames = np.concatenate([np.arange(starts[row], starts[row + 1]) for row in rows])
-    pictures = ImagePreparation(chosen.height, chosen.width, chosen.channels, chosen.fit)
-    fitted = fit_images(pictures, decoded.values, frames)
+    fitted = fit_images(chosen._pictures, decoded.values, frames)
     return replace(chosen, mean=fitted.mean, deviation=fitted.deviation)
 
 

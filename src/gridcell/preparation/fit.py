@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gridcell.axes import Layout
 from gridcell.config import IMAGE_SIZE_LARGEST, DataConfig
 from gridcell.preparation.images import Fit, ImageReader
-from gridcell.samples import Facts, ImageFacts, Samples
+from gridcell.samples import ClipFacts, Facts, ImageFacts, Samples
 
 CHUNK_VALUES = 1 << 24
 KEPT_SIDE = 64
@@ -50,37 +50,41 @@ class ImagePreparation:
             and len(self.mean) == len(self.deviation) == self.channels
         )
 
+    @property
+    def told_size(self) -> str:
+        """The size and colour, for the user."""
+        return f"{self.height}x{self.width} {'colour' if self.channels == 3 else 'grey'}"
+
+    def told_fit(self, sizes: NDArray[np.int32]) -> str:
+        """How pictures [N, 2] of other proportions are made to fit; empty where there are none."""
+        if (sizes[:, 0] * self.width == sizes[:, 1] * self.height).all():
+            return ""
+        return {"stretch": "stretched", "crop": "cropped in the centre", "pad": "padded"}[self.fit]
+
     def describe(self, facts: Facts) -> str:
         """A sentence for the user, given what the images are."""
         assert isinstance(facts, ImageFacts)
-        sizes = facts.sizes
-        colour = "colour" if self.channels == 3 else "grey"
-        told = f"{self.height}x{self.width} {colour}"
-        if (sizes[:, 0] * self.width == sizes[:, 1] * self.height).all():
-            return told
-        how = {"stretch": "stretched", "crop": "cropped in the centre", "pad": "padded"}[self.fit]
-        return f"{told}, images of other proportions are {how}"
+        how = self.told_fit(facts.sizes)
+        return f"{self.told_size}, images of other proportions are {how}" if how else self.told_size
 
 
-def choose_size(samples: Samples, config: DataConfig) -> ImagePreparation:
-    """Choose working size, channels and fit from the files' headers and the settings.
+def choose_size(
+    samples: Samples, config: DataConfig, *, working_side: int = WORKING_SIDE
+) -> ImagePreparation:
+    """Choose working size, channels and fit of images or clips from the headers and the settings.
 
-    Images that all have one size of at most 64 pixels keep it; others become squares of the
-    median short side, 16 to 128. Three channels if any file has colour, else one.
+    Pictures that all have one size of at most 64 pixels keep it; others become squares of the
+    median short side, 16 to `working_side`. Three channels if any file has colour, else one.
     """
-    assert isinstance(samples.facts, ImageFacts)
+    assert isinstance(samples.facts, ImageFacts | ClipFacts)
     sizes = samples.facts.sizes
     channels = 3 if bool(samples.facts.colours.any()) else 1
-    smallest, largest = sizes.min(0), sizes.max(0)
-    is_uniform = bool((smallest == largest).all())
     fit: Fit = "stretch" if config.image_fit == "auto" else config.image_fit
     if config.image_size is not None:
         return ImagePreparation(config.image_size, config.image_size, channels, fit)
-    if is_uniform and int(largest.max()) <= KEPT_SIDE:
-        height, width = int(largest[0]), int(largest[1])
-        return ImagePreparation(height, width, channels, fit)
-    side = int(np.median(sizes.min(1)))
-    side = min(max(side, 16), WORKING_SIDE)
+    if bool((sizes == sizes[0]).all()) and int(sizes[0].max()) <= KEPT_SIDE:
+        return ImagePreparation(int(sizes[0, 0]), int(sizes[0, 1]), channels, fit)
+    side = min(max(int(np.median(sizes.min(1))), 16), working_side)
     return ImagePreparation(side, side, channels, fit)
 
 

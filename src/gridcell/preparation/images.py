@@ -60,25 +60,31 @@ class UnreadableImageError(UnreadableError):
 
 
 @dataclass(frozen=True)
-class ImageReader:
-    """What the cache needs to decode images and to know which pixels it has kept."""
+class PictureReader:
+    """The size that pictures are brought to, each an image or a frame of a clip."""
 
     height: int
     width: int
     channels: int
     fit: Fit
-    folder: str = field(default="pixels", init=False)
-    is_ragged: bool = field(default=False, init=False)
 
     @property
     def inner(self) -> tuple[int, ...]:
-        """Shape of one image."""
+        """Shape of one picture."""
         return (self.height, self.width, self.channels)
 
     @property
     def dtype(self) -> np.dtype[np.uint8]:
         """Type of one value."""
         return np.dtype(np.uint8)
+
+
+@dataclass(frozen=True)
+class ImageReader(PictureReader):
+    """What the cache needs to decode images and to know which pixels it has kept."""
+
+    folder: str = field(default="pixels", init=False)
+    is_ragged: bool = field(default=False, init=False)
 
     @property
     def about(self) -> list[object]:

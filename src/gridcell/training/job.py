@@ -7,6 +7,7 @@ import hashlib
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, cast
 
@@ -142,27 +143,11 @@ def prepare(
     )
     targets = objective.prepare(samples.targets)
     varied = choose_variation(config, samples, decoded, prep, train_rows)
-    train = items_of(
-        prep,
-        decoded,
-        targets,
-        train_rows,
-        variation=varied.variation,
-        classes=len(samples.labels),
-        events=samples.events,
+    drawn = partial(
+        items_of, prep, decoded, targets, classes=len(samples.labels), events=samples.events
     )
-    valid = (
-        items_of(
-            prep,
-            decoded,
-            targets,
-            valid_rows,
-            classes=len(samples.labels),
-            events=samples.events,
-        )
-        if len(valid_rows)
-        else None
-    )
+    train = drawn(train_rows, variation=varied.variation)
+    valid = drawn(valid_rows) if len(valid_rows) else None
     _check_leaves_steps(network, train)
     work = _work(network, train)
     decided = plan(
