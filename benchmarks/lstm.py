@@ -2,6 +2,7 @@
 
     python benchmarks/lstm.py                 # every row of the table, about two minutes
     python benchmarks/lstm.py --repeats 21    # more of each, on a machine that isn't quiet
+    python benchmarks/lstm.py --ceiling       # how fast the kernel is where there is no padding
 
 Both sides get the same values, weights and true lengths, run forward and backward (weights and
 input), and are checked to agree before they are timed. They take turns, so that whatever else the
@@ -34,6 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--ceiling", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     # Two threads that wait for a core which others use say nothing about either side.
@@ -48,6 +50,8 @@ def main() -> None:
         f"batch {BATCH}, width {WIDTH}, lengths uniform {SHORTEST}..{LONGEST}; "
         f"median ms forward and backward of {options.repeats}"
     )
+    if options.ceiling:
+        return ceiling(options.repeats, options.threads)
     print(f"{'input':>6} {'ways':>5} {'arithmetic':>11} {'packed':>8} {'ours':>8} {'times':>6}")
     for channels in (256, 64):
         for both in (False, True):
@@ -59,6 +63,27 @@ def main() -> None:
                     flush=True,
                 )
     print("bfloat16 is ours under autocast against torch.nn.LSTM in float32.")
+
+
+def ceiling(repeats: int, threads: int) -> None:
+    """Print how long ours takes in float32 on as many steps in all, but of equal length."""
+    steps = (SHORTEST + LONGEST) // 2
+    print(f"all sequences of {steps} steps, one direction, float32, ours alone")
+    for channels in (256, 64):
+        for count, batch in ((threads, BATCH), (1, BATCH // threads)):
+            torch.set_num_threads(count)
+            generator = torch.Generator().manual_seed(0)
+            layer = LSTM(channels, WIDTH, generator=generator)
+            x = torch.randn(batch, steps, channels, generator=generator)
+            grad_y = torch.randn(batch, steps, WIDTH, generator=generator)
+            seconds, _ = take_turns(lambda: once(layer, layer, x, grad_y), lambda: None, repeats)  # noqa: B023
+            # Forward is one product with the weights a step, backward two; each is two operations.
+            work = 3 * 2 * batch * steps * 4 * WIDTH * (channels + WIDTH)
+            print(
+                f"{channels:6} input, {count} threads, batch {batch}: {1e3 * seconds:.1f} ms, "
+                f"{work / seconds / 1e9:.0f} GFLOP/s",
+                flush=True,
+            )
 
 
 def compare(channels: int, both: bool, name: str, repeats: int) -> tuple[float, float]:
