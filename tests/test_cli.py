@@ -383,10 +383,10 @@ def test_no_such_path(run: Run, tmp_path: Path, trained: Path) -> None:
 
 def test_no_images(run: Run, tmp_path: Path) -> None:
     (tmp_path / "empty" / "a").mkdir(parents=True)
-    (tmp_path / "empty" / "a" / "notes.txt").write_text("x")
+    (tmp_path / "empty" / "a" / "notes.doc").write_text("x")
     refused(
         run("train", tmp_path / "empty"),
-        "empty holds no image, sound or clip. Extensions seen: .txt (1). Supported: .jpg",
+        "empty holds no image, sound or clip. Extensions seen: .doc (1). Supported: .jpg",
         "Fix: ",
     )
     (tmp_path / "flat").mkdir()
@@ -450,7 +450,7 @@ def test_settings_that_cannot_be_used(
     [
         (["trian", "photos"], 'Unknown command "trian". Did you mean "train"?'),
         (["train"], "requires an argument"),
-        (["predict", "model.gridcell"], "requires an argument"),
+        (["predict", "model.gridcell"], "no file is named to answer for"),
         (["show", "relu"], "Fix: add --input 32x32x3."),
         (["show", "relu", "--input", "32"], "input '32' is not a size."),
         (["show", "relu", "--input", "0x32x3"], "input '0x32x3' is not a size."),

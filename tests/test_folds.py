@@ -247,6 +247,21 @@ def test_folds_need_a_cross_validation_and_it_needs_folds(table: Path, tmp_path:
     assert not (tmp_path / "run").exists()
 
 
+def test_a_share_for_tests_beside_folds_is_refused(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        crossed(table, tmp_path / "run", test=0.3)
+    assert str(caught.value) == (
+        "test has no effect beside folds: each fold in turn is the test part.\n"
+        "  Fix: leave --test out."
+    )
+    words = ["train", table, "--target", "pitch", "--folds", "fold", "--test", 0, "--out"]
+    assert main([*map(str, words), str(tmp_path / "run")]) == 2
+    assert "Fix: leave --test out." in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_that_holds_something_is_refused(table: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("precious")

@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -46,14 +48,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def made(task: Any = "classify", *, channels: int = 3, seed: int = 0) -> Model:
+def made(
+    task: Any = "classify", *, channels: int = 3, seed: int = 0, notation: str = NOTATION
+) -> Model:
     """A model with weights as random as its batchnorm's running numbers."""
     prep = ImagePreparation(
         SIDE, SIDE, channels, "stretch", (120.0,) * channels, (60.0,) * channels
     )
     generator = torch.Generator().manual_seed(seed)
     net = networks.build(
-        NOTATION,
+        notation,
         prep.layout,
         outputs=len(LABELS[task]),
         mean=prep.mean,
@@ -167,6 +171,25 @@ def test_a_loaded_network_can_be_trained_on(saved: Path) -> None:
     assert all(p.requires_grad and p.is_leaf for p in net.parameters())
     net.train()(torch.zeros(4, 1, 3, SIDE, SIDE)).sum().backward()
     assert all(p.grad is not None for p in net.parameters())
+
+
+@pytest.mark.parametrize(
+    "notation", [NOTATION, "rows rnn(4) lstm(4, both) lstm(4, project=2) residual(dense(2)) max"]
+)
+def test_loading_does_not_load_pytorch_s_compiler(tmp_path: Path, notation: str) -> None:
+    """With it, or with sympy, loading would take a hundred times as long."""
+    path = tmp_path / "model.gridcell"
+    made(notation=notation).save(path)
+    code = (
+        "import sys; from pathlib import Path; from gridcell.model import Model;"
+        "Model.load(Path(sys.argv[1]));"
+        "heavy = {'torch._dynamo', 'sympy'} & set(sys.modules);"
+        "sys.exit(f'loaded: {heavy}' if heavy else 0)"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(model_file.__file__).parents[1])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:

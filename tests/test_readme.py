@@ -67,9 +67,13 @@ def test_every_network_of_readme_and_notation_can_be_built() -> None:
     lines += re.findall(r"^    ((?:conv|parallel)\(.*)$", NOTATION, re.M)
     assert len(lines) >= 4
     sound, image = Layout(1, (40,), steps=None), Layout(3, (32, 32), steps=1)
+    series, text = Layout(9), Layout(1, vocabulary=50)
     for line in lines:
-        # Only what has time has a kernel over it.
-        layout = sound if "time=" in line else image
+        layout = image
+        if "embed" in line:
+            layout = text
+        elif "time=" in line:  # what has time has a kernel over it, what has a grid another
+            layout = sound if re.search(r"conv\(\d+, \d", line) else series
         assert networks.build(line, layout, outputs=10).parameters_count
 
 

@@ -454,12 +454,6 @@ def test_each_fold_in_turn_is_the_test_part_and_nothing_else(valid: float) -> No
         assert counts(parts) == ((38, 10, 12) if valid else (48, 0, 12))
 
 
-def test_a_share_for_tests_does_not_change_the_folds() -> None:
-    samples = in_folds(np.arange(60) % 5)
-    parts = [splits.fold(samples, shares(0.2, test), number=1, seed=0) for test in (0.0, 0.3)]
-    assert (parts[0].split == parts[1].split).all()
-
-
 def test_folds_take_the_place_of_the_data_s_own_split() -> None:
     samples = in_folds(np.arange(40) % 4, given=np.full(40, VALID))
     parts = splits.fold(samples, shares(0.0, 0.15), number=2, seed=0)

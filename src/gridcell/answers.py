@@ -24,9 +24,17 @@ Times = tuple[float | None, float | None]
 
 
 def table(predictions: Iterable[Prediction], model: Model) -> Iterator[str]:
-    """Yield a line an item: its path, the answer, how probable it is; of events a line each."""
+    """Yield a line an item: its path, the answer, how probable it is; of events a line each.
+
+    Of tags it is a line for each stretch of steps that have one class; of forecasts one for each
+    column at each step ahead, with the interval that is to hold 95 % of the truths.
+    """
+    if model.task == "tags":
+        return _aligned(line for p in predictions for line in _stretches(p))
     if model.task == "events":
         return _timed((p.path, times, answer) for p in predictions for times, answer in _each(p))
+    if model.task == "forecast":
+        return _aligned(line for p in predictions for line in _ahead_lines(p))
     return _aligned((shown(p.path), *_answer(p)) for p in predictions)
 
 
@@ -38,8 +46,22 @@ def window_table(windows: Iterable[Window], model: Model) -> Iterator[str]:
 def as_csv(predictions: Iterable[Prediction], model: Model) -> Iterator[str]:
     """Yield a heading and a row an item, with a column for every class, label or number.
 
-    Of events it is a row each, and one without times for an item that has none.
+    Of events it is a row each, and one without times for an item that has none; of tags a row a
+    step, counted from 1; of forecasts a row for each column at each step ahead, with the interval
+    that is to hold 95 % of the truths.
     """
+    if model.task == "tags":
+        yield _row(["path", "step", "label", "probability", "reason"])
+        for p in predictions:
+            path = json_text(p.path)
+            if p.tags is None or p.tag_probabilities is None:
+                yield _row([path, "", "", "", p.reason])
+                continue
+            for step, (tag, probability) in enumerate(
+                zip(p.tags, p.tag_probabilities, strict=True), start=1
+            ):
+                yield _row([path, str(step), tag, f"{probability:.6f}", ""])
+        return
     if model.task == "events":
         yield _row(["path", "start", "end", "label", "probability", "reason"])
         for p in predictions:
@@ -49,6 +71,13 @@ def as_csv(predictions: Iterable[Prediction], model: Model) -> Iterator[str]:
                 yield _row([path, *times, e.label, f"{e.probability:.6f}", ""])
             if not p.events:
                 yield _row([path, "", "", "", "", p.reason])
+        return
+    if model.task == "forecast":
+        yield _row(["path", "time", "column", "value", "low", "high", "reason"])
+        for p in predictions:
+            yield from (_row([json_text(p.path), *cells, ""]) for cells in _ahead_cells(p))
+            if p.forecast is None:
+                yield _row([json_text(p.path), "", "", "", "", "", p.reason])
         return
     yield _row(["path", *_heading(model)])
     for p in predictions:
@@ -125,6 +154,37 @@ def _each(p: Prediction) -> Iterator[tuple[Times, tuple[str, str]]]:
         yield (None, None), _answer(p)
 
 
+def _stretches(p: Prediction) -> Iterator[tuple[str, ...]]:
+    """Yield path, steps, class and mean probability of each stretch of steps of one class."""
+    if not p.tags or p.tag_probabilities is None:
+        yield shown(p.path), "", *_answer(p)
+        return
+    first = 0
+    for step in range(1, len(p.tags) + 1):
+        if step < len(p.tags) and p.tags[step] == p.tags[first]:
+            continue
+        mean = sum(p.tag_probabilities[first:step]) / (step - first)
+        steps = str(step) if step == first + 1 else f"{first + 1} to {step}"
+        yield shown(p.path), steps, p.tags[first], _percent(mean)
+        first = step
+
+
+def _ahead_lines(p: Prediction) -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield a line for each column at each step ahead: its value, and the interval about it."""
+    for time, column, value, low, high in _ahead_cells(p):
+        between = f"{low} to {high}" if low else ""
+        yield shown(p.path), time, shown(column), value, between
+    if p.forecast is None:
+        yield shown(p.path), "no answer", "", "", p.reason
+
+
+def _ahead_cells(p: Prediction) -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield time, column, value and interval of each step ahead, empty where there is none."""
+    for each in p.forecast or ():
+        low, high = ("" if end is None else f"{end:.6g}" for end in (each.low, each.high))
+        yield each.time, each.column, f"{each.value:.6g}", low, high
+
+
 def _heading(model: Model) -> list[str]:
     """The columns beside the path and times."""
     answer = {"classify": ["label", "probability"], "labels": ["labels"]}
@@ -155,7 +215,7 @@ def _answer(p: Prediction) -> tuple[str, str]:
         return ", ".join(f"{name} {value:.6g}" for name, value in p.values.items()), ""
     if p.labels is not None:
         return ", ".join(p.labels) or "none", ""
-    if p.events is not None:
+    if p.events is not None or p.tags is not None:
         return "none", ""
     return p.label or "", _percent(p.probability or 0)
 

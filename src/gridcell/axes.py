@@ -33,6 +33,9 @@ class Layout:
     has_time: bool = True
     vocabulary: int = 0
     """Above 0 the steps are ids 0 .. vocabulary - 1, `[B, T]`, that only `embed` can read."""
+    alphabet: int = 0
+    """Above 0 the letters of each step stand beside its id, numbers 0 .. alphabet - 1 with 0 for
+    none: `[B, T, 1 + L]` whole numbers, which only `spell` can read; `channels` is then 1 + L."""
 
     def __str__(self) -> str:
         sizes = "x".join(str(size) for size in (*self.grid, self.channels))

@@ -22,6 +22,8 @@ def remember(
     """
     if task == "classify":
         return (tuple(map(float, np.bincount(targets.astype(np.int64), minlength=outputs))),)
+    if task == "forecast":
+        return ()  # its trivial guesses look at the window
     if task == "labels":
         having = targets.sum(0)
         return tuple(map(float, having)), tuple(map(float, len(targets) - having))
@@ -40,6 +42,8 @@ def recall(task: ItemTask, remembered: tuple[tuple[float, ...], ...]) -> NDArray
     if task == "classify":
         counts = np.array(remembered[0], dtype=np.int64)
         return np.repeat(np.arange(len(counts)), counts)
+    if task == "forecast":
+        return np.zeros((0, 0))
     if task == "labels":
         having = np.array(remembered[0], dtype=np.int64)
         items = int(remembered[0][0] + remembered[1][0])

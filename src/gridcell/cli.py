@@ -31,6 +31,7 @@ from gridcell.process import wait_politely
 from gridcell.version import VERSION
 
 if TYPE_CHECKING:
+    from gridcell.model import Model
     from gridcell.samples import Kind
 
 Flat = Parameter(name="*", negative_iterable="")
@@ -198,17 +199,23 @@ def evaluate(
 @app.command
 def predict(
     model: Path,
-    items: Annotated[list[str], Parameter(negative="", allow_leading_hyphen=True)],
+    items: Annotated[list[str], Parameter(negative="", allow_leading_hyphen=True)] = [],  # noqa: B006
     /,
     *,
     window: float | None = None,
     step: float | None = None,
+    write: int | None = None,
+    prompt: str | None = None,
+    temperature: float | None = None,
+    seed: int | None = None,
     format: Literal["table", "csv", "jsonl"] = "table",
     on_bad_file: Literal["stop", "skip"] = "stop",
 ) -> int:
     """Answer for files, for every file of a folder that the model reads, or for paths from -.
 
     Example: gridcell predict runs/photos/model.gridcell new.jpg
+
+    A model that was trained to write needs no files: gridcell predict MODEL --write 300
 
     Parameters
     ----------
@@ -220,6 +227,14 @@ def predict(
         Answer for each stretch of so many seconds of a sound or clip; for the whole where left out.
     step
         Seconds from the start of one window to the next; half a window where left out.
+    write
+        Write so many characters, as the text does that the model learned from.
+    prompt
+        What stands before the first character that is written.
+    temperature
+        Below 1 what is likely becomes likelier still, above 1 it becomes less so.
+    seed
+        Start of the random choice of characters.
     format
         A table for people, CSV, or JSON with a line an item.
     on_bad_file
@@ -230,7 +245,20 @@ def predict(
 
     if window is None and step is not None:
         raise ConfigError("step has no effect without window.", fix="give a --window too.")
+    writing = {"prompt": prompt, "temperature": temperature, "seed": seed}
+    asked = {name: value for name, value in writing.items() if value is not None}
+    if write is None and asked:
+        raise ConfigError(f"{next(iter(asked))} has no effect without write.", fix="add --write.")
+    if write is None and not items:
+        raise ConfigError(
+            "no file is named to answer for.",
+            fix="name files, folders, or -; a model that writes needs --write 300.",
+        )
     loaded = Model.load(model)
+    if write is not None:
+        return _write(loaded, items, write, asked)
+    if loaded.task == "write":
+        raise ConfigError("the model writes, and answers for no files.", fix="add --write 300.")
     paths, is_skipping = _paths(items, loaded.kind), on_bad_file == "skip"
     if window is None:
         predictions = loaded.predict_files(paths, skip_bad_files=is_skipping)
@@ -307,6 +335,22 @@ def demo(
     written = demos.WRITERS[name](folder or Path(name))
     print(f"{written.images:,} images in {written.folder}/ ({written.source})")
     return train(written.folder, training=training, out=out)
+
+
+def _write(model: Model, items: Sequence[str], characters: int, asked: dict[str, Any]) -> int:
+    """Print text as it is written."""
+    from gridcell import writing
+
+    if items:
+        raise ConfigError(
+            f"{items[0]} has no effect beside write, which reads no files.", fix="leave it out."
+        )
+    prompt = asked.get("prompt", "")
+    print(prompt, end="")
+    for character in writing.write(model, characters, **asked):
+        print(character, end="", flush=True)
+    print()
+    return EXIT_DONE
 
 
 def _terminal(is_quiet: bool) -> Any:

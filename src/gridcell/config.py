@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from gridcell.errors import ConfigError, did_you_mean
 
-Task = Literal["auto", "classify", "labels", "regress", "events"]
+Task = Literal["auto", "classify", "labels", "regress", "events", "tags", "forecast", "write"]
 IMAGE_SIZE_LARGEST = 4096
 
 
@@ -30,10 +30,40 @@ class DataConfig:
     """Column (or columns) of the table to learn, found by itself where only one can be meant."""
     path_column: str | None = None
     """Column of the table that holds the file names, found by itself where left out."""
-    kind: Literal["auto", "images", "sounds", "clips"] = "auto"
-    """What the files are; told apart by their extensions where left out."""
+    id_column: str | None = None
+    """Column of a table of steps that says which series (or sentence) a row belongs to."""
+    time_column: str | None = None
+    """Column that the steps of a series are sorted by; in the order of the rows if there is none."""
+    inputs: tuple[str, ...] = ()
+    """Columns of numbers that a series is made of; all that have no other use where left out."""
+    text_column: str | None = None
+    """Column that holds the texts, found by itself where only one can be meant."""
+    kind: Literal["auto", "images", "sounds", "clips", "series", "texts", "forecasts"] = "auto"
+    """What the items are; told apart by extensions and columns where left out."""
     task: Task = "auto"
-    """What to learn: one class of many, several labels at once, numbers, or labels over time."""
+    """What to learn: a class, several labels, numbers, labels over time, a class each step, how a
+    series goes on, or to write as a text does."""
+    horizon: int | None = None
+    """Steps of a series to forecast."""
+    past: int | None = None
+    """Steps that a forecast looks back on; chosen from the step where left out."""
+    known: tuple[str, ...] = ()
+    """Columns that are known in advance for the steps to forecast, such as holidays or prices."""
+    missing: Literal["stop", "ffill", "interpolate", "drop", "mask"] = "stop"
+    """What becomes of missing numbers of a series: stop and list them, repeat the last number,
+    draw a line, drop the step, or take the mean and tell the network which are missing."""
+    decimal: Literal["auto", "point", "comma"] = "auto"
+    """The mark before the decimals of a table's numbers, found by itself unless it is ambiguous."""
+    delimiter: Literal["auto", "comma", "semicolon", "tab", "bar", "space"] = "auto"
+    """What separates the columns of a table, found by itself where left out."""
+    encoding: str = "auto"
+    """Encoding of a table or text, such as latin-1; UTF-8 or as its first bytes say if left out."""
+    header: bool | None = None
+    """Whether the first row of a table names its columns; found by itself where left out."""
+    text_level: Literal["auto", "words", "characters"] = "auto"
+    """What the steps of a text are; chosen from the texts where left out."""
+    longest_text: int | None = None
+    """Most steps of a text that are read, the rest is cut; chosen from the texts if left out."""
     image_size: int | None = None
     """Side in pixels of the square that the network sees; chosen from the files where left out."""
     image_fit: Literal["auto", "stretch", "crop", "pad"] = "auto"
@@ -41,7 +71,8 @@ class DataConfig:
     sample_rate: int | None = None
     """Samples a second that sounds are brought to; the most frequent among them if left out."""
     window: float | None = None
-    """Seconds of a sound that are read at once; longer ones are read in overlapping windows."""
+    """Seconds of a sound, or steps of a series, that are read at once; longer ones are read in
+    overlapping windows."""
     frames: int | None = None
     """Most frames that are taken from a clip, evenly spread over its time; 16 if left out."""
     on_bad_file: Literal["stop", "skip"] = "stop"
@@ -54,11 +85,42 @@ class DataConfig:
             _check_range("image_size", self.image_size, 1, IMAGE_SIZE_LARGEST)
         for name, low, high in (
             ("sample_rate", 1000, 384_000),
-            ("window", 0.05, 600),
+            ("window", 0.05, 1_000_000),
             ("frames", 1, 1000),
+            ("longest_text", 1, 100_000),
+            ("horizon", 1, 10_000),
+            ("past", 1, 100_000),
         ):
             if getattr(self, name) is not None:
                 _check_range(name, getattr(self, name), low, high)
+        self._check_forecast()
+
+    @property
+    def is_forecast(self) -> bool:
+        """Whether a series is to be continued: a horizon says so by itself."""
+        return self.task == "forecast" or self.kind == "forecasts" or self.horizon is not None
+
+    def _check_forecast(self) -> None:
+        if not self.is_forecast:
+            for name in ("past", "known"):
+                if getattr(self, name):
+                    raise ConfigError(
+                        f"{name} has no effect without horizon.",
+                        fix="say how many steps to forecast: --horizon 24.",
+                    )
+        elif self.task not in ("auto", "forecast"):
+            raise ConfigError(
+                f"horizon has no effect on the task {self.task}.", fix="leave --horizon out."
+            )
+        elif self.kind not in ("auto", "series", "forecasts"):
+            raise ConfigError(
+                f"horizon has no effect on {self.kind}.", fix="leave --horizon or --kind out."
+            )
+        elif self.horizon is None:
+            raise ConfigError(
+                "a forecast needs its horizon, the number of steps to forecast.",
+                fix="give it, for instance --horizon 24.",
+            )
 
 
 @dataclass(frozen=True)
@@ -77,6 +139,11 @@ class SplitConfig:
     def __post_init__(self) -> None:
         _check_range("valid", self.valid, 0.0, 0.9)
         _check_range("test", self.test, 0.0, 0.9)
+        if self.folds is not None and self.test != SplitConfig.test:
+            raise ConfigError(
+                "test has no effect beside folds: each fold in turn is the test part.",
+                fix="leave --test out.",
+            )
         if self.valid + self.test > 0.9:
             raise ConfigError(
                 f"valid ({self.valid:g}) and test ({self.test:g}) leave less than a tenth "
@@ -90,7 +157,7 @@ class TrainConfig:
     """How the network learns."""
 
     net: str = "auto"
-    """A preset (auto, tiny, lenet, resnet, rows, cnn, crnn) or a network in gridcell's notation."""
+    """A preset (auto, tiny, lenet, resnet, rows, cnn, crnn, lstm, lstm_fcn, inception, forecast, linear) or a network in gridcell's notation."""
     epochs: int | None = None
     """Times that every training row is seen; chosen from the data where left out."""
     budget: str | None = None

@@ -16,14 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridcell.samples import (
+    FILE_NOUNS,
+    NOUNS,
     SPLIT_NAMES,
+    TRAIN,
     UNASSIGNED,
     ClipFacts,
+    ForecastFacts,
     ImageFacts,
     Samples,
+    SeriesFacts,
     SoundFacts,
+    TextFacts,
 )
-from gridcell.sources.kinds import MEDIA
 from gridcell.sources.wording import counted, listed, shown
 
 IMBALANCE_RATIO = 3.0
@@ -38,6 +43,7 @@ GIVEN_AWAY_SHARE = 0.5
 GIVEN_AWAY_ELSEWHERE = 0.5
 GIVEN_AWAY_ITEMS = 10
 VALUE_ITEMS = 3
+CONSTANT_SHARE = 1e-8
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ def examine(samples: Samples, split: NDArray[np.int8] | None = None) -> list[Fin
     Warnings come first. Nothing is decoded: sizes, durations, formats and digests are those of
     the scan.
     """
+    if isinstance(samples.facts, ForecastFacts):
+        return _of_windows(samples.facts, split)
     findings = [
         *_classes(samples),
         *_labels(samples),
@@ -152,21 +160,22 @@ def _duplicates(samples: Samples, split: NDArray[np.int8] | None) -> list[Findin
         rows = np.flatnonzero(content == np.flatnonzero(which)[0]).tolist()
         return listed((samples.paths[row] for row in rows), most=3)
 
-    noun = MEDIA[samples.kind].noun
+    noun, nouns = NOUNS[samples.kind]
     findings = []
     if is_mixed.any():
         mixed, files = int(is_mixed.sum()), int(sizes[is_mixed].sum())
         findings.append(
             Finding(
                 "warning",
-                f"{counted(mixed, f'{noun} stands', f'{noun}s stand')} under different answers "
-                f"({counted(files, 'file')}), of which at most one can be right, for "
-                f"instance {example(is_mixed)}.",
+                f"{counted(mixed, f'{noun} stands', f'{nouns} stand')} under different answers "
+                f"({counted(files, *FILE_NOUNS[samples.kind])}), of which at most one can be "
+                f"right, for instance {example(is_mixed)}.",
             )
         )
     if is_copied.any():
         copies = int((sizes[is_copied] - 1).sum())
-        is_are = "file is a copy" if copies == 1 else "files are copies"
+        file, several = FILE_NOUNS[samples.kind]
+        is_are = f"{file} is a copy" if copies == 1 else f"{several} are copies"
         findings.append(
             Finding(
                 "note",
@@ -180,7 +189,7 @@ def _duplicates(samples: Samples, split: NDArray[np.int8] | None) -> list[Findin
             findings.append(
                 Finding(
                     "warning",
-                    f"{counted(torn, f'{noun} stands', f'{noun}s stand')} on more than one side of "
+                    f"{counted(torn, f'{noun} stands', f'{nouns} stand')} on more than one side of "
                     f"the split ({_sides(content, split, astride)}), so scores are too good; for "
                     f"instance {example(astride)}.",
                 )
@@ -210,8 +219,10 @@ def _groups(samples: Samples, split: NDArray[np.int8] | None) -> list[Finding]:
 
 def _families(samples: Samples, split: NDArray[np.int8] | None) -> list[Finding]:
     """File names that come in families, which may be one patient, speaker or recording each."""
+    # Rows of an array or table are numbered, which says nothing.
     is_array = isinstance(samples.facts, ImageFacts) and samples.facts.pixels is not None
-    if samples.groups is not None or is_array or not len(samples):
+    is_file = not is_array and not any("#" in path for path in samples.paths[:1])
+    if samples.groups is not None or not is_file or not len(samples):
         return []
     stems = [_stem(path) for path in samples.paths]
     matches = [FAMILY.fullmatch(stem) for stem in stems]
@@ -253,17 +264,23 @@ def _shapes(samples: Samples) -> list[Finding]:
             f"Channels: {_counts(facts.channels, _channels)}.",
             *_formats(facts.formats),
         ]
-    else:
+    elif isinstance(facts, SeriesFacts):
+        texts = [_lengths(samples, facts.starts, "step"), *_missing(facts)]
+    elif isinstance(facts, TextFacts):
+        texts = [_lengths(samples, facts.starts, "character")]
+    elif isinstance(facts, ClipFacts):
         texts = [
             _sizes(samples, facts.sizes),
             _durations(samples, facts.seconds),
             *_formats(facts.formats),
         ]
+    else:
+        texts = []
     return [Finding("note", text) for text in texts]
 
 
 def _sizes(samples: Samples, sizes: NDArray[np.int32]) -> str:
-    noun = MEDIA[samples.kind].noun
+    noun = NOUNS[samples.kind][0]
     heights, widths = sizes[:, 0].astype(np.int64), sizes[:, 1].astype(np.int64)
     area = heights * widths
     small, large = int(np.argmin(area)), int(np.argmax(area))
@@ -275,6 +292,47 @@ def _sizes(samples: Samples, sizes: NDArray[np.int32]) -> str:
         f"({shown(samples.paths[large])}), median {np.median(heights):.0f}x"
         f"{np.median(widths):.0f}."
     )
+
+
+def _lengths(samples: Samples, starts: NDArray[np.int64], unit: str) -> str:
+    counts = np.diff(starts)
+    short, long = int(np.argmin(counts)), int(np.argmax(counts))
+    if counts[short] == counts[long]:
+        return f"Lengths: all {counted(int(counts[short]), unit)}."
+    return (
+        f"Lengths: shortest {counted(int(counts[short]), unit)} ({shown(samples.paths[short])}), "
+        f"median {np.median(counts):,.0f}, longest {counts[long]:,} "
+        f"({shown(samples.paths[long])})."
+    )
+
+
+def _missing(facts: SeriesFacts) -> list[str]:
+    """How many numbers are missing, by column."""
+    gone = np.isnan(facts.values).sum(0)
+    names = facts.columns if facts.form != "wide" else ("value",)
+    said = [f"{shown(name)} {n:,}" for name, n in zip(names, gone, strict=True) if n]
+    return [f"Missing numbers: {listed(said)}."] if said else []
+
+
+def _of_windows(facts: ForecastFacts, split: NDArray[np.int8] | None) -> list[Finding]:
+    """Columns that never move over the training steps, and how many numbers are missing."""
+    firsts = facts.firsts if split is None else facts.firsts[split == TRAIN]
+    edges = np.zeros(len(facts.values) + 1, np.int64)
+    np.add.at(edges, firsts, 1)
+    np.add.at(edges, firsts + facts.past + facts.horizon, -1)
+    used = facts.values[np.cumsum(edges)[:-1] > 0]
+    findings = []
+    for name, column in zip(facts.columns, used.T, strict=True):
+        known = column[~np.isnan(column)].astype(np.float64)
+        # Near-constant is constant: what is left is rounding.
+        if len(known) and known.std() <= CONSTANT_SHARE * abs(known.mean()):
+            text = f"Column {shown(name)} has one value in all training steps and teaches nothing."
+            findings.append(Finding("warning", text))
+    gone = np.isnan(facts.values).sum(0)
+    said = [f"{shown(name)} {n:,}" for name, n in zip(facts.columns, gone, strict=True) if n]
+    if said:
+        findings.append(Finding("note", f"Missing numbers: {listed(said)}."))
+    return findings
 
 
 def _modes(facts: ImageFacts) -> list[str]:
@@ -324,7 +382,9 @@ def _giveaways(samples: Samples) -> list[Finding]:
     if isinstance(facts, ClipFacts):
         sides = facts.sizes.astype(np.int64)
         told.append(("frame size", sides[:, 0] * 2**32 + sides[:, 1], _side_by_side))
-    if not isinstance(facts, ImageFacts):
+    if isinstance(facts, SeriesFacts):
+        told.append(("number of steps", np.diff(facts.starts), str))
+    if isinstance(facts, SoundFacts | ClipFacts):
         told.append(("duration", np.round(facts.seconds, 3), _seconds))
     return [
         Finding(

@@ -65,34 +65,35 @@ def cross_validate(config: Config, teller: Teller | None = None) -> CrossRun:
         raise ConfigError("no folds are named.", fix="name a column of the table: --folds fold.")
     training.keep_memory()
     training.check(config.train)
-    folder = record.choose_folder(config)
+    chosen = record.choose_folder(config)
     data, _ = pipeline.inspect(config, tell)
 
-    runs: list[Run] = []
-    was_interrupted = False
     names = data.samples.fold_names
-    for number, name in enumerate(names):
-        parts = splits.fold(data.samples, config.split, number=number, seed=config.train.seed)
-        heading = f"Fold {number + 1} of {len(names)}: {config.split.folds} {name} is the test part"
-        tell.section(heading, parts.notes)
-        inner = folder / f"fold-{record.file_name(name)}"
-        runs.append(
-            pipeline.train_on(data, parts, config, inner, tell, started=time.perf_counter())
-        )
-        if runs[-1].was_interrupted:
-            runs.pop()
-            was_interrupted = True
-            break
-    found = CrossRun(folder, names[: len(runs)], tuple(runs), *_over(runs), was_interrupted)
-    took = time.perf_counter() - started
-    content = {
-        "folds": list(found.names),
-        "runs": [run.folder.name for run in runs],
-        "main": found.main,
-        "scores": [asdict(score) for score in found.scores],
-        "seconds": round(took, 2),
-    }
-    written = record.write_folds(found.folder, config, data.samples, content)
+    with record.claimed(chosen) as folder:  # from the first fold to the record of all
+        runs: list[Run] = []
+        was_interrupted = False
+        for number, name in enumerate(names):
+            parts = splits.fold(data.samples, config.split, number=number, seed=config.train.seed)
+            which = f"Fold {number + 1} of {len(names)}"
+            tell.section(f"{which}: {config.split.folds} {name} is the test part", parts.notes)
+            inner = folder / f"fold-{record.file_name(name)}"
+            runs.append(
+                pipeline.train_on(data, parts, config, inner, tell, started=time.perf_counter())
+            )
+            if runs[-1].was_interrupted:
+                runs.pop()
+                was_interrupted = True
+                break
+        found = CrossRun(folder, names[: len(runs)], tuple(runs), *_over(runs), was_interrupted)
+        took = time.perf_counter() - started
+        content = {
+            "folds": list(found.names),
+            "runs": [run.folder.name for run in runs],
+            "main": found.main,
+            "scores": [asdict(score) for score in found.scores],
+            "seconds": round(took, 2),
+        }
+        written = record.write_folds(folder, config, data.samples, content)
     tell.section(f"Over {len(runs)} of {len(names)} folds", told(found))
     tell.section(f"Written after {took:.0f} s", [written])
     return found

@@ -31,13 +31,22 @@ from gridcell import networks
 from gridcell.batches import Items, items_of
 from gridcell.cache import write_whole
 from gridcell.errors import GridcellError, ModelFileError, SourceError
-from gridcell.networks.answers import Answers
+from gridcell.networks.answers import LEVELS, Answers
 from gridcell.networks.run import channels_last, outputs
 from gridcell.networks.stream import Stream, StreamState
-from gridcell.preparation import PREPARATIONS, Preparation, SoundPreparation
+from gridcell.preparation import (
+    PREPARATIONS,
+    Preparation,
+    SoundPreparation,
+    outputs_of,
+    steps_of,
+)
 from gridcell.preparation.cache import Decoded
+from gridcell.preparation.forecast import ForecastPreparation, ForecastReader
+from gridcell.preparation.series import SeriesReader
+from gridcell.preparation.texts import TextReader
 from gridcell.process import cores
-from gridcell.samples import ItemTask, Kind
+from gridcell.samples import STEP_TASKS, ItemTask, Kind
 from gridcell.sources.wording import shown
 from gridcell.version import MODEL_FORMAT, VERSION
 
@@ -45,6 +54,9 @@ MEMBERS = ("manifest.json", "model.json", "weights.safetensors")
 LARGEST_JSON_BYTES = 64 << 20
 MOST_REMEMBERED = 10**9
 PREDICT_BATCH = 256
+
+Item = tuple[str, NDArray[Any], float]
+"""Name, values and scale of one decoded item."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,19 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Ahead:
+    """What a column is forecast to be at a step that is still to come."""
+
+    time: str
+    """The time of the step, or how many steps ahead it is where no time is known."""
+    column: str
+    value: float
+    low: float | None = None
+    """Lower end of the interval that is to hold 95 % of the truths; None where it is not known."""
+    high: float | None = None
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The answer for one item.
 
@@ -66,6 +91,8 @@ class Prediction:
     labels     `labels` with a probability of at least one half, and `probabilities` of all
     regress    `values`, a number for each target
     events     `events`, each a stretch in which a label has a probability of at least one half
+    tags       `tags`, the class of each step, and `tag_probabilities`, that of each
+    forecast   `forecast`, the columns at each step behind the end of a series
 
     An item that could not be read has no answer and says why in `reason`.
     """
@@ -77,6 +104,9 @@ class Prediction:
     labels: tuple[str, ...] | None = None
     values: dict[str, float] | None = None
     events: tuple[Event, ...] | None = None
+    tags: tuple[str, ...] | None = None
+    tag_probabilities: tuple[float, ...] | None = None
+    forecast: tuple[Ahead, ...] | None = None
     reason: str = ""
 
 
@@ -167,13 +197,19 @@ class Model:
 
     @property
     def kind(self) -> Kind:
-        """What it reads: images, sounds or clips."""
+        """What it reads: images, sounds, clips, series or texts."""
         return self.description.kind
 
     def answers(self, decoded: Decoded, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return probabilities [N, K], or numbers [N, M], for these rows of decoded items."""
+        """Return probabilities [N, K], or numbers [N, M], for these rows of decoded items.
+
+        Of windows they are the numbers [N, M, H] of the M columns at the H steps behind each.
+        """
         items = items_of(self.preparation, decoded, torch.zeros(len(decoded)), rows)
-        return self.answers_of(items)
+        answers = self.answers_of(items)
+        if isinstance(self.preparation, ForecastPreparation):
+            return self.preparation.in_units(answers)
+        return answers
 
     def answers_of(self, items: Items) -> NDArray[np.float64]:
         """Return probabilities [N, K], or numbers [N, M], for items."""
@@ -190,6 +226,8 @@ class Model:
         self, items: str | Path | Sequence[str | Path], *, skip_bad_files: bool = False
     ) -> list[Prediction]:
         """Answer for a file, a folder (every file of the model's kind in it) or a list of files.
+
+        A table of several series or texts gives an answer for each, named `FILE#ROW` or `FILE#ID`.
 
         Raises   SourceError for a file that cannot be read, unless `skip_bad_files`: then its
                  Prediction has no answer and a reason
@@ -267,10 +305,15 @@ class Model:
         self, paths: list[Path], pool: ThreadPoolExecutor, skip_bad_files: bool
     ) -> Iterator[Prediction]:
         reader = self.preparation.reader
+        if isinstance(reader, ForecastReader):
+            yield from self._forecasts(reader, paths, skip_bad_files)
+            return
 
-        def read(path: Path) -> tuple[NDArray[Any], float] | SourceError:
+        def read(path: Path) -> list[Item] | SourceError:
             try:
-                return reader.read(path)
+                if isinstance(reader, SeriesReader | TextReader):
+                    return reader.read_items(path)
+                return [(str(path), *reader.read(path))]
             except SourceError as error:
                 return error
 
@@ -278,24 +321,58 @@ class Model:
         errors = [r.message for r in results if isinstance(r, SourceError)]
         if errors and not skip_bad_files:
             raise SourceError("\n".join(errors), fix="mend them, or pass --on-bad-file skip.")
-        good = [r for r in results if not isinstance(r, SourceError)]
-        answers = iter(self._answers_of(good))
+        good = [item for r in results if not isinstance(r, SourceError) for item in r]
+        answers = iter(self._answers_of([(values, scale) for _, values, scale in good]))
         for path, result in zip(paths, results, strict=True):
             if isinstance(result, SourceError):
                 yield Prediction(str(path), reason=result.message)
             else:
-                yield self._prediction(str(path), next(answers))
+                for name, _, _ in result:
+                    yield self._prediction(name, next(answers))
 
     def _answers_of(self, items: list[tuple[NDArray[Any], float]]) -> Sequence[NDArray[np.float64]]:
-        """Return the answer [K] to each decoded item; of events those of its steps, [T, K]."""
+        """Return the answer [K] to each decoded item, or those of its steps, [T, K]."""
         if not items:
             return []
         decoded = Decoded.of(items)
         found = self.answers(decoded, np.arange(len(items)))
-        if self.task != "events":
+        if self.task not in STEP_TASKS:
             return list(found)
-        steps = self._events_preparation.steps_of(np.diff(decoded.starts))
-        return np.split(found, np.cumsum(steps)[:-1])
+        return np.split(found, np.cumsum(steps_of(self.preparation, decoded))[:-1])
+
+    def _forecasts(
+        self, reader: ForecastReader, paths: list[Path], skip_bad_files: bool
+    ) -> Iterator[Prediction]:
+        """Answer for tables one by one: each may hold many series."""
+        prep = reader.preparation
+        scale = np.array(prep.column_deviation)[list(prep.targets), None]
+        widths = self.description.answers.half_widths
+        half = np.array(widths[LEVELS.index(0.95)]) * scale if widths else None
+        for path in paths:
+            try:
+                futures = reader.futures(path)
+            except SourceError as error:
+                if not skip_bad_files:
+                    raise
+                yield Prediction(str(path), reason=error.message)
+                continue
+            decoded = Decoded.of([(future.values, 1.0) for future in futures])
+            found = self.answers(decoded, np.arange(len(futures)))
+            for future, answer in zip(futures, found, strict=True):
+                rows = tuple(
+                    Ahead(
+                        time,
+                        column,
+                        float(value),
+                        None if half is None else float(value - half[place, number]),
+                        None if half is None else float(value + half[place, number]),
+                    )
+                    for place, column in enumerate(self.labels)
+                    for number, (time, value) in enumerate(
+                        zip(future.times, answer[place], strict=True)
+                    )
+                )
+                yield Prediction(future.name, forecast=rows)
 
     @property
     def _events_preparation(self) -> SoundPreparation:
@@ -320,6 +397,9 @@ class Model:
     def _prediction(self, path: str, answer: NDArray[np.float64]) -> Prediction:
         if self.task == "events":
             return Prediction(path, events=self._events(answer))
+        if self.task == "tags":
+            tags = tuple(self.labels[number] for number in answer.argmax(1))
+            return Prediction(path, tags=tags, tag_probabilities=tuple(answer.max(1).tolist()))
         named = {label: float(value) for label, value in zip(self.labels, answer, strict=True)}
         if self.task == "regress":
             return Prediction(path, values=named)
@@ -350,13 +430,14 @@ def _sketch(description: Description[Preparation]) -> networks.Network:
     scale = len(answers.target_mean), len(answers.target_deviation)
     is_number = description.task == "regress"
     remembered = description.train_targets
-    meant = "labels" if description.task == "events" else description.task
-    rows = {"classify": 1, "labels": 2, "events": 2}.get(description.task, max(1, len(remembered)))
+    meant = STEP_TASKS.get(description.task, description.task)
+    rows = {"classify": 1, "labels": 2, "forecast": 0}.get(meant, max(1, len(remembered)))
     for holds, what in (
         (outputs > 0 and len(set(labels)) == outputs, "its labels are none or not unique"),
         (prep.is_whole, "its preparation does not hold together"),
         (answers.task == meant, "its answers are of another task"),
         (answers.temperature > 0, "its temperature is not above 0"),
+        (_fits_intervals(answers, prep), "the widths of its intervals do not fit"),
         (scale == ((outputs,) * 2 if is_number else (0, 0)), "the targets' scale does not fit"),
         (
             len(remembered) == rows
@@ -372,21 +453,41 @@ def _sketch(description: Description[Preparation]) -> networks.Network:
         return networks.build(
             description.notation,
             prep.layout,
-            outputs=outputs,
-            each=description.task == "events",
+            outputs=outputs_of(prep, labels),
+            each=description.task in STEP_TASKS,
             mean=prep.mean,
             deviation=prep.deviation,
         )
 
 
+def _fits_intervals(answers: Answers, prep: Preparation) -> bool:
+    """Whether intervals have a width for each level, column and step ahead, or there are none."""
+    if not isinstance(prep, ForecastPreparation) or not answers.half_widths:
+        return not answers.half_widths
+    shape = len(LEVELS), len(prep.targets), prep.horizon
+    flat = [w for level in answers.half_widths for column in level for w in column]
+    sizes = {len(column) for level in answers.half_widths for column in level}
+    return (
+        len(answers.half_widths) == shape[0]
+        and {len(level) for level in answers.half_widths} == {shape[1]}
+        and sizes == {shape[2]}
+        and all(np.isfinite(width) and width >= 0 for width in flat)
+    )
+
+
 def _filled(network: networks.Network, state: dict[str, Tensor]) -> networks.Network:
     """Return the network with its numbers, once it is known that it has as many as there are."""
-    wanted = sum(value.numel() for value in network.state_dict().values())
+    sketched = network.state_dict()
+    wanted = sum(value.numel() for value in sketched.values())
     held = sum(value.numel() for value in state.values())
     if wanted != held:
         raise ModelFileError(f"it has {wanted:,} numbers, the file {held:,}.")
-    network = network.to_empty(device="cpu")
-    network.load_state_dict(state)
+    # Put in place of the sketched ones: PyTorch's to_empty would import sympy, for half a second.
+    filled = {
+        name: value.to(sketched[name].dtype, copy=True) if name in sketched else value
+        for name, value in state.items()
+    }
+    network.load_state_dict(filled, assign=True)
     return network
 
 

@@ -23,13 +23,23 @@ from gridcell.config import Config, DataConfig
 from gridcell.errors import ConfigError, SourceError, TrainingError
 from gridcell.evaluation import Scores
 from gridcell.model import Description, Model
-from gridcell.networks.answers import Answers
-from gridcell.preparation import Preparation
-from gridcell.preparation.cache import Decoded, decode_all
+from gridcell.networks.answers import LEVELS, Answers
+from gridcell.preparation import ForecastPreparation, Preparation
+from gridcell.preparation.cache import Decoded
 from gridcell.record import Run
-from gridcell.samples import SPLIT_NAMES, TEST, TRAIN, VALID, ItemTask, Samples
+from gridcell.samples import (
+    SPLIT_NAMES,
+    STEP_TASKS,
+    TEST,
+    TRAIN,
+    VALID,
+    ForecastFacts,
+    ItemTask,
+    Samples,
+)
 from gridcell.sources import classes
 from gridcell.sources.wording import listed, shown
+from gridcell.split_by_time import MOST_ITEMS
 from gridcell.splits import Parts
 from gridcell.teller import Silent, Teller
 
@@ -70,6 +80,8 @@ def train_on(
 
     task, train_targets = _scored(data, prep, rows)
     main, better = evaluation.choose_main(task, train_targets)
+    if data.samples.task == "write":
+        main, better = "log loss", "lower"
     quick = partial(evaluation.quick, task, name=main)
     history = job.fit(quick, name=main, better=better, watcher=tell)
     answers = job.answers()  # probabilities calibrated on validation rows
@@ -79,10 +91,13 @@ def train_on(
     model = Model(job.network.cpu(), _describe(data.samples, prep, job, answers, remembered))
     scores = _score(model, data, test_rows)  # the test rows are read once, here
 
-    run = Run(record.next_free(folder), model, history, scores)
     took = time.perf_counter() - started
-    written = record.write(run, config, data.samples, parts, job, seconds=took)
+    with record.claimed(folder) as mine:
+        run = Run(mine, model, history, scores)
+        written = record.write(run, config, data.samples, parts, job, seconds=took)
     what = "steps of the test rows" if task != data.samples.task else "test rows"
+    if task == "forecast":
+        what = "test windows"
     tell.scores(scores, what)  # after writing: printing can never cost the model
     tell.section(f"Written after {took:.0f} s", written)
     if history.failure:
@@ -135,13 +150,16 @@ def evaluate(
             f"kind {data.kind} has no effect here: the model reads {model.kind}.",
             fix="leave kind out.",
         )
-    data = replace(data, task=model.task, kind=model.kind)
+    if isinstance(model.preparation, ForecastPreparation):
+        data = model.preparation.reading(data)
+    else:
+        data = replace(data, task=model.task, kind=model.kind)
     found = read(path, data, teller=tell, chosen=model.preparation, purpose="score")
     found = replace(found, samples=_with_labels_of(model, found.samples))
     rows, name = _rows_of(found.samples, part)
     tell.findings(_seen_in_training(model, found.samples, rows))
     scores = _score(model, found, rows)
-    tell.scores(scores, f"steps of the {name}" if model.task == "events" else name)
+    tell.scores(scores, f"steps of the {name}" if model.task in STEP_TASKS else name)
     return scores
 
 
@@ -176,9 +194,9 @@ def read(
         purpose=purpose,
     )
     chosen = chosen or preparation.choose(samples, config)
-    decoded = decode_all(
+    decoded = preparation.decode(
         samples,
-        chosen.reader,
+        chosen,
         on_bad_file=config.on_bad_file,
         folder=cache,
         progress=partial(teller.progress, "Decoding"),
@@ -218,6 +236,8 @@ def _without_lost_classes(
 def _score(model: Model, data: Data, rows: NDArray[np.int64]) -> Scores | None:
     if not len(rows):
         return None
+    if isinstance(model.preparation, ForecastPreparation):
+        return _score_forecasts(model, model.preparation, data, rows)
     task, truths = _scored(data, model.preparation, rows)
     scores = evaluation.score(
         task,
@@ -226,15 +246,47 @@ def _score(model: Model, data: Data, rows: NDArray[np.int64]) -> Scores | None:
         labels=model.labels,
         train_targets=baseline.recall(task, model.description.train_targets),
     )
-    return evaluation.over_steps(scores) if model.task == "events" else scores
+    if model.task == "write":
+        return evaluation.of_writing(scores)
+    return evaluation.over_steps(scores) if model.task in STEP_TASKS else scores
+
+
+def _score_forecasts(
+    model: Model, prep: ForecastPreparation, data: Data, rows: NDArray[np.int64]
+) -> Scores:
+    """Score forecasts beside the naive ones, all from the same windows."""
+    facts, targets = data.samples.facts, list(prep.targets)
+    assert isinstance(facts, ForecastFacts)
+    rows = rows[:: -(-len(rows) * len(targets) // MOST_ITEMS[TEST])]
+    firsts = facts.firsts[rows]
+    ahead = firsts[:, None] + prep.past + np.arange(prep.horizon)
+    deviation = np.array(prep.column_deviation)[targets]
+    widths = model.description.answers.half_widths
+    return evaluation.forecast.score(
+        model.answers(data.decoded, rows),
+        facts.values[:, targets][ahead].swapaxes(1, 2),
+        labels=model.labels,
+        deviation=deviation.tolist(),
+        beside=evaluation.forecast.naive(
+            data.decoded.values[:, targets].astype(np.float64),
+            firsts,
+            past=prep.past,
+            horizon=prep.horizon,
+            season=prep.season,
+        ),
+        half_widths={
+            level: np.array(half) * deviation[:, None]
+            for level, half in zip(LEVELS, widths, strict=False)
+        },
+    )
 
 
 def _scored(
     data: Data, prep: Preparation, rows: NDArray[np.int64]
 ) -> tuple[ItemTask, NDArray[np.generic]]:
-    """Return as what these rows are scored, and their targets: of events, labels at every step."""
+    """Return as what these rows are scored, and their targets: those of every step if it has one."""
     samples = data.samples
-    if samples.task != "events":
+    if samples.task not in STEP_TASKS:
         return samples.task, samples.targets[rows]
     targets = torch.from_numpy(samples.targets)
     items = items_of(
@@ -244,8 +296,9 @@ def _scored(
         rows,
         classes=len(samples.labels),
         events=samples.events,
+        tags=samples.tags,
     )
-    return "labels", items.truths().numpy()
+    return STEP_TASKS[samples.task], items.truths().numpy()
 
 
 def _describe(
@@ -272,6 +325,8 @@ def _with_labels_of(model: Model, samples: Samples) -> Samples:
 
     The targets are then those of training if the data are: `record.data_digest` says so.
     """
+    if isinstance(model.preparation, ForecastPreparation):
+        return samples  # read by the names of the model's own columns
     unknown = [label for label in samples.labels if label not in model.labels]
     if unknown:
         what = {"classify": "class", "regress": "column"}.get(model.task, "label")
@@ -297,7 +352,10 @@ def _with_labels_of(model: Model, samples: Samples) -> Samples:
     if events is not None:
         events = events.copy()
         events["label"] = where[events["label"]]
-    return replace(samples, labels=model.labels, targets=targets, events=events)
+    tags = samples.tags
+    if tags is not None:
+        tags = replace(tags, numbers=where[tags.numbers])
+    return replace(samples, labels=model.labels, targets=targets, events=events, tags=tags)
 
 
 def _seen_in_training(

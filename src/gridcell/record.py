@@ -7,9 +7,11 @@ import dataclasses
 import datetime
 import hashlib
 import importlib.metadata
+import itertools
 import os
 import platform
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,6 +31,7 @@ from gridcell.version import VERSION
 
 MODEL_FILE = "model.gridcell"
 RECORD_FILE = "run.json"
+CLAIM_FILE = ".being-written"
 LEAST_FREE_BYTES = 50 << 20
 
 
@@ -90,15 +93,53 @@ def _check_room(folder: Path) -> None:
 
 
 def next_free(folder: Path) -> Path:
-    """Return the folder, or where it holds something, the first of NAME-2, NAME-3 that does not.
+    """Return the folder, or where it holds something, the first of NAME-2, NAME-3 that does not."""
+    return next(place for place in _places(folder) if not _holds_something(place))
 
-    Asked again before anything is written: another run may have taken the folder meanwhile.
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[Path]:
+    """Hold the next free folder while something is written to it; no other run gets it.
+
+    Since it was chosen another run may have taken it, or may take it this very moment. It is ours
+    by a file in it that only one process can make, and that is taken away at the end. A folder to
+    which nothing was written goes too.
     """
-    number, free = 1, folder
-    while _holds_something(free):
-        number += 1
-        free = folder.with_name(f"{folder.name}-{number}")
-    return free
+    mine = next(place for place in _places(folder) if _claim(place))
+    try:
+        yield mine
+    finally:
+        with contextlib.suppress(OSError):
+            (mine / CLAIM_FILE).unlink(missing_ok=True)
+            mine.rmdir()
+
+
+def _places(folder: Path) -> Iterator[Path]:
+    """NAME, NAME-2, NAME-3 and so on."""
+    yield folder
+    for number in itertools.count(2):
+        yield folder.with_name(f"{folder.name}-{number}")
+
+
+def _claim(folder: Path) -> bool:
+    """Make the folder ours, unless it holds something."""
+    if _holds_something(folder):
+        return False
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return True  # It cannot be written to: whoever writes says why.
+    try:
+        (folder / CLAIM_FILE).touch(exist_ok=False)
+    except (FileExistsError, FileNotFoundError):
+        return False  # Another run has it, or has just taken it away.
+    except OSError:
+        return True
+    # Between the first look and the claim another run may have come, written and gone.
+    if os.listdir(folder) == [CLAIM_FILE]:
+        return True
+    (folder / CLAIM_FILE).unlink()
+    return False
 
 
 def _holds_something(folder: Path) -> bool:
@@ -152,7 +193,8 @@ def write(
     return [
         f"{model_file}, {model_file.stat().st_size / 1e6:.1f} MB",
         f"{record_file}: settings, history, scores",
-        f"Next: gridcell predict {model_file} FILES",
+        f"Next: gridcell predict {model_file} "
+        + ("--write 300" if samples.task == "write" else "FILES"),
     ]
 
 

@@ -51,7 +51,7 @@ def read_layout(text: str) -> Layout:
     clip, `Tx9` a series of 9 columns.
 
     >>> read_layout("32x32x3")
-    Layout(channels=3, grid=(32, 32), steps=1, has_time=True, vocabulary=0)
+    Layout(channels=3, grid=(32, 32), steps=1, has_time=True, vocabulary=0, alphabet=0)
     >>> str(read_layout("Tx40x1")), str(read_layout("16x64x64x3"))
     ('T x 40x1', '16 x 64x64x3')
     """

@@ -10,7 +10,7 @@ files are the same bytes. Units are shared out so that each part has its share o
                     leaves over goes to the classes that lost most by it
 
 The result depends on the samples, the shares and the seed alone, and is checked before it is
-handed out. Splitting by time is left to the kinds of data that have time.
+handed out. Windows of a series are split by time: see `split_by_time`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,19 @@ from numpy.typing import NDArray
 
 from gridcell.config import SplitConfig
 from gridcell.errors import SplitError
-from gridcell.samples import SPLIT_NAMES, TEST, TRAIN, UNASSIGNED, VALID, Samples
+from gridcell.samples import (
+    FILE_NOUNS,
+    SPLIT_NAMES,
+    STEP_TASKS,
+    TEST,
+    TRAIN,
+    UNASSIGNED,
+    VALID,
+    ForecastFacts,
+    Samples,
+)
 from gridcell.sources.wording import listed
+from gridcell.split_by_time import split_by_time
 
 Rows = NDArray[np.int64]
 
@@ -39,7 +50,7 @@ class Parts:
     """The part that each item belongs to, and what the user should know about it."""
 
     split: NDArray[np.int8]
-    """[N] TRAIN, VALID or TEST."""
+    """[N] TRAIN, VALID or TEST; UNASSIGNED for a window that lies across parts."""
     notes: tuple[str, ...]
     """Sentences with the counts, what was kept together, and what cannot be evaluated."""
 
@@ -58,6 +69,9 @@ def split(samples: Samples, config: SplitConfig, *, seed: int) -> Parts:
              are too few groups or items for the parts, or if no part can be filled without taking
              the last of a class from training
     """
+    if isinstance(samples.facts, ForecastFacts):
+        by_time = split_by_time(samples.facts, config)
+        return Parts(by_time.split, by_time.notes)
     part = samples.given.astype(np.int8, copy=True)
     is_given = bool((part != UNASSIGNED).any())
     if is_given:
@@ -70,6 +84,8 @@ def split(samples: Samples, config: SplitConfig, *, seed: int) -> Parts:
     shares = {VALID: config.valid, TEST: config.test}
     wanted = {name: shares[name] for name in missing if shares[name] > 0}
 
+    if samples.task == "write":
+        return _in_order(samples, part, rows, {name: shares[name] for name in missing})
     units = _units(samples, rows)
     if wanted:
         groups = None if samples.groups is None else np.unique(samples.groups[rows]).size
@@ -82,6 +98,30 @@ def split(samples: Samples, config: SplitConfig, *, seed: int) -> Parts:
         _check_together(units, part[rows])
     notes = _notes(samples, part, rows, taken=list(wanted), is_given=is_given)
     return Parts(part, notes)
+
+
+def _in_order(
+    samples: Samples, part: NDArray[np.int8], rows: Rows, shares: dict[int, float]
+) -> Parts:
+    """Hold out the end: of pieces that follow one another, neighbours stand on one side.
+
+    Raises   SplitError where there are too few pieces
+    """
+    wanted = {name: share for name, share in shares.items() if share > 0}
+    part[rows] = TRAIN
+    stop = len(rows)
+    for name in (TEST, VALID):
+        if name in wanted:
+            count = max(1, round(wanted[name] * len(rows)))
+            part[rows[stop - count : stop]] = name
+            stop -= count
+    if stop < 1:
+        raise SplitError(
+            f"{len(rows)} pieces cannot fill {1 + len(wanted)} splits.", fix=_fewer_parts(wanted)
+        )
+    counts = np.bincount(part, minlength=len(SPLIT_NAMES))
+    text = ", ".join(f"{name} {count:,}" for name, count in zip(SPLIT_NAMES, counts, strict=True))
+    return Parts(part, (f"Split in the order of the text, the end held out: {text}.",))
 
 
 def fold(samples: Samples, config: SplitConfig, *, number: int, seed: int) -> Parts:
@@ -176,7 +216,7 @@ def _strata(samples: Samples, rows: Rows) -> NDArray[np.int64]:
     """Return for each of `rows` the stratum, numbered from 0, that each part gets its share of."""
     if samples.task == "classify":
         kinds = samples.targets[rows]
-    elif samples.task in ("labels", "events"):
+    elif samples.task in ("labels", *STEP_TASKS):
         kinds = _label_strata(np.asarray(samples.targets[rows]) > 0)
     else:
         kinds = _number_strata(np.asarray(samples.targets[rows], dtype=np.float64))
@@ -405,6 +445,7 @@ def _notes(
             "classify": "each class in its share",
             "labels": "each combination of labels in its share",
             "events": "each combination of labels in its share",
+            "tags": "each combination of classes in its share",
             "regress": "small and large numbers in their share",
         }[samples.task]
         notes = [f"Split at random, {how}: {text}."]
@@ -428,6 +469,7 @@ def _notes(
 def _notes_on_ties(samples: Samples, part: NDArray[np.int8], *, is_given: bool) -> list[str]:
     """Say what was kept together, from the parts as they are and not as they were meant."""
     notes = []
+    noun, nouns = FILE_NOUNS[samples.kind]
     if samples.groups is not None:
         shared = _on_two_sides(samples.groups, part)
         total = np.unique(samples.groups).size
@@ -440,13 +482,13 @@ def _notes_on_ties(samples: Samples, part: NDArray[np.int8], *, is_given: bool) 
     if leaked:
         assert is_given, "a file stands in two parts"
         notes.append(
-            f"Warning: {leaked:,} items are files that the data's own splits hold in more than one "
-            "part; they were left there, so the scores may be too good."
+            f"Warning: {leaked:,} items are {nouns} that the data's own splits hold in more than "
+            "one part; they were left there, so the scores may be too good."
         )
     elif several:
         notes.append(
             f"{int(copies[copies > 1].sum()):,} items are copies of "
-            f"{several:,} {'file' if several == 1 else 'files'}; "
+            f"{several:,} {noun if several == 1 else nouns}; "
             "copies stand on one side."
         )
     return notes

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from gridcell.training.fit import EpochRecord, StepRecord
 
 LARGEST_CONFUSION = 12
+MOST_EPOCH_LINES = 60
+"""Of more epochs than this only every few have a line, so that the whole fits a screen or two."""
 BAR_AFTER_S = 0.5
 WIDTH_OF_A_FILE = 160
 
@@ -61,6 +63,7 @@ class Terminal:
         self._what = ""
         self._work_started = 0.0
         self._has_table = False
+        self._epochs = 0
 
     def section(self, title: str, lines: Iterable[str]) -> None:
         """Print a title and its lines."""
@@ -91,14 +94,18 @@ class Terminal:
     def step(self, record: StepRecord) -> None:
         """Move the training bar."""
         self._is_training = True
+        self._epochs = record.epochs
         what = f"Epoch {record.epoch}/{record.epochs}"
         left = _clock(record.seconds_left)
         about = f"loss {record.loss:.3f} · {record.items_per_s:,.0f} items/s · {left} left"
         self._show(what, record.step, record.steps, about)
 
     def epoch(self, record: EpochRecord) -> None:
-        """Print a line about an epoch that is done."""
+        """Print a line about an epoch that is done; of many epochs about every few."""
         self._end_bar()
+        every = -(-self._epochs // MOST_EPOCH_LINES)
+        if every > 1 and record.epoch % every and record.epoch not in (1, self._epochs):
+            return
         if not self._has_table:
             self.console.print(
                 Text(
@@ -125,8 +132,12 @@ class Terminal:
             self.console.print(Text("There are no test rows: nothing was scored.", style="yellow"))
             return
         self.console.print(Text(f"Scores on {scores.items:,} {of}", style="bold"))
-        table = _table("", "score", "95 % interval", "trivial guess")
-        for row in tables.rows(scores):
+        heading, *rows = tables.beside_rows(scores) or [
+            ["", "score", "95 % interval", "trivial guess"],
+            *map(list, tables.rows(scores)),
+        ]
+        table = _table(*heading)
+        for row in rows:
             table.add_row(*row)
         self.console.print(table)
         if scores.per_class:

@@ -97,8 +97,8 @@ def spans(seconds: float, *, window_s: float, step_s: float) -> list[Span]:
 def _checked(model: Model, window_s: float, step_s: float | None) -> float:
     """Return the step, once it is known that there can be windows of these sizes."""
     what = "events" if model.task == "events" else model.kind
-    if what in ("images", "events"):
-        why = "" if what == "images" else ": they have times of their own"
+    if what not in ("sounds", "clips"):
+        why = ": they have times of their own" if what == "events" else ""
         raise ConfigError(f"window has no effect on {what}{why}.", fix="leave --window out.")
     shortest, shortest_step = _shortest(model.preparation)
     _check_seconds("window", window_s, shortest)

@@ -21,6 +21,7 @@ from gridcell.layers import (
     Last,
     LayerNorm,
     LeakyReLU,
+    Max,
     Mean,
     Normalize,
     Parallel,
@@ -72,6 +73,7 @@ SILENCING = {
     "softmax": (1, lambda: Softmax()),
     "last": (0, lambda: Last()),
     "mean": (0, lambda: Mean()),
+    "max": (0, lambda: Max()),
     "chain": (
         0,
         lambda: Chain([Conv(4, 4, grid_axes=0, time=3), BatchNorm(4), Activation("tanh"), Mean()]),
@@ -84,6 +86,7 @@ SILENCING = {
         0,
         lambda: Residual(Chain([Conv(4, 4, grid_axes=0, time=3, stride=2)]), Layout(4)),
     ),
+    "parallel of mean and max": (0, lambda: Parallel([Chain([Mean()]), Chain([Max()])])),
     "parallel": (
         0,
         lambda: Parallel(
@@ -246,6 +249,13 @@ class Hasty(Last):
         return x[:, -1]
 
 
+class Levelled(Max):
+    """The largest value, where padding that was silenced counts as a 0."""
+
+    def forward(self, x, lengths=None):
+        return mask_steps(x, lengths).amax(1)
+
+
 BROKEN = [Careless(4, 3), Reckless(4, 3, grid_axes=0, time=3), Hasty()]
 
 
@@ -256,7 +266,7 @@ def test_a_layer_that_lets_the_padding_through_is_caught(layer):
         assert_padding_changes_nothing(randomize(layer.double()), x, torch.tensor([6, 2, 5]))
 
 
-@pytest.mark.parametrize("layer", BROKEN[1:], ids=lambda layer: type(layer).__name__)
+@pytest.mark.parametrize("layer", [*BROKEN[1:], Levelled()], ids=lambda layer: type(layer).__name__)
 def test_a_layer_that_reads_its_batch_mates_is_caught(layer):
     x = tensor(normal(1, 3, STEPS, CHANNELS))
     with pytest.raises(AssertionError):

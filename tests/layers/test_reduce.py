@@ -1,4 +1,4 @@
-"""What reads or makes time: last, mean, each, rows, embed."""
+"""What reads or makes time: last, mean, max, each, rows, embed."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gridcell.axes import Layout
 from gridcell.errors import ShapeError
-from gridcell.layers import Each, Embed, Last, Mean, Rows
+from gridcell.layers import Each, Embed, Last, Max, Mean, Rows
 
 from ..reference.comparison import assert_agrees, catches, normal, quick
 from .checks import compare, dtypes, randomize, run, tensor
@@ -76,8 +76,73 @@ def test_a_mean_over_all_steps_of_the_batch_is_caught():
     catches(compare_reduce, cases(Mean()), weights=weights)
 
 
+@st.composite
+def largest_cases(draw):
+    """Whole numbers too: of them several are equal, and the first one takes the gradient."""
+    case = draw(cases(Max()))
+    return {**case, "x": np.round(case["x"])} if draw(st.booleans()) else case
+
+
+def first_largest(values):
+    """The weights of the steps [T] in y: 1 at the first of the largest values."""
+    return np.arange(len(values)) == np.argmax(values)
+
+
+def max_twin(case, x, *, grad_y, weights=first_largest, reads=lambda length, steps: length):
+    """y is x at the first of the largest values, and there alone the gradient goes."""
+    batch, steps, features = x.shape
+    lengths = case["lengths"] if case["lengths"] is not None else [steps] * batch
+    y, grad_x = np.zeros((batch, features)), np.zeros_like(x)
+    for item, length in enumerate(lengths):
+        for feature in range(features if length else 0):
+            seen = x[item, : reads(length, steps), feature]
+            weight = weights(seen)
+            y[item, feature] = weight @ seen
+            grad_x[item, : len(seen), feature] = weight * grad_y[item, feature]
+    return y, grad_x
+
+
+def compare_max(case, **twin):
+    compare(case, lambda *arrays, **grad: max_twin(*arrays, **grad, **twin))
+
+
+@quick
+@given(largest_cases())
+def test_max_agrees_with_its_twin(case):
+    compare_max(case)
+
+
+def shared(values):
+    is_largest = values == values.max()
+    return is_largest / is_largest.sum()
+
+
+def last_largest(values):
+    return first_largest(values[::-1])[::-1]
+
+
+def not_below_0(values):
+    return first_largest(values) * (values.max() > 0)
+
+
+@pytest.mark.parametrize("weights", [shared, last_largest, not_below_0])
+def test_another_choice_of_the_largest_is_caught(weights):
+    catches(compare_max, largest_cases(), weights=weights)
+
+
+def test_a_max_that_reads_the_padding_is_caught():
+    catches(compare_max, largest_cases(), reads=lambda _, steps: steps)
+
+
+def test_max_keeps_the_infinite_and_what_is_no_number():
+    x = torch.tensor([[[-torch.inf, torch.nan], [-torch.inf, 1.0], [5.0, 5.0]]])
+    y, grad_y, (grad_x,) = run(Max(), x, torch.tensor([2]))
+    assert y[0, 0] == -torch.inf and y[0, 1].isnan()
+    assert torch.equal(grad_x[0, 0], grad_y[0]) and not grad_x[0, 1:].any()
+
+
 def test_after_time_no_lengths_are_left():
-    for layer in (Last(), Mean()):
+    for layer in (Last(), Mean(), Max()):
         assert layer.out_lengths(torch.tensor([3])) is None
         after = layer.out_layout(Layout(7))
         assert not after.has_time and after.channels == 7

@@ -20,6 +20,7 @@ from ..reference.comparison import assert_agrees, normal, quick
 
 IMAGE, SERIES = Layout(3, (32, 32), steps=1), Layout(3)
 AUDIO, IDS = Layout(1, (8,)), Layout(1, vocabulary=20)
+SPELLED = Layout(1 + 4, vocabulary=20, alphabet=6)
 SHRINKING = "4*(conv(8, 3, padding=valid) maxpool(2))"
 
 
@@ -109,7 +110,10 @@ def test_where_no_input_works_none_is_named():
         ("last mean", SERIES, "mean needs time, which was reduced before it."),
         ("rows", SERIES, "rows needs one image [1, C, H, W]; got T x 3."),
         ("embed(8)", IMAGE, "embed reads ids, one a step; got 32x32x3."),
-        ("relu", IDS, "relu cannot read ids; write embed(64) in front of it."),
+        ("spell(8)", IDS, "spell reads ids with letters beside them; got T x 1."),
+        ("embed(8)", SPELLED, "embed reads ids alone, and letters stand beside them."),
+        ("parallel(embed(4), relu)", IDS, "relu cannot read ids; write embed(64) in front of it."),
+        ("parallel(spell(4), relu)", SPELLED, "write spell(64) in front of it."),
         (
             "parallel(conv(8, 3), conv(8, 3, stride=2))",
             IMAGE,
@@ -170,6 +174,16 @@ def test_a_grid_in_front_of_dense_is_flattened_and_said():  # S12
         ("mean dense(5)", SERIES, "mean dense(5)", (2, 5)),
         ("dense(5) last", SERIES, "dense(5) last", (2, 5)),
         ("dense(5)", SERIES, "dense(5) mean", (2, 5)),
+        ("relu max", SERIES, "relu max dense(5)", (2, 5)),
+        ("dense(5) max", SERIES, "dense(5) max", (2, 5)),
+        ("parallel(mean, max)", SERIES, "parallel(mean, max) dense(5)", (2, 5)),
+        ("max", AUDIO, "flatten max dense(5)", (2, 5)),
+        (
+            "parallel(mean, max)",
+            AUDIO,
+            "parallel(mean, max) dense(5)",
+            (2, 5),
+        ),
         (
             "conv(4, 3, time=3) globalpool",
             AUDIO,
@@ -178,6 +192,10 @@ def test_a_grid_in_front_of_dense_is_flattened_and_said():  # S12
         ),
         ("rows", Layout(1, (32, 32), 1), "rows flatten mean dense(5)", (2, 5)),
         ("embed(4)", IDS, "embed(4) mean dense(5)", (2, 5)),
+        ("lstm(6)", IDS, "embed(128) lstm(6) last dense(5)", (2, 5)),
+        ("lstm(6)", SPELLED, "spell(100) lstm(6) last dense(5)", (2, 5)),
+        ("parallel(embed(4), embed(2))", IDS, "parallel(embed(4), embed(2)) mean dense(5)", (2, 5)),
+        ("spell(4, letters=3)", SPELLED, "spell(4, letters=3) mean dense(5)", (2, 5)),
     ],
 )
 def test_the_head_is_added_or_recognized(notation, layout, wanted, shape):
@@ -206,7 +224,11 @@ def test_an_answer_at_each_step_where_time_is_reduced_is_refused():
 def inputs(layout, batch=2, steps=7, seed=0):
     steps = layout.steps or steps
     if layout.vocabulary:
-        ids = np.random.default_rng(seed).integers(0, layout.vocabulary, (batch, steps))
+        random = np.random.default_rng(seed)
+        ids = random.integers(0, layout.vocabulary, (batch, steps))
+        if layout.alphabet:
+            letters = random.integers(0, layout.alphabet, (batch, steps, layout.channels - 1))
+            ids = np.concatenate([ids[..., None], letters], 2)
         return torch.tensor(ids)
     shape = (batch, steps, layout.channels, *layout.grid)
     return torch.tensor(normal(seed, *shape), dtype=torch.float32)
@@ -321,6 +343,7 @@ NETWORKS = {
         "parallel(conv(3, time=3) sigmoid mean, maxpool(time=2, stride=1) last)",
     ),
     "text": (IDS, "embed(6) residual(conv(6, time=3, dilation=2) layernorm tanh) mean"),
+    "tokens": (SPELLED, "spell(6, letters=4) lstm(5, both) max"),
 }
 
 
@@ -356,7 +379,7 @@ def test_an_output_does_not_depend_on_batch_mates(name):
         assert_agrees(together[item], alone[0])
 
 
-@pytest.mark.parametrize("name", ["video", "audio", "series", "text"])
+@pytest.mark.parametrize("name", ["video", "audio", "series", "text", "tokens"])
 @pytest.mark.parametrize("filler", [99, float("inf"), float("nan")])
 def test_padding_changes_nothing_from_end_to_end(name, filler):
     layout, network = network_of(name)
@@ -485,3 +508,14 @@ def test_any_chain_is_built_and_runs_or_is_refused_when_built(case):
         return
     y = network(inputs(layout))
     assert y.shape == (2, 3) and y.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("layout", "note"),
+    [
+        (IDS, "embed(128) was added in front: the steps are ids."),
+        (SPELLED, "spell(100) was added in front: the steps are ids with letters beside them."),
+    ],
+)
+def test_what_reads_ids_is_added_in_front_and_said(layout, note):
+    assert build("lstm(6)", layout, outputs=5).notes[0] == note

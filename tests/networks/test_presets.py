@@ -6,10 +6,12 @@ import torch
 from gridcell import networks
 from gridcell.axes import Layout
 from gridcell.errors import NetworkError
-from gridcell.networks.presets import PRESETS
+
+OF_PICTURES = ("auto", "tiny", "lenet", "resnet", "rows", "cnn", "crnn")
+OF_STEPS = ("lstm", "lstm_fcn", "inception")
 
 
-@pytest.mark.parametrize("net", PRESETS)
+@pytest.mark.parametrize("net", OF_PICTURES)
 @pytest.mark.parametrize("side", [1, 2, 5, 8, 28, 32, 64, 65, 128, 300])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_preset_can_be_built_for_every_size(net: str, side: int, channels: int) -> None:
@@ -110,3 +112,53 @@ def test_presets_over_time_take_images_too(net: str) -> None:
 def test_rows_reads_no_sequences() -> None:
     with pytest.raises(NetworkError, match="reads one image row by row, and these are sequences"):
         networks.choose_network("rows", Layout(3, (32, 32), steps=None))
+
+
+STEPS = [
+    Layout(1),
+    Layout(9),
+    Layout(1, vocabulary=50),
+    Layout(17, vocabulary=50, alphabet=30),
+]
+
+
+@pytest.mark.parametrize("layout", STEPS, ids=str)
+@pytest.mark.parametrize("is_each", [False, True])
+def test_series_and_texts_have_presets_of_their_own(layout: Layout, is_each: bool) -> None:
+    names = ("auto", "lstm", "cnn") if layout.vocabulary else ("auto", *OF_STEPS)
+    for name in names:
+        choice = networks.choose_network(name, layout, is_each=is_each)
+        built = networks.build(choice.notation, layout, outputs=7, each=is_each)
+        shape = (2, 20, layout.channels) if layout.alphabet or not layout.vocabulary else (2, 20)
+        values = torch.ones(shape, dtype=torch.int64 if layout.vocabulary else torch.float32)
+        wanted = (2, 20, 7) if is_each else (2, 7)
+        assert built(values, torch.tensor([20, 3])).shape == wanted
+
+
+def test_what_is_to_be_written_is_not_seen_before() -> None:
+    choice = networks.choose_network("auto", Layout(1, vocabulary=50), is_each=True, is_onward=True)
+    network = networks.build(choice.notation, Layout(1, vocabulary=50), outputs=50, each=True)
+    network.stream()  # would be refused if any layer needed what comes later
+
+
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [
+        (Layout(3), "the preset resnet reads pictures or sounds, and these are series"),
+        (
+            Layout(1, vocabulary=5),
+            "the preset resnet reads pictures or sounds, and these are texts",
+        ),
+    ],
+)
+def test_a_preset_for_pictures_is_refused_for_what_has_no_grid(
+    layout: Layout, message: str
+) -> None:
+    with pytest.raises(NetworkError, match=message):
+        networks.choose_network("resnet", layout)
+
+
+@pytest.mark.parametrize("name", OF_STEPS)
+def test_a_preset_for_series_is_refused_for_pictures(name: str) -> None:
+    with pytest.raises(NetworkError, match="reads series or texts, and these are neither"):
+        networks.choose_network(name, Layout(3, (32, 32), steps=1))

@@ -16,6 +16,7 @@ from ..reference.comparison import quick
 
 SERIES, AUDIO, IMAGES = Layout(3), Layout(2, (6,)), Layout(1, (6, 6))
 IDS = Layout(1, vocabulary=9)
+SPELLED = Layout(1 + 3, vocabulary=9, alphabet=5)
 
 OVER_GRID = [
     "conv(3, 3) relu",
@@ -53,6 +54,7 @@ OF_FEATURES = [
     "parallel(conv(2, time=3, padding=valid), maxpool(time=2, stride=1) avgpool(time=2, stride=1))",
 ]
 ENDS = ["last", "mean", "each", "", "parallel(lstm(2) last, mean)", "parallel(mean, last) relu"]
+ENDS += ["max", "parallel(mean, max)", "parallel(lstm(2) max, last, max)"]
 
 
 @st.composite
@@ -85,7 +87,12 @@ def values_for(network, *, examples=2, steps, seed=0):
     generator = torch.Generator().manual_seed(seed)
     layout = network.layout
     if layout.vocabulary:
-        return torch.randint(layout.vocabulary, (examples, steps), generator=generator)
+        ids = torch.randint(layout.vocabulary, (examples, steps), generator=generator)
+        if not layout.alphabet:
+            return ids
+        shape = (examples, steps, layout.channels - 1)
+        letters = torch.randint(layout.alphabet, shape, generator=generator)
+        return torch.cat([ids[..., None], letters], 2)
     shape = (examples, steps, layout.channels, *layout.grid)
     return torch.randn(shape, generator=generator, dtype=next(network.parameters()).dtype)
 
@@ -128,6 +135,7 @@ FIXED = {
     "conv(6, time=3, padding=valid) batchnorm relu maxpool(time=2) lstm(6) last": SERIES,
     "conv(4, 3) relu maxpool(2) flatten rnn(6)": IMAGES,
     "embed(5) lstm(6) mean": IDS,
+    "spell(5, letters=4) lstm(6) mean": SPELLED,
 }
 
 
@@ -321,7 +329,7 @@ def test_a_state_of_another_network_is_refused(state):
     )
 
 
-@pytest.mark.parametrize("notation", ["mean", "last", "conv(4, time=2, padding=valid) last"])
+@pytest.mark.parametrize("notation", ["mean", "max", "last", "conv(4, time=2, padding=valid) last"])
 def test_other_sequences_are_not_mixed_in(notation):
     stream = build(notation, SERIES, outputs=2).stream()
     stream.step(torch.zeros(2, 3))

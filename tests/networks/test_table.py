@@ -133,6 +133,18 @@ def test_parameters_add_up_to_the_network_s(name):
             assert eval(row.parameter_arithmetic) == row.parameters
 
 
+def test_a_spelled_word_is_a_row_and_filters_over_its_letters():
+    layout = Layout(1 + 16, vocabulary=50, alphabet=30)
+    network = build("spell(8, letters=4)", layout, outputs=2, each=True)
+    first, head = rows(network)
+    assert first.parameters == 50 * 8 + 30 * 32 + (3 * 32 + 1) * 4
+    assert first.parameter_arithmetic == "50 * 8 + 30 * 32 + (3 * 32 + 1) * 4"
+    assert sum(row.parameters for row in (first, head)) == network.parameters_count
+    assert first.output == "T x 12" and first.receptive_field == "1 step"
+    x = torch.ones(1, 1, 17, dtype=torch.int64)
+    assert first.multiply_adds + head.multiply_adds == counted(network.eval(), x)
+
+
 def counted(network, *inputs):
     """PyTorch's own count, which has two operations for each multiply-add."""
     with FlopCounterMode(display=False) as counter:
@@ -241,4 +253,5 @@ def test_rows_keep_the_axes_of_the_image():
     assert [row.receptive_field for row in rows(network)] == ["1x1", "5x3"]
     assert seen(network, layout) == [1, 5, 3]
     assert rows(build(f"{notation} flatten dense(3)", layout))[-1].receptive_field == "5xall"
-    assert rows(build(f"{notation} mean", layout))[-1].receptive_field == "allx3"
+    for reduce in ("mean", "max"):
+        assert rows(build(f"{notation} {reduce}", layout))[-1].receptive_field == "allx3"

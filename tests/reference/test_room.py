@@ -100,6 +100,12 @@ def outputs(dtype):
     yield "running_statistics", *ref.running_statistics(x, ones(4), ones(4))
     yield "layernorm", ref.layernorm(rows, ones(3), ones(3))
     yield "layernorm_backward", *ref.layernorm_backward(ones(2, 3), rows, ones(3))
+    same = {"body": lambda h: h, "by": "mean"}
+    yield "reversible", ref.reversible(rows, **same)
+    yield (
+        "reversible_backward",
+        ref.reversible_backward(ones(2, 3), rows, body_backward=lambda grad, _: grad, **same),
+    )
     yield "cross_entropy_backward", ref.cross_entropy_backward(1.0, rows, [0, 2], smoothing=0.1)
     yield (
         "binary_cross_entropy_backward",

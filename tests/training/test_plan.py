@@ -1,7 +1,7 @@
 """Every number that the settings leave open is chosen from the data, and says why."""
 
 from gridcell.config import TrainConfig
-from gridcell.training.plan import plan
+from gridcell.training.plan import EFFORTS, plan
 
 
 def test_what_is_asked_is_taken() -> None:
@@ -50,10 +50,13 @@ def test_a_budget_is_read_in_seconds_and_leaves_the_epochs_open() -> None:
 def test_sounds_and_clips_are_seen_less_often_than_images_of_as_much_work() -> None:
     for items, work in ((200, 10**6), (2000, 10**7), (20_000, 10**8)):
         image = plan(TrainConfig(), items=items, multiply_adds=work)
-        sound = plan(TrainConfig(), items=items, multiply_adds=work, is_over_time=True)
+        sound = plan(TrainConfig(), items=items, multiply_adds=work, effort=EFFORTS["sounds"])
         assert 3 <= sound.epochs <= image.epochs
         assert sound.epochs <= 40
         assert sound.batch_size == image.batch_size
-    heavy = plan(TrainConfig(), items=200, multiply_adds=10**9, is_over_time=True)
+    heavy = plan(TrainConfig(), items=200, multiply_adds=10**9, effort=EFFORTS["clips"])
     assert heavy.epochs == 15 and "are much work" in heavy.epochs_reason
-    assert plan(TrainConfig(epochs=77), items=9, multiply_adds=1, is_over_time=True).epochs == 77
+    assert (
+        plan(TrainConfig(epochs=77), items=9, multiply_adds=1, effort=EFFORTS["sounds"]).epochs
+        == 77
+    )

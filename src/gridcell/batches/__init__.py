@@ -12,14 +12,18 @@ from gridcell.batches.order import (
     step_seed,
     training_batches,
 )
+from gridcell.batches.series import Series
 from gridcell.batches.sounds import Sounds
+from gridcell.batches.texts import Texts
 
 __all__ = [
     "Batch",
     "Clips",
     "Images",
     "Items",
+    "Series",
     "Sounds",
+    "Texts",
     "Variation",
     "batch_rows",
     "epoch_batches",

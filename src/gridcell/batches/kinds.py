@@ -8,15 +8,28 @@ from torch import Tensor
 
 from gridcell.augment.clips import ClipAugment
 from gridcell.augment.images import ImageAugment
+from gridcell.augment.series import SeriesAugment
 from gridcell.augment.sounds import SoundAugment
+from gridcell.augment.texts import TextAugment
 from gridcell.batches.clips import Clips
+from gridcell.batches.forecast import Forecasts
 from gridcell.batches.images import Images
 from gridcell.batches.order import Items
+from gridcell.batches.series import Series
 from gridcell.batches.sounds import Sounds
-from gridcell.preparation import ImagePreparation, Preparation, SoundPreparation
+from gridcell.batches.texts import Texts
+from gridcell.preparation import (
+    ForecastPreparation,
+    ImagePreparation,
+    Preparation,
+    SeriesPreparation,
+    SoundPreparation,
+    TextPreparation,
+)
 from gridcell.preparation.cache import Decoded
+from gridcell.samples import Tags
 
-Variation = ImageAugment | SoundAugment | ClipAugment
+Variation = ImageAugment | SoundAugment | ClipAugment | SeriesAugment | TextAugment
 
 
 def items_of(
@@ -28,6 +41,7 @@ def items_of(
     variation: Variation | None = None,
     classes: int = 0,
     events: NDArray[np.void] | None = None,
+    tags: Tags | None = None,
 ) -> Items:
     """Return some rows of what was decoded as items to draw batches from.
 
@@ -35,6 +49,7 @@ def items_of(
     variation   how each item varies in training; it must be the kind's own
     classes     how many classes targets are numbers of, if they are; or how many labels events have
     events      of sounds whose labels come and go, instead of targets
+    tags        of series and texts with a class at each step, instead of targets
     """
     if isinstance(prep, SoundPreparation):
         assert variation is None or isinstance(variation, SoundAugment)
@@ -44,5 +59,14 @@ def items_of(
     if isinstance(prep, ImagePreparation):
         assert variation is None or isinstance(variation, ImageAugment)
         return Images(decoded.values, targets, rows, augment=variation)
+    if isinstance(prep, SeriesPreparation):
+        assert variation is None or isinstance(variation, SeriesAugment)
+        return Series(decoded, prep, targets, rows, augment=variation, classes=classes, tags=tags)
+    if isinstance(prep, ForecastPreparation):
+        assert variation is None
+        return Forecasts(decoded, prep, rows)
+    if isinstance(prep, TextPreparation):
+        assert variation is None or isinstance(variation, TextAugment)
+        return Texts(decoded, prep, targets, rows, augment=variation, tags=tags)
     assert variation is None or isinstance(variation, ClipAugment)
     return Clips(decoded, targets, rows, augment=variation)

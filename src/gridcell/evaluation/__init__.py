@@ -12,13 +12,13 @@ NumPy arrays in, `Scores` out. It knows no network: what predicted is not its bu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from gridcell.errors import ConfigError, did_you_mean
-from gridcell.evaluation import classify, regress
+from gridcell.evaluation import classify, forecast, regress
 from gridcell.evaluation import labels as several
 from gridcell.evaluation.inputs import Array
 from gridcell.evaluation.intervals import RESAMPLES
@@ -30,7 +30,9 @@ __all__ = [
     "Scores",
     "WorstItem",
     "choose_main",
+    "forecast",
     "main_score",
+    "of_writing",
     "over_steps",
     "quick",
     "score",
@@ -45,11 +47,13 @@ QUICK: dict[str, Callable[..., float | None]] = {
     "classify": classify.quick,
     "labels": several.quick,
     "regress": regress.quick,
+    "forecast": forecast.quick,
 }
 MAIN: dict[str, tuple[str, Better]] = {
     "classify": ("accuracy", "higher"),
     "labels": ("average precision", "higher"),
     "regress": ("MAE", "lower"),
+    "forecast": (forecast.MAIN, "lower"),
 }
 BALANCED_WITHIN = 3
 """Classes are balanced where the largest has at most so many times the items of the smallest."""
@@ -74,7 +78,7 @@ def score(
     NaN      a prediction that is not finite makes every score n/a, with a note; so do no items
     Raises   ConfigError for an unknown task; ShapeError for what does not fit the shapes above
     """
-    _check_task(task)
+    _check_task(task, SCORERS)
     main, _ = choose_main(task, train_targets)
     return SCORERS[task](
         predictions,
@@ -106,6 +110,15 @@ def over_steps(scores: Scores) -> Scores:
         for score in every
     )
     return replace(scores, scores=main, worst=())
+
+
+def of_writing(scores: Scores) -> Scores:
+    """Scores of saying what comes next, of which the classes say nothing: each is a character."""
+    kept = ("log loss", "accuracy")
+    some = [replace(scores[name], low=None, high=None, note="") for name in kept]
+    note = "in nats a character; no intervals, since steps of one text are alike"
+    some[0] = replace(some[0], note=note)
+    return replace(scores, main=kept[0], scores=tuple(some), per_class=(), confusion=None, worst=())
 
 
 def quick(task: str, predictions: Array, targets: Array, name: str) -> float | None:
@@ -150,9 +163,9 @@ def choose_main(task: str, train_targets: Array) -> tuple[str, Better]:
     return MAIN[task]
 
 
-def _check_task(task: str) -> None:
-    if task not in SCORERS:
+def _check_task(task: str, known: Iterable[str] = MAIN) -> None:
+    if task not in known:
         raise ConfigError(
-            f"{task!r} is not a task that can be scored.{did_you_mean(task, SCORERS)}",
-            fix=f"choose one of {', '.join(SCORERS)}.",
+            f"{task!r} is not a task that can be scored.{did_you_mean(task, known)}",
+            fix=f"choose one of {', '.join(known)}.",
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from gridcell.errors import ConfigError, did_you_mean
@@ -25,7 +25,7 @@ class Score:
 
     >>> Score("RMSE", float("inf"), 0.1, 0.2, 1.5, "lower")
     Score(name='RMSE', value=None, low=None, high=None, baseline=1.5, better='lower', \
-note='the value is not finite')
+note='the value is not finite', beside={})
     """
 
     name: str
@@ -41,15 +41,18 @@ note='the value is not finite')
     """Whether a higher or a lower value is the better one."""
     note: str = ""
     """What the reader has to know: what was left out, or why there is no value or interval."""
+    beside: dict[str, float | None] = field(default_factory=dict)
+    """What several trivial guesses get, by name, where there is more than one; `baseline` is then
+    the best of them."""
 
     def __post_init__(self) -> None:
         notes = [self.note] if self.note else []
-        for field in ("value", "low", "high", "baseline"):
-            number = getattr(self, field)
+        for each in ("value", "low", "high", "baseline"):
+            number = getattr(self, each)
             is_bad = number is not None and not math.isfinite(number)
-            if is_bad and field in ("value", "baseline"):
-                notes.append(f"the {field} is not finite")
-            object.__setattr__(self, field, None if number is None or is_bad else float(number))
+            if is_bad and each in ("value", "baseline"):
+                notes.append(f"the {each} is not finite")
+            object.__setattr__(self, each, None if number is None or is_bad else float(number))
         if self.value is None or self.low is None or self.high is None:
             object.__setattr__(self, "low", None)
             object.__setattr__(self, "high", None)

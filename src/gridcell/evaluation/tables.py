@@ -7,6 +7,7 @@ decimals. What is not known is n/a, with its reason where the reason is short.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from gridcell.evaluation.scores import Score, Scores
 
@@ -19,6 +20,7 @@ PERCENT = (
     "top-5 accuracy",
     "average precision",
     "exact match",
+    "coverage",
 )
 THREE_DECIMALS = ("log loss", "R2")
 MISSING = "n/a"
@@ -33,6 +35,28 @@ def rows(scores: Scores) -> list[tuple[str, str, str, str]]:
     [('accuracy', '93.6 %', '93.1 to 94.1 %', '10.0 %')]
     """
     return [_row(score) for score in scores.scores]
+
+
+def beside_rows(scores: Scores) -> list[list[str]]:
+    """A heading, then name, value and what each trivial guess gets, of each score.
+
+    Empty where scores have but one guess beside them.
+
+    >>> score = Score("MAE", 0.25, None, None, 0.5, "lower", beside={"last value": 0.5})
+    >>> beside_rows(Scores("forecast", 10, "MAE", (score,)))
+    [['', 'score', 'last value'], ['MAE', '0.2500', '0.5000']]
+    """
+    names = list(dict.fromkeys(name for score in scores.scores for name in score.beside))
+    if not names:
+        return []
+    lines = [["", "score", *names]]
+    for score in scores.scores:
+        cells = [_row(score)[1]]
+        for name in names:
+            known = name in score.beside
+            cells.append(_row(replace(score, value=score.beside[name]))[1] if known else "")
+        lines.append([score.name, *cells])
+    return lines
 
 
 def class_rows(scores: Scores) -> list[tuple[str, str, str, str, str]]:

@@ -16,8 +16,10 @@ from gridcell.layers.norm import BatchNorm, LayerNorm, Normalize
 from gridcell.layers.pool import GlobalPool, Pool
 from gridcell.layers.recurrent_options import keep_dtype, set_truncation
 from gridcell.layers.recurrent_state import LSTMState, RNNState
-from gridcell.layers.reduce import Each, Embed, Last, Mean, Rows
+from gridcell.layers.reduce import Each, Embed, Last, Max, Mean, Rows, Whole
+from gridcell.layers.reversible import Reversible
 from gridcell.layers.rnn import RNN, RNNTrace
+from gridcell.layers.spelling import Spell
 
 __all__ = [
     "LSTM",
@@ -37,6 +39,7 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "Max",
     "Mean",
     "Normalize",
     "Parallel",
@@ -44,9 +47,12 @@ __all__ = [
     "RNNState",
     "RNNTrace",
     "Residual",
+    "Reversible",
     "Rows",
     "Softmax",
+    "Spell",
     "Trace",
+    "Whole",
     "gradient_by_distance",
     "keep_dtype",
     "mask_steps",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gridcell.axes import Layout, check_shape
 from gridcell.errors import ShapeError
+from gridcell.layers.first_weights import draw
 from gridcell.layers.lengths import at_least, check_lengths, mask_steps
 from gridcell.layers.window import (
     Padding,
@@ -91,7 +92,7 @@ class Conv(nn.Module):
         self.weight = nn.Parameter(torch.empty(filters, channels // groups, *size))
         self.bias = nn.Parameter(torch.zeros(filters)) if bias else None
         # He et al. 2015: keeps the size of the signal through rectified layers.
-        nn.init.kaiming_normal_(self.weight, nonlinearity="relu", generator=generator)
+        draw(nn.init.kaiming_normal_, self.weight, nonlinearity="relu", generator=generator)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         check_shape(x, "B T C *grid", layer="conv", C=self.channels)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gridcell.axes import Layout, check_shape
 from gridcell.errors import ShapeError
 from gridcell.layers.activation import same_layout
+from gridcell.layers.first_weights import draw
 from gridcell.layers.lengths import check_lengths, mask_steps, same_lengths
 
 
@@ -36,7 +37,7 @@ class Dense(nn.Module):
         self.features, self.width = features, width
         self.weight = nn.Parameter(torch.empty(width, features))
         self.bias = nn.Parameter(torch.zeros(width))
-        nn.init.kaiming_normal_(self.weight, nonlinearity="relu", generator=generator)
+        draw(nn.init.kaiming_normal_, self.weight, nonlinearity="relu", generator=generator)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         check_shape(x, "B D" if x.ndim == 2 else "B T D", layer="dense", D=self.features)

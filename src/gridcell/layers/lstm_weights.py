@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from gridcell.layers.first_weights import draw
+
 
 class LSTMWeights(NamedTuple):
     """What one direction of one layer learns; None where the option is off."""
@@ -80,17 +82,17 @@ def new_weights(sizes: LSTMSizes, generator: torch.Generator | None) -> dict[str
         "bias_hh": torch.zeros(4 * width),
     }
     for gate in torch.split(values["weight_ih"], width):
-        nn.init.xavier_uniform_(gate, generator=generator)
+        draw(nn.init.xavier_uniform_, gate, generator=generator)
     recurrent = values["weight_hh"]
     if sizes.heads == sizes.width > 1:
-        nn.init.uniform_(recurrent, -1, 1, generator=generator)
+        draw(nn.init.uniform_, recurrent, -1, 1, generator=generator)
     else:
         for head in torch.split(recurrent, width // sizes.heads):
-            nn.init.orthogonal_(head, generator=generator)
+            draw(nn.init.orthogonal_, head, generator=generator)
     values["bias_ih"][width : 2 * width] = 1
     if sizes.project is not None:
         values["weight_hr"] = torch.empty(sizes.project, width)
-        nn.init.xavier_uniform_(values["weight_hr"], generator=generator)
+        draw(nn.init.xavier_uniform_, values["weight_hr"], generator=generator)
     if sizes.peephole:
         values["weight_ch"] = torch.zeros(3 * width)
     if sizes.layernorm:

@@ -29,9 +29,10 @@ class Normalize(nn.Module):
     def __init__(self, mean: Tensor, deviation: Tensor) -> None:
         super().__init__()
         self.register_buffer("mean", mean.float())
-        self.register_buffer(
-            "deviation", torch.where(deviation > 0, deviation, torch.ones_like(deviation)).float()
-        )
+        # On the meta device there is nothing to look at, and looking costs a second: `draw`.
+        if not deviation.is_meta:
+            deviation = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
+        self.register_buffer("deviation", deviation.float())
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         check_shape(x, "B T C *grid", layer="normalize", C=len(self.mean))

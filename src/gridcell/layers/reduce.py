@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from gridcell.axes import Layout, check_shape
 from gridcell.errors import ShapeError
 from gridcell.layers.activation import same_layout
-from gridcell.layers.lengths import check_lengths, mask_steps, same_lengths
+from gridcell.layers.first_weights import draw
+from gridcell.layers.lengths import check_lengths, mask_steps, same_lengths, valid_steps
 
 
 def no_lengths(_layer: object, _lengths: Tensor | None) -> None:
@@ -83,6 +84,68 @@ class Mean(nn.Module):
     out_lengths = no_lengths
 
 
+class Max(nn.Module):
+    """The largest value of each feature over the valid steps.
+
+    The gradient goes to the step that it came from, of several equal ones to the first, as
+    `torch.max` has it.
+
+    Shapes   x [B, T, D] -> y [B, D]; a sequence of length 0 gives 0
+    NaN      at a valid step it is the answer; in the padding it is not seen
+
+    >>> x = torch.tensor([[[-2.0, 3.0], [-1.0, 2.0], [9.0, 9.0]]])
+    >>> Max()(x, torch.tensor([2])).tolist()
+    [[-1.0, 3.0]]
+    """
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        check_shape(x, "B T D", layer="max")
+        if lengths is None:
+            return x[:, 0] if x.shape[1] == 1 else x.max(1).values
+        check_lengths(lengths, x, layer="max")
+        # Not 0, which would hide values below it. A valid -inf stands first, so it takes the
+        # gradient.
+        padding = ~valid_steps(lengths, x.shape[1])[..., None]
+        y = x.masked_fill(padding, -torch.inf).max(1).values
+        return torch.where(lengths[:, None] > 0, y, torch.zeros((), dtype=x.dtype, device=x.device))
+
+    def out_layout(self, layout: Layout) -> Layout:
+        """The same features, no time."""
+        return layout.without_time()
+
+    out_lengths = no_lengths
+
+
+class Whole(nn.Module):
+    """Every step of an item side by side as one row of features, time gone.
+
+    A dense layer behind it weighs each step by itself, which is all that a linear forecast needs.
+
+    Shapes   x [B, T, C, *grid] -> y [B, T * C * cells], step by step, channel by channel
+    Lengths  the padding comes out as 0
+    Raises   ShapeError where the number of steps differs from item to item
+
+    >>> Whole()(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])).tolist()
+    [[1.0, 2.0, 3.0, 4.0]]
+    """
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        check_shape(x, "B T C *grid", layer="whole")
+        check_lengths(lengths, x, layer="whole")
+        return mask_steps(x, lengths).flatten(1)
+
+    def out_layout(self, layout: Layout) -> Layout:
+        """All numbers of all steps as features."""
+        if layout.steps is None:
+            raise ShapeError(
+                "whole needs items of one number of steps, and these differ in it.",
+                fix="write mean, max or last, which read any number.",
+            )
+        return layout.with_features(layout.steps * layout.values).without_time()
+
+    out_lengths = no_lengths
+
+
 class Each(nn.Module):
     """Keep every step: an answer at each of them."""
 
@@ -131,7 +194,7 @@ class Embed(nn.Module):
             raise ShapeError(f"embed needs a vocabulary and a width; got {vocabulary}, {width}.")
         self.vocabulary, self.width = vocabulary, width
         self.weight = nn.Parameter(torch.empty(vocabulary, width))
-        nn.init.normal_(self.weight, std=width**-0.5, generator=generator)
+        draw(nn.init.normal_, self.weight, std=width**-0.5, generator=generator)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         check_shape(x, "B T", layer="embed")

@@ -14,6 +14,7 @@ from gridcell.errors import NetworkError, ShapeError, did_you_mean
 from gridcell.layers.dense import Dropout
 from gridcell.layers.directions import Walk, last_steps, reverse_steps, through_layers
 from gridcell.layers.engines import EngineChoice, check_engine, choose_engine, refuses_fused
+from gridcell.layers.first_weights import draw
 from gridcell.layers.length_groups import run_on_true_steps
 from gridcell.layers.lengths import mask_steps, same_lengths, valid_steps
 from gridcell.layers.lstm_weights import suffix
@@ -219,8 +220,8 @@ def _new_weights(
 ) -> dict[str, nn.Parameter]:
     """Input weights uniform after Glorot & Bengio 2010, recurrent ones orthogonal, biases 0."""
     weight_ih, weight_hh = torch.empty(width, channels), torch.empty(width, width)
-    nn.init.xavier_uniform_(weight_ih, generator=generator)
-    nn.init.orthogonal_(weight_hh, generator=generator)
+    draw(nn.init.xavier_uniform_, weight_ih, generator=generator)
+    draw(nn.init.orthogonal_, weight_hh, generator=generator)
     values = RNNWeights(weight_ih, weight_hh, torch.zeros(width), torch.zeros(width))
     return {name: nn.Parameter(value) for name, value in values._asdict().items()}
 

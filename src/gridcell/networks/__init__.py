@@ -2,7 +2,8 @@
 
 from gridcell.networks.build import Network, Step, build, smallest_input
 from gridcell.networks.notation import Spec, parse, write
-from gridcell.networks.presets import PRESETS, Choice, check_name, choose_network
+from gridcell.networks.presets import PRESETS, check_name, choose_network
+from gridcell.networks.presets_of_steps import Choice
 from gridcell.networks.table import Row, rows
 
 __all__ = [

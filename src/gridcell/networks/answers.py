@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from gridcell.samples import ItemTask
 
+LEVELS = (0.8, 0.95)
+"""Shares of the truths that the intervals of a forecast are meant to hold."""
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -17,6 +20,7 @@ class Answers:
     classify   softmax of output / temperature
     labels     the logistic function of each output / temperature
     regress    output * deviation + mean, the scale that training standardised the targets by
+    forecast   the output as it is: each column's scale is the preparation's
 
     The temperature is fitted on validation rows, so that of the answers given with 80 %, about
     80 % are right (Guo et al. 2017). It never changes which class is the most probable.
@@ -29,9 +33,15 @@ class Answers:
     target_mean: tuple[float, ...] = ()
     target_deviation: tuple[float, ...] = ()
     temperature: float = 1.0
+    half_widths: tuple[tuple[tuple[float, ...], ...], ...] = ()
+    """[levels, M, H] of a forecast's intervals, standardised, by column and step ahead; none where
+    validation windows were too few to tell."""
 
     def told(self) -> list[str]:
-        """What the temperature is, for the user; nothing where there is none."""
+        """What was fitted on validation rows, for the user; nothing where nothing was."""
+        if self.half_widths:
+            levels = " and ".join(f"{100 * level:.0f} %" for level in LEVELS)
+            return [f"Intervals of {levels} are as wide as the errors on validation windows."]
         if self.temperature == 1.0:
             return []
         return [
@@ -41,6 +51,8 @@ class Answers:
     def of(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return probabilities [N, K], or numbers [N, M]."""
         values = outputs.astype(np.float64)
+        if self.task == "forecast":
+            return values
         if self.task != "regress":
             values /= self.temperature
         if self.task == "classify":

@@ -125,22 +125,24 @@ def build(
               is added unless the notation already ends with one. None adds nothing.
     each      whether the task wants an answer at every step; else time is reduced
     mean, deviation   of each input channel, or of each place of its grid, over training rows; the
-              first layer applies them
+              first layer applies them. Ids have none
 
     Raises    NetworkError where the notation cannot be read or a layer does not fit, with the
               trail of sizes and the smallest input that would work
     """
     specs = parse(notation)
     building = _Building(generator, trail=[layout])
+    specs = _with_first(specs, layout, building)
     specs = _without_final_probability(specs, outputs, building)
     try:
+        specs = _with_head_inside(specs, layout, outputs, each, building)
         steps, after = _build_chain(specs, layout, building)
         if outputs is not None:
             steps, after = _add_head(steps, after, outputs, each, building)
     except _MisfitError as misfit:
         raise _unfitting(misfit, specs, layout) from None
     normalize = None
-    if mean is not None and deviation is not None:
+    if mean is not None and deviation is not None and not layout.vocabulary:
         sizes = (layout.channels, *(layout.grid if len(mean) == layout.values else ()))
         normalize = layers.Normalize(
             torch.tensor(mean).view(sizes), torch.tensor(deviation).view(sizes)
@@ -190,7 +192,21 @@ def _dense(options: dict[str, Any], layout: Layout, generator: Generator) -> nn.
 def _embed(options: dict[str, Any], layout: Layout, generator: Generator) -> nn.Module:
     if not layout.vocabulary:
         raise ShapeError(f"embed reads ids, one a step; got {layout}.")
+    if layout.alphabet:
+        raise ShapeError(
+            "embed reads ids alone, and letters stand beside them.",
+            fix=f"write spell({options['width']}) in its place.",
+        )
     return layers.Embed(layout.vocabulary, options["width"], generator=generator)
+
+
+def _spell(options: dict[str, Any], layout: Layout, generator: Generator) -> nn.Module:
+    if not (layout.vocabulary and layout.alphabet):
+        raise ShapeError(f"spell reads ids with letters beside them; got {layout}.")
+    rest = {name: value for name, value in options.items() if name != "width"}
+    return layers.Spell(
+        layout.vocabulary, options["width"], layout.alphabet, generator=generator, **rest
+    )
 
 
 def _recurrent(
@@ -208,6 +224,7 @@ BUILDERS: dict[str, Builder] = {
     "flatten": lambda *_: layers.Flatten(),
     "dense": _dense,
     "embed": _embed,
+    "spell": _spell,
     "relu": lambda *_: layers.Activation("relu"),
     "tanh": lambda *_: layers.Activation("tanh"),
     "sigmoid": lambda *_: layers.Activation("sigmoid"),
@@ -224,13 +241,17 @@ BUILDERS: dict[str, Builder] = {
     "rows": lambda *_: layers.Rows(),
     "last": lambda options, *_: layers.Last(**options),
     "mean": lambda *_: layers.Mean(),
+    "max": lambda *_: layers.Max(),
     "each": lambda *_: layers.Each(),
+    "whole": lambda *_: layers.Whole(),
 }
 RECURRENT = ("lstm", "rnn")
-NEEDS_FEATURES = ("dense", "last", "mean", *RECURRENT)
+READS_IDS = ("embed", "spell")
+NEEDS_FEATURES = ("dense", "last", "mean", "max", *RECURRENT)
 """Layers that read `[B, T, D]`: a grid that is still there is flattened in front of them."""
 NEEDS_TIME = (
-    *("conv", "maxpool", "avgpool", "globalpool", "flatten", "last", "mean", "each", "rows"),
+    *("conv", "maxpool", "avgpool", "globalpool", "flatten"),
+    *("last", "mean", "max", "each", "rows", "whole", "reversible"),
     *RECURRENT,
 )
 KEEPS_FEATURES = (
@@ -268,8 +289,9 @@ def _build_chain(
 
 def _build_step(spec: Spec, layout: Layout, building: _Building, **extra: Any) -> Step:
     try:
-        if layout.vocabulary and spec.name != "embed" and not spec.chains:
-            raise ShapeError(f"{spec} cannot read ids; write embed(64) in front of it.")
+        if layout.vocabulary and spec.name not in READS_IDS and not spec.chains:
+            first = "spell" if layout.alphabet else "embed"
+            raise ShapeError(f"{spec} cannot read ids; write {first}(64) in front of it.")
         if not layout.has_time and spec.name in NEEDS_TIME:
             raise ShapeError(f"{spec.name} needs time, which was reduced before it.")
         branches: list[tuple[Step, ...]] = []
@@ -283,6 +305,8 @@ def _build_step(spec: Spec, layout: Layout, building: _Building, **extra: Any) -
             module = layers.Residual(bodies[0], layout, generator=building.generator)
         elif spec.name == "parallel":
             module = layers.Parallel(bodies)
+        elif spec.name == "reversible":
+            module = layers.Reversible(bodies[0], **cast(dict[str, Any], spec.options))
         else:
             module = BUILDERS[spec.name]({**spec.options, **extra}, layout, building.generator)
         after = cast(layers.Layer, module).out_layout(layout)
@@ -320,6 +344,21 @@ def _walks_both_ways(steps: Sequence[Step], spec: Spec, building: _Building) -> 
     return bool(source.spec.options.get("both"))
 
 
+def _with_first(specs: tuple[Spec, ...], layout: Layout, building: _Building) -> tuple[Spec, ...]:
+    """Add what turns ids into features, where no layer in front does."""
+    if not layout.vocabulary or _reads_ids(specs):
+        return specs
+    first = Spec("spell", {"width": 100}) if layout.alphabet else Spec("embed", {"width": 128})
+    what = "ids with letters beside them" if layout.alphabet else "ids"
+    building.notes.append(f"{first} was added in front: the steps are {what}.")
+    return (first, *specs)
+
+
+def _reads_ids(specs: tuple[Spec, ...]) -> bool:
+    """Whether the first layer reads ids, or one of its branches begins with one that does."""
+    return specs[0].name in READS_IDS or any(map(_reads_ids, specs[0].chains))
+
+
 def _without_final_probability(
     specs: tuple[Spec, ...], outputs: int | None, building: _Building
 ) -> tuple[Spec, ...]:
@@ -333,7 +372,9 @@ def _without_final_probability(
 
 def _ends_in_head(specs: Sequence[Spec], outputs: int | None) -> bool:
     """Whether the task's own dense layer stands last, but for what reduces time after it."""
-    others = [spec for spec in specs if spec.name not in ("last", "mean", "each")]
+    others = [spec for spec in specs if spec.name not in ("last", "mean", "max", "each")]
+    if others and others[-1].name == "reversible":
+        return _ends_in_head(others[-1].chains[0], outputs)
     return bool(others) and others[-1].name == "dense" and others[-1].options["width"] == outputs
 
 
@@ -341,6 +382,36 @@ def _add_head(
     steps: tuple[Step, ...], layout: Layout, outputs: int, each: bool, building: _Building
 ) -> tuple[tuple[Step, ...], Layout]:
     """Add what the task needs and the notation left out."""
+    added = _missing_head(steps, layout, outputs, each, building)
+    every, layout = _build_chain(added, layout, building, before=steps)
+    return every, layout
+
+
+def _with_head_inside(
+    specs: tuple[Spec, ...],
+    layout: Layout,
+    outputs: int | None,
+    each: bool,
+    building: _Building,
+) -> tuple[Spec, ...]:
+    """Add the head inside a `reversible` that stands last, which sets it back to the item's units.
+
+    Behind it the head would have to learn every level and size anew.
+    """
+    last = specs[-1]
+    if outputs is None or last.name != "reversible" or _ends_in_head(specs, outputs):
+        return specs
+    with torch.device("meta"):  # only the sizes are wanted
+        sketched, _ = _build_chain(specs, layout, replace(building, notes=[], generator=None))
+    inner = sketched[-1].branches[0]
+    added = _missing_head(inner, inner[-1].after, outputs, each, building)
+    return (*specs[:-1], replace(last, chains=((*last.chains[0], *added),)))
+
+
+def _missing_head(
+    steps: tuple[Step, ...], layout: Layout, outputs: int, each: bool, building: _Building
+) -> tuple[Spec, ...]:
+    """Return the layers that the task needs and the notation left out."""
     if each and not layout.has_time:
         ends = next(step.spec for step in steps if step.before.has_time and not step.after.has_time)
         raise NetworkError(
@@ -355,8 +426,7 @@ def _add_head(
         building.notes.append(f"{name} was added: the task wants one answer for all steps.")
     if not _ends_in_head([step.spec for step in steps], outputs):
         added.append(Spec("dense", {"width": outputs}))
-    every, layout = _build_chain(tuple(added), layout, building, before=steps)
-    return every, layout
+    return tuple(added)
 
 
 def _unfitting(misfit: _MisfitError, specs: tuple[Spec, ...], layout: Layout) -> NetworkError:

@@ -2,7 +2,7 @@
 
     chain  = item item ...
     item   = NAME | NAME(argument, ...) | COUNT*(chain)
-    argument = value | NAME=value | FLAG, or a chain for `residual` and `parallel`
+    argument = value | NAME=value | FLAG, or a chain for `residual`, `parallel` and `reversible`
     value  = 3 | 0.5 | 3x5 | NAME
 
 What the names mean is not known here but in `build`; this file knows only how they are written,
@@ -68,6 +68,7 @@ SIGNATURES: dict[str, Signature] = {
     "flatten": Signature(),
     "dense": Signature(("width",), {"width": WHOLE}, ("width",)),
     "embed": Signature(("width",), {"width": WHOLE}, ("width",)),
+    "spell": Signature(("width",), {"width": WHOLE, "letters": WHOLE}, ("width",)),
     "relu": Signature(),
     "leaky_relu": Signature(("slope",), {"slope": NUMBER}),
     "tanh": Signature(),
@@ -110,8 +111,11 @@ SIGNATURES: dict[str, Signature] = {
     "rows": Signature(),
     "last": Signature(),
     "mean": Signature(),
+    "max": Signature(),
     "each": Signature(),
+    "whole": Signature(),
     "residual": Signature(chains=1),
+    "reversible": Signature((), {"by": Option((), ("mean", "last"))}, chains=1),
     "parallel": Signature(chains=2),
 }
 
@@ -130,7 +134,9 @@ class Spec:
 
     def __str__(self) -> str:
         if self.chains:
-            return f"{self.name}({', '.join(write(chain) for chain in self.chains)})"
+            inside = [write(chain) for chain in self.chains]
+            inside += [f"{name}={_written(value)}" for name, value in self.options.items()]
+            return f"{self.name}({', '.join(inside)})"
         places = SIGNATURES[self.name].places
         words: list[str] = []
         by_place = True
@@ -274,9 +280,10 @@ class _Reader:
             self._fail(
                 f"{token.text} is not a layer.{did_you_mean(token.text, SIGNATURES)}", token.start
             )
-        if signature.chains:
-            return Spec(token.text, {}, self._chains(token, signature.chains), token.start)
         options: dict[str, Value] = {}
+        if signature.chains:
+            inner = self._chains(token, signature, options)
+            return Spec(token.text, options, inner, token.start)
         if self._token.text == "(":
             self._take()
             while self._token.text != ")":
@@ -291,15 +298,21 @@ class _Reader:
                 self._fail(f"{token.text} needs its {name}: {token.text}(32).", token.start)
         return Spec(token.text, options, (), token.start)
 
-    def _chains(self, token: _Token, least: int) -> tuple[tuple[Spec, ...], ...]:
+    def _chains(
+        self, token: _Token, signature: Signature, options: dict[str, Value]
+    ) -> tuple[tuple[Spec, ...], ...]:
+        least = signature.chains
         self._take("(", after=f" after {token.text}")
         chains = [self._chain()]
         while self._token.text == ",":
             self._take()
-            chains.append(self._chain())
+            if signature.options and self.tokens[self.position + 1].text == "=":
+                self._argument(token.text, signature, options)
+            else:
+                chains.append(self._chain())
         self._take(")", after=f" at the end of {token.text}")
         if least == 1 and (len(chains) != 1 or not chains[0]):
-            self._fail("residual stands around one chain of layers.", token.start)
+            self._fail(f"{token.text} stands around one chain of layers.", token.start)
         if least == 2 and (len(chains) < 2 or not all(chains)):
             self._fail("parallel needs two or more branches, separated by commas.", token.start)
         return tuple(chains)

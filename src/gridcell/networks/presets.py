@@ -6,11 +6,12 @@ A preset is nothing but text, so what it chose can be read, changed and given ba
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from gridcell.axes import Layout
 from gridcell.errors import NetworkError, did_you_mean
 from gridcell.networks.notation import SIGNATURES, parse
+from gridcell.networks.presets_of_forecasts import of_forecasts
+from gridcell.networks.presets_of_steps import Choice, of_steps, writer
 
 LARGEST_SMALL_SIDE = 64
 MOST_STEPS_OF_A_WORD = 150
@@ -18,29 +19,35 @@ MOST_STEPS_OF_A_WORD = 150
 an LSTM behind it 78 %; of spoken digits of 40 steps by a new speaker 92 and 93 %."""
 
 
-@dataclass(frozen=True)
-class Choice:
-    """A network's notation and, where it was chosen, why."""
-
-    notation: str
-    reason: str
-
-
 def choose_network(
-    net: str, layout: Layout, *, steps: int | None = None, is_each: bool = False
+    net: str,
+    layout: Layout,
+    *,
+    steps: int | None = None,
+    is_each: bool = False,
+    is_onward: bool = False,
+    is_forecast: bool = False,
 ) -> Choice:
     """Return the notation that a preset's name stands for; notation is returned as it is.
 
     steps     of a usual item, where items differ in their number of steps
     is_each   whether every step is to have an answer of its own
+    is_onward whether it must be given before what comes later is known
+    is_forecast whether items are windows whose next steps are wanted
 
     >>> choose_network("conv(8, 3) relu", Layout(1, (28, 28), steps=1)).notation
     'conv(8, 3) relu'
     """
     check_name(net)
     name = net.strip()
+    if is_forecast and name in PRESETS:
+        return of_forecasts(name)
+    if is_onward and name in ("auto", "lstm"):
+        return writer(layout)
     if name == "auto":
         return _auto(layout, steps, is_each=is_each)
+    if name in PRESETS and not layout.grid:
+        return of_steps(name, layout, is_each=is_each)
     if is_each and name in ("cnn", "crnn"):
         return _each(layout, has_lstm=name == "crnn")
     return PRESETS[name](layout) if name in PRESETS else Choice(name, "as written")
@@ -145,6 +152,10 @@ def _each(layout: Layout, *, has_lstm: bool) -> Choice:
 
 def _auto(layout: Layout, steps: int | None = None, *, is_each: bool = False) -> Choice:
     """Images: a residual CNN. Long sounds are scenes, where the order of things says little."""
+    if not layout.grid:
+        name = "lstm" if layout.vocabulary or is_each else "lstm_fcn"
+        choice = of_steps(name, layout, is_each=is_each)
+        return Choice(choice.notation, f"auto took {choice.reason}")
     if is_each:
         choice = _each(layout, has_lstm=True)
         return Choice(choice.notation, f"auto took {choice.reason}")
@@ -156,6 +167,20 @@ def _auto(layout: Layout, steps: int | None = None, *, is_each: bool = False) ->
     else:
         choice, why = _crnn(layout), "the order of the steps may matter"
     return Choice(choice.notation, f"auto took {choice.reason} ({why})")
+
+
+def _of_windows(layout: Layout) -> Choice:
+    raise NetworkError(
+        "that preset forecasts, and nothing says how many steps.",
+        fix="give a --horizon, or name another preset.",
+    )
+
+
+def _of_series(layout: Layout) -> Choice:
+    raise NetworkError(
+        "that preset reads series or texts, and these are neither.",
+        fix="name another preset, for instance --net cnn.",
+    )
 
 
 def _rows(layout: Layout) -> Choice:
@@ -178,4 +203,9 @@ PRESETS: dict[str, Callable[[Layout], Choice]] = {
     "rows": _rows,
     "cnn": _cnn,
     "crnn": _crnn,
+    "lstm": _of_series,
+    "lstm_fcn": _of_series,
+    "inception": _of_series,
+    "forecast": _of_windows,
+    "linear": _of_windows,
 }

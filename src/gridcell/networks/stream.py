@@ -6,8 +6,9 @@
 
 A layer that looks at each step alone has nothing to remember. Of the others each keeps what its
 next answer depends on: a recurrent layer its state, `last` the newest step, `mean` a sum and a
-count, a window over time the steps that the next window will read again. A layer that needs steps
-which are not there yet is refused when the stream is made, not at its first step.
+count, `max` the largest values so far, a window over time the steps that the next window will read
+again. A layer that needs steps which are not there yet is refused when the stream is made, not at
+its first step.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Stream:
     network stays as it was, in its mode and with its weights. Until the first window over time is
     full, that is the answer for a sequence too short for it.
 
-    Shapes   a piece [B, n, C, *grid], n at least 1 (ids [B, n])
+    Shapes   a piece [B, n, C, *grid], n at least 1 (ids [B, n], with letters [B, n, 1 + L])
              -> [B, K] where the network reduces time; else [B, m, K], the answers that these steps
              completed: m = n unless a window over time waits for more
     Raises   NetworkError for a layer that needs what comes later, or a state of another network;
@@ -90,7 +91,8 @@ class Stream:
 
     def step(self, x: Tensor) -> Tensor:
         """Take one step of every sequence, `x [B, C, *grid]` (ids `[B]`), and answer."""
-        axes = "B" if self.network.layout.vocabulary else "B C *grid"
+        layout = self.network.layout
+        axes = "B" if layout.vocabulary and not layout.alphabet else "B C *grid"
         check_shape(x, axes, layer="stream step")
         return self.piece(x[:, None])
 
@@ -106,7 +108,7 @@ class Stream:
 
     def _check_piece(self, x: Tensor) -> None:
         layout = self.network.layout
-        if layout.vocabulary:
+        if layout.vocabulary and not layout.alphabet:
             check_shape(x, "B T", layer="stream")
         else:
             check_shape(x, "B T C *grid", layer="stream", C=layout.channels)
@@ -178,6 +180,20 @@ def _mean(step: Step, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         _check_sequences(earlier_total, x)
         total, count = earlier_total + total, earlier_count + count
     return (total / count.clamp(min=1)).to(x.dtype), (total, count)
+
+
+def _max(step: Step, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+    """The largest values so far. A count, since before the first step they are 0, not -inf."""
+    check_shape(x, "B T D", layer="max")
+    count = torch.tensor(x.shape[1], device=x.device)
+    if memory is not None:
+        largest, earlier_count = _tensors(memory)
+        _check_sequences(largest, x)
+        x, count = torch.cat([largest[:, None], x], 1), earlier_count + count
+    else:
+        x = torch.cat([x.new_full((x.shape[0], 1, x.shape[2]), -torch.inf), x], 1)
+    largest = x.amax(1)
+    return torch.where(count > 0, largest, torch.zeros_like(largest)), (largest, count)
 
 
 def _window(step: Step, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
@@ -258,6 +274,7 @@ KINDS: dict[str, _Kind] = {
     "rnn": _Kind(_rnn, 1),
     "last": _Kind(_last, 1),
     "mean": _Kind(_mean, 2),
+    "max": _Kind(_max, 2),
     "conv": _Kind(_window, 1, _mixes_steps),
     "maxpool": _Kind(_window, 1, _mixes_steps),
     "avgpool": _Kind(_window, 1, _mixes_steps),
@@ -314,6 +331,11 @@ def _refusal(step: Step) -> tuple[str, str] | None:
         )
     if isinstance(module, layers.Conv | layers.Pool) and module.mixes_steps:
         return _window_refusal(spec, module.windows[0])
+    if isinstance(module, layers.Whole | layers.Reversible):
+        return (
+            "it reads all steps of an item at once.",
+            "call the network on whole items.",
+        )
     project = module.project if isinstance(module, layers.Residual) else None
     if isinstance(project, layers.Conv) and project.mixes_steps:
         return (

@@ -72,7 +72,9 @@ def _rows(
             if step.spec.name == "parallel":
                 inner.append(_heading(f"branch {number}", depth + 1))
             inner += part
-            after = reached if number == 1 else _wider(after, reached)
+            # What each step becomes in `reversible` depends on all of them, whatever its body sees.
+            is_first = number == 1 and step.spec.name != "reversible"
+            after = reached if is_first else _wider(after, reached)
         own = _own(step.module)
         table.append(
             Row(
@@ -82,7 +84,7 @@ def _rows(
                 arithmetic=_arithmetic(step),
                 parameters=0 if own is None else sum(p.numel() for p in own.parameters()),
                 parameter_arithmetic="" if own is None else _parameters(own),
-                multiply_adds=_multiply_adds(own, step.after),
+                multiply_adds=_multiply_adds(own, step.before, step.after),
                 bytes=step.after.values * (step.after.steps or 1) * BYTES_PER_VALUE,
                 receptive_field=_seen(after, layout),
             )
@@ -96,7 +98,7 @@ def _own(module: nn.Module) -> nn.Module | None:
     """The module whose weights a row counts: those inside a container have rows of their own."""
     if isinstance(module, layers.Residual):
         return module.project
-    return None if isinstance(module, layers.Parallel) else module
+    return None if isinstance(module, layers.Parallel | layers.Reversible) else module
 
 
 def _heading(text: str, depth: int) -> Row:
@@ -121,6 +123,11 @@ def _joined(layer: layers.Parallel, before: Layout, after: Layout) -> str:
     return f"{' + '.join(map(str, widths))} = {after.channels}"
 
 
+def _laid_out(_: layers.Whole, before: Layout, after: Layout) -> str:
+    sizes = (cast(int, before.steps), *before.grid, before.channels)
+    return f"{' * '.join(map(str, sizes))} = {after.channels}"
+
+
 def _shortcut(layer: layers.Residual, _: Layout, __: Layout) -> str:
     if layer.project is None:
         return "its input is added"
@@ -135,6 +142,8 @@ ARITHMETIC: dict[type[nn.Module], Callable[[Any, Layout, Layout], str]] = {
     layers.Flatten: _flatten_arithmetic,
     layers.Parallel: _joined,
     layers.Residual: _shortcut,
+    layers.Reversible: lambda *_: "its mean and deviation are taken out, and put back",
+    layers.Whole: _laid_out,
 }
 
 
@@ -168,16 +177,24 @@ def _parameters(module: nn.Module) -> str:
         return f"2 * {module.channels}"
     if isinstance(module, layers.Embed):
         return f"{module.vocabulary} * {module.width}"
+    if isinstance(module, layers.Spell):
+        letters = module.letter_weight.shape[1]
+        return (
+            f"{module.vocabulary} * {module.width} + {module.alphabet} * {letters} "
+            f"+ ({module.window} * {letters} + 1) * {module.letters}"
+        )
     if isinstance(module, (layers.LSTM, layers.RNN)):
         return _recurrent_parameters(module)
     return ""
 
 
-def _multiply_adds(module: nn.Module | None, after: Layout) -> int:
+def _multiply_adds(module: nn.Module | None, before: Layout, after: Layout) -> int:
     """Every weight of a convolution, dense or recurrent layer is used once at each place."""
     places = after.cells * (after.steps or 1)
     if isinstance(module, (layers.Conv, layers.Dense)):
         return places * module.weight.numel()
+    if isinstance(module, layers.Spell):  # the filters, at each letter of each step
+        return places * (before.channels - 1) * module.filters.numel()
     if isinstance(module, (layers.LSTM, layers.RNN)):
         weights = (p for name, p in module.named_parameters() if name.startswith("weight_"))
         return places * sum(p.numel() for p in weights)
@@ -202,8 +219,10 @@ def _field(step: Step, field: Field) -> Field:
     module = step.module
     if isinstance(module, layers.Rows):
         return Field(field.cells[1:], field.jump[1:])
-    if isinstance(module, layers.Mean):
+    if isinstance(module, (layers.Mean, layers.Max)):
         return Field((math.inf, *field.cells[1:]), field.jump)
+    if isinstance(module, layers.Whole | layers.Reversible):
+        return Field(tuple(math.inf for _ in field.cells), field.jump)
     if isinstance(module, (layers.LSTM, layers.RNN)):
         return Field(tuple(math.inf for _ in field.cells), field.jump)
     if isinstance(module, (layers.Conv, layers.Pool)):

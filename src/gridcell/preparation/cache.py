@@ -169,7 +169,8 @@ def decode_all(
              "skip", and in any case if none can; StorageError if the disk cannot hold the values
     Cost     the values' bytes on disk; about 1 ms a small photo and core the first time
     """
-    pixels = samples.facts.pixels if isinstance(samples.facts, ImageFacts) else None
+    facts = samples.facts
+    pixels = facts.pixels if isinstance(facts, ImageFacts) else None
     if pixels is not None and pixels.shape[1:] == reader.inner:
         return Decoded.whole(pixels)
 

@@ -62,6 +62,7 @@ from .pool import (
     max_pool,
     max_pool_backward,
 )
+from .reversible import reversible, reversible_backward
 from .rnn import rnn, rnn_backward
 
 __all__ = [
@@ -102,6 +103,8 @@ __all__ = [
     "padding_cells",
     "relu",
     "relu_backward",
+    "reversible",
+    "reversible_backward",
     "rnn",
     "rnn_backward",
     "running_statistics",

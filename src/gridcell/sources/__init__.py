@@ -11,12 +11,32 @@ from pathlib import Path
 from gridcell.config import DataConfig
 from gridcell.errors import SourceError, did_you_mean
 from gridcell.samples import Kind, Samples
-from gridcell.sources import classes, folder, idx, kinds, table, walk
-from gridcell.sources.folder import TABLE_EXTENSIONS
+from gridcell.sources import (
+    classes,
+    folder,
+    forecast,
+    idx,
+    kinds,
+    series,
+    table,
+    texts,
+    ts,
+    walk,
+    writing,
+)
+from gridcell.sources.dialect import EXTENSIONS, is_table
 from gridcell.sources.scan import Progress
 from gridcell.sources.wording import shown
 
-READERS = {"folder": folder.read, "table": table.read, "idx": idx.read}
+READERS = {
+    "folder": folder.read,
+    "table": table.read,
+    "idx": idx.read,
+    "series": series.read,
+    "ts": ts.read,
+    "texts": texts.read,
+    "writing": writing.read,
+}
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
 
@@ -30,7 +50,7 @@ def read(
     progress: Progress | None = None,
     purpose: classes.Purpose = "train",
 ) -> Samples:
-    """Read a folder of class folders, a table of paths, or a folder of idx files.
+    """Read a folder of class folders, a table (of paths, series or texts), idx or .ts files.
 
     `group` names the table's column whose equal values must not stand on two sides of a split,
     `folds` the one whose values are folds; they may be one column.
@@ -39,7 +59,7 @@ def read(
 
     Raises   SourceError for data that cannot be used, ConfigError for settings at odds with it
     """
-    reader = READERS[_reader(path, purpose)]
+    reader = forecast.read if data.is_forecast else READERS[_reader(path, data, purpose)]
     return reader(
         path, data, group=group, folds=folds, cache=cache, progress=progress, purpose=purpose
     )
@@ -53,6 +73,8 @@ def find_files(path: Path, kind: Kind) -> list[Path]:
     Raises   SourceError if nothing is at `path`, no such file is in it, or a folder in it may not
              be opened
     """
+    if kind == "forecasts":
+        return forecast.find_tables(path)
     medium = kinds.MEDIA[kind]
     if os.path.isdir(path):
         found = walk.files(path, walk.Tally(), wanted=medium.is_named)
@@ -68,10 +90,14 @@ def find_files(path: Path, kind: Kind) -> list[Path]:
     return [path]
 
 
-def _reader(path: Path, purpose: classes.Purpose) -> str:
+def _reader(path: Path, data: DataConfig, purpose: classes.Purpose) -> str:
     """Say which reader the path is for, or why none is."""
     if os.path.isdir(path):  # False, not an OSError, for a name longer than any file's
-        return "idx" if idx.files(path) else "folder"
+        if idx.files(path):
+            return "idx"
+        if data.kind in ("auto", "series") and ts.files(path):
+            return "ts"
+        return "texts" if texts.is_texts(path, data) else "folder"
     name = path.name.lower()
     if not os.path.exists(path):
         beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -79,8 +105,14 @@ def _reader(path: Path, purpose: classes.Purpose) -> str:
             f"{shown(str(path))} does not exist.{did_you_mean(path.name, beside)}",
             fix="name a folder of class folders, or a table of paths.",
         )
-    if name.endswith(TABLE_EXTENSIONS):
-        return "table"
+    if writing.is_writing(path, data):
+        return "writing"
+    if is_table(name):
+        return _table_reader(path, data)
+    if ts.is_named(name):
+        return "ts"
+    if texts.is_texts(path, data):
+        return "texts"
     medium = kinds.medium_named(name)
     if medium is not None:
         why = {
@@ -102,6 +134,21 @@ def _reader(path: Path, purpose: classes.Purpose) -> str:
             fix="unpack it and name the folder.",
         )
     raise SourceError(
-        f"{shown(str(path))} is neither a folder nor a table ({' '.join(TABLE_EXTENSIONS)}).",
+        f"{shown(str(path))} is neither a folder nor a table ({' '.join(EXTENSIONS)}).",
         fix="name a folder of class folders, or a table of paths.",
     )
+
+
+def _table_reader(path: Path, data: DataConfig) -> str:
+    """Say whether the rows of a table name files, or hold texts, or series and their steps."""
+    if data.kind in ("images", "sounds", "clips") or data.path_column is not None:
+        return "table"
+    if data.kind == "texts" or data.text_column is not None:
+        return "texts"
+    if table.names_files(path, data):
+        return "table"
+    if data.kind == "series":
+        return "series"
+    if not series.cannot_be_texts(path, data) and texts.is_texts(path, data):
+        return "texts"
+    return "series" if series.has_numbers(path, data) else "table"

@@ -1,7 +1,7 @@
 """A table as text: column names and the cells below them, as they stand in the file.
 
 DuckDB reads the rows. What it would settle in silence is looked at first, in the bytes: encoding,
-separator, and column names that occur twice (which it renames).
+separator, column names that occur twice (which it renames), and whether the first row is names.
 """
 
 from __future__ import annotations
@@ -13,22 +13,33 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gridcell.errors import MissingExtraError, SourceError
+from gridcell.sources.characters import decode_bytes
 from gridcell.sources.wording import counted, itemised, listed, shown
 
 if TYPE_CHECKING:
     import duckdb
 
-SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-ENCODINGS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "space"}
+FOUND_SEPARATORS = ",;\t|"
+"""Those that are found by themselves: a space stands in too many names."""
+MAY_BE_UNQUOTED = "\t| "
+"""Separators of tables whose quotes may be part of the text; with commas they never are."""
+ENCODING_NAMES = {"utf-8-sig": "UTF-8 with a byte-order mark"}
 # "none" is not among them: it is a usual name for the class of things without a fault.
 MISSING_WORDS = frozenset({"", "na", "n/a", "#n/a", "nan", "null"})
 NESTED = ("STRUCT", "MAP", "UNION", "BLOB")
 ROWS_LISTED = 20
 HEADER_LONGEST = 2**20
+HEADER_PROBED = 10_000
+"""Rows below the first that are looked at to see whether it is one of them."""
+TEXT_WORDS = 3
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+Row = tuple[str | None, ...]
 
 
 @dataclass(frozen=True)
@@ -63,19 +74,35 @@ class Cells:
         return "the header is row 1" if self.first_row == 2 else "the first row is row 1"
 
 
-def read_cells(path: Path) -> Cells:
-    """Read a .csv, .tsv or .parquet file; all cells become text.
+def read_cells(
+    path: Path,
+    *,
+    encoding: str = "auto",
+    delimiter: str = "auto",
+    header: bool | None = None,
+    most: int | None = None,
+) -> Cells:
+    """Read a .csv, .tsv or .parquet file (or other separated text); all cells become text.
+
+    encoding    a name that Python knows; UTF-8, or what the first bytes tell, where auto
+    delimiter   comma, semicolon, tab, bar or space; what cuts the first row most where auto
+    header      whether the first row is names; None finds out. Columns without names are called
+                column_1, column_2 ...
+    most        rows from the top that are enough, where only its kind is asked for
 
     Raises   SourceError for an empty table, columns of one name, bytes that are no text, and rows
              that do not fit the header, by line
     """
     if not path.stat().st_size:
         raise SourceError(f"{path} is empty (0 bytes).", fix="name a table with rows.")
-    cells = _parquet(path) if path.suffix.lower() == ".parquet" else _text(path)
+    if path.suffix.lower() == ".parquet":
+        cells = _parquet(path)
+    else:
+        cells = _text(path, encoding=encoding, delimiter=delimiter, header=header, most=most)
     if not len(cells):
         raise SourceError(
             f"{path} is empty: it has no row besides the column names {listed(cells.names)}.",
-            fix="name a table with rows.",
+            fix="name a table with rows, or pass --no-header if that row is one.",
         )
     return _without_nameless(cells)
 
@@ -99,68 +126,48 @@ def _connection() -> duckdb.DuckDBPyConnection:
     )
 
 
-def _text(path: Path) -> Cells:
+def _text(
+    path: Path, *, encoding: str, delimiter: str, header: bool | None, most: int | None
+) -> Cells:
     """Read a table of separated text."""
-    data = path.read_bytes()
-    encoding = next((name for mark, name in ENCODINGS.items() if data.startswith(mark)), "utf-8")
-    text = _decoded(path, data, encoding)
-    blank_lines, header, separator = _header(path, text)
-    _check_header(path, header)
-
+    text, taken = decode_bytes(path.read_bytes(), where=str(path), encoding=encoding)
+    blank_lines, first, separator = _first_row(path, text, delimiter)
+    if header is None:
+        _check_names_no_file(path, first)
     notes = []
-    if encoding != "utf-8" or (separator != "," and path.suffix.lower() == ".csv"):
-        mark = {"utf-8-sig": " with a byte-order mark"}.get(encoding, "")
-        name = "UTF-16" if encoding == "utf-16" else "UTF-8"
-        notes.append(f"{path.name}: columns separated by {SEPARATORS[separator]}, {name}{mark}.")
+    if taken != "utf-8" or (separator != "," and path.suffix.lower() == ".csv"):
+        name = ENCODING_NAMES.get(taken, taken.upper())
+        notes.append(f"{path.name}: columns separated by {SEPARATORS[separator]}, {name}.")
 
-    options = {
-        "auto_detect": "false",
-        "all_varchar": "true",
-        "sample_size": "-1",
-        "strict_mode": "true",
-        "store_rejects": "true",
-        "header": "true",
-        "skip": str(blank_lines),
-        "quote": "'\"'",
-        "escape": "'\"'",
-        "columns": "{" + ", ".join(f"'c{i}': 'VARCHAR'" for i in range(len(header))) + "}",
-    }
-    call = (
-        f"read_csv(?, delim=?, {', '.join(f'{name}={value}' for name, value in options.items())})"
-    )
-    if encoding == "utf-16":
-        # DuckDB 2.0 drops rows of big-endian UTF-16 without a word, so it is given UTF-8.
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / "table.csv"
-            copy.write_bytes(text.encode())
-            rows = _rows(path, copy, call, separator, len(header), text)
-    else:
-        rows = _rows(path, path, call, separator, len(header), text)
-    columns = {name: [_stripped(row[i]) for row in rows] for i, name in enumerate(header)}
-    return Cells(path, columns, 2, tuple(notes))
-
-
-def _decoded(path: Path, data: bytes, encoding: str) -> str:
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise SourceError(
-            f"{path} is not {encoding.upper().removesuffix('-SIG')} text: "
-            f"byte {data[error.start : error.start + 1]!r} in line {line:,}.",
-            fix="save it as UTF-8 (a spreadsheet calls this CSV UTF-8).",
-        ) from error
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise SourceError(
-            f"{path} holds a zero byte in line {line:,}, so it is damaged or no text.",
-            fix="save the table again as UTF-8 text.",
+    rows = None
+    if separator in MAY_BE_UNQUOTED and '"' in text:
+        rows = _unquoted(path, text, taken, separator, blank_lines=blank_lines, count=len(first))
+        if rows is not None:
+            notes.append(f"{path.name}: quotes do not pair up, so they are read as they stand.")
+    if rows is None:
+        rows = _quoted(
+            path, text, taken, separator, blank_lines=blank_lines, count=len(first), most=most
         )
-    return text
+    reason = None
+    if header is None:
+        reason = _why_no_names(rows)
+        if reason is not None:
+            notes.append(
+                f"{path.name}: the first row is read as data, not as names: {reason} "
+                "(pass --header if it is names)."
+            )
+    if header is False or reason is not None:
+        names, first_row = [f"column_{number + 1}" for number in range(len(rows[0]))], 1
+    else:
+        names, first_row = [_stripped(cell) for cell in rows[0]], 2
+        _check_names(path, names)
+        rows = rows[1:]
+    columns = {name: [_stripped(row[i]) for row in rows] for i, name in enumerate(names)}
+    return Cells(path, columns, first_row, tuple(notes))
 
 
-def _header(path: Path, text: str) -> tuple[int, list[str], str]:
-    """Return the blank lines above the header, the column names and the separator."""
+def _first_row(path: Path, text: str, delimiter: str) -> tuple[int, list[str], str]:
+    """Return the blank lines above the first row, its cells, and the separator."""
     lines = io.StringIO(text, newline=None)
     blank_lines, first = 0, ""
     for first in lines:
@@ -177,9 +184,13 @@ def _header(path: Path, text: str) -> tuple[int, list[str], str]:
     def cells(separator: str) -> list[str]:
         return next(csv.reader(io.StringIO(top, newline=""), delimiter=separator))
 
-    order = "\t,;|" if path.suffix.lower() == ".tsv" else ",;\t|"
     try:
-        separator = max(order, key=lambda mark: len(cells(mark)))
+        if delimiter != "auto":
+            separator = next(mark for mark, name in SEPARATORS.items() if name == delimiter)
+        elif path.suffix.lower() == ".tsv" and "\t" in first:
+            separator = "\t"
+        else:
+            separator = max(FOUND_SEPARATORS, key=lambda mark: len(cells(mark)))
         return blank_lines, [name.strip() for name in cells(separator)], separator
     except csv.Error as error:
         raise SourceError(
@@ -188,13 +199,101 @@ def _header(path: Path, text: str) -> tuple[int, list[str], str]:
         ) from error
 
 
-def _check_header(path: Path, header: list[str]) -> None:
+def _unquoted(
+    path: Path, text: str, encoding: str, separator: str, *, blank_lines: int, count: int
+) -> list[Row] | None:
+    """Return the rows cut at every separator, where only so each line fits; else None."""
+    lines = [line.rstrip("\n") for line in io.StringIO(text, newline=None) if line.strip()]
+    rows: list[Row] = [tuple(line.split(separator)) for line in lines]
+    if len(rows[0]) < 2 or any(len(row) != len(rows[0]) for row in rows):
+        return None
+    try:
+        quoted = _quoted(path, text, encoding, separator, blank_lines=blank_lines, count=count)
+    except SourceError:
+        return rows
+    # A quote that is never closed swallows the lines up to the next one.
+    return rows if len(quoted) != len(rows) else None
+
+
+def _quoted(
+    path: Path,
+    text: str,
+    encoding: str,
+    separator: str,
+    *,
+    blank_lines: int,
+    count: int,
+    most: int | None = None,
+) -> list[Row]:
+    """Return the rows as quotes group them, read by DuckDB."""
+    options = {
+        "auto_detect": "false",
+        "all_varchar": "true",
+        "sample_size": "-1",
+        "strict_mode": "true",
+        "store_rejects": "true",
+        "header": "false",
+        "skip": str(blank_lines),
+        "quote": "'\"'",
+        "escape": "'\"'",
+        "columns": "{" + ", ".join(f"'c{i}': 'VARCHAR'" for i in range(count)) + "}",
+    }
+    call = (
+        f"read_csv(?, delim=?, {', '.join(f'{name}={value}' for name, value in options.items())})"
+    )
+    if most is not None:
+        call += f" LIMIT {most + 1}"
+    if encoding in ("utf-8", "utf-8-sig"):
+        return _rows(path, path, call, separator, count, text)
+    # DuckDB 2.0 drops rows of big-endian UTF-16 without a word, so it is given UTF-8.
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "table.csv"
+        copy.write_bytes(text.encode())
+        return _rows(path, copy, call, separator, count, text)
+
+
+def _why_no_names(rows: Sequence[Row]) -> str | None:
+    """Say why the first row is one of the data, where it must be; None where it may be names.
+
+    Names stand once. So a word that the column below holds again and again is none; nor are
+    numbers in no order of their own, alone or beside a text of several words.
+    """
+    first = [_stripped(cell) for cell in rows[0]]
+    columns = list(zip(*rows[1 : HEADER_PROBED + 1], strict=True))
+    if not columns:
+        return None
+    is_number = [bool(NUMBER.fullmatch(cell)) for cell in first]
+    if any(
+        not own and cell and all(NUMBER.fullmatch(_stripped(other)) for other in column)
+        for own, cell, column in zip(is_number, first, columns, strict=True)
+    ):
+        return None  # a word above numbers is their name
+    for own, cell, column in zip(is_number, first, columns, strict=True):
+        again = 0 if own or not cell else sum(_stripped(other) == cell for other in column)
+        if again >= 2 and 2 * len(set(column)) <= len(column):
+            return f"{shown(cell)} stands in {again:,} rows below it"
+    numbers = [float(cell) for own, cell in zip(is_number, first, strict=True) if own]
+    others = [cell for own, cell in zip(is_number, first, strict=True) if not own]
+    if numbers and others and all(len(cell.split()) >= TEXT_WORDS for cell in others):
+        return "it holds a number and a text"
+    is_whole = all(value == int(value) for value in numbers if abs(value) < 1e15)
+    rises = all(one < other for one, other in pairwise(numbers))
+    is_repeated = len(set(numbers)) < len(numbers)
+    if numbers and not others and not rises and (is_repeated or not is_whole):
+        return "it holds numbers alone"
+    return None
+
+
+def _check_names(path: Path, header: list[str]) -> None:
     again = [name for name, count in Counter(header).items() if count > 1 and name]
     if again:
         raise SourceError(
             f"{path} has more than one column named {listed(again)}.",
             fix="give each column its own name.",
         )
+
+
+def _check_names_no_file(path: Path, header: list[str]) -> None:
     files = [name for name in header if name and _is_file(path.parent, name)]
     if files:
         raise SourceError(
@@ -210,9 +309,7 @@ def _is_file(folder: Path, name: str) -> bool:
         return False
 
 
-def _rows(
-    path: Path, file: Path, call: str, separator: str, columns: int, text: str
-) -> list[tuple[str | None, ...]]:
+def _rows(path: Path, file: Path, call: str, separator: str, columns: int, text: str) -> list[Row]:
     """Read the rows with DuckDB, and refuse the table if any line does not fit."""
     connection = _connection()
     import duckdb

@@ -10,15 +10,18 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
-from gridcell.samples import SPLIT_NAMES, UNASSIGNED, Samples
+from gridcell.samples import SPLIT_NAMES, UNASSIGNED, Facts, Kind, Samples
 from gridcell.sources import classes, kinds, walk
+from gridcell.sources.dialect import is_table
 from gridcell.sources.media import Medium
 from gridcell.sources.scan import Progress, good_rows, scan
+from gridcell.sources.series_files import read_files
 from gridcell.sources.wording import SPLIT_WORDS, counted, listed, shown
 
 TABLE_EXTENSIONS = (".csv", ".tsv", ".parquet")
@@ -41,10 +44,9 @@ def read(
              than training have; ConfigError for a setting that has no effect on a folder, and for
              files of several kinds
     """
-    _refuse_settings(data, group, folds)
-    tally = walk.Tally()
-    found = walk.files(path, tally, wanted=lambda name: kinds.is_wanted(name, data.kind))
+    tally, found = _found(path, data.kind)
     medium = kinds.medium_of(found, data.kind, where=path)
+    _refuse_settings(data, group, folds, None if medium is None else medium.kind)
     if medium is None or not found:
         raise _no_file(path, tally, medium)
     has_splits = _has_splits(path, found, medium)
@@ -62,8 +64,15 @@ def read(
     classes.settle(labels, targets, where=str(path), fix=fix, purpose=purpose)
     classes.check_given(labels, targets, given, where=str(path), purpose=purpose)
 
-    headers = scan(path, inside, medium, about=path, cache=cache, progress=progress)
-    rows, seen = good_rows(headers, inside, medium, where=path, on_bad_file=data.on_bad_file)
+    facts: Facts
+    if medium.kind == "series":
+        files = read_files(path, inside, data, where=path, progress=progress)
+        rows, seen, facts, digests = files.rows, files.notes, files.facts, files.digests
+    else:
+        headers = scan(path, inside, medium, about=path, cache=cache, progress=progress)
+        rows, seen = good_rows(headers, inside, medium, where=path, on_bad_file=data.on_bad_file)
+        facts = medium.facts_of(headers.facts[rows])
+        digests = headers.facts[rows]["digest"].copy()
     whole = labels
     labels, targets = classes.settle(
         labels, targets[rows], where=str(path), fix=fix, purpose=purpose
@@ -71,7 +80,6 @@ def read(
     given = given[rows]
     classes.check_given(labels, targets, given, where=str(path), purpose=purpose)
 
-    records = headers.facts[rows]
     stray = [name for name in found if name.count("/") < depth]
     count = counted(len(labels), "class", "classes")
     notes = [f"{counted(len(rows), medium.noun)} in {count}: {listed(labels)}."]
@@ -92,18 +100,34 @@ def read(
         root=os.path.abspath(path),
         labels=labels,
         targets=targets,
-        digests=records["digest"].copy(),
-        facts=medium.facts_of(records),
+        digests=digests,
+        facts=facts,
         given=given,
         notes=(*notes, *seen),
     )
 
 
-def _refuse_settings(data: DataConfig, group: str | None, folds: str | None) -> None:
+def _found(path: Path, kind: Literal["auto"] | Kind) -> tuple[walk.Tally, list[str]]:
+    """Return the files of the kind; of series, under auto, where there is no other in folders."""
+    tally = walk.Tally()
+    found = walk.files(path, tally, wanted=lambda name: kinds.is_wanted(name, kind))
+    if found or kind != "auto":
+        return tally, found
+    again = walk.Tally()
+    tables = walk.files(path, again, wanted=is_table)
+    # Tables at the top say something of files elsewhere.
+    return (again, tables) if any("/" in name for name in tables) else (tally, [])
+
+
+def _refuse_settings(
+    data: DataConfig, group: str | None, folds: str | None, kind: Kind | None = None
+) -> None:
     """Refuse the settings that only a table gives a meaning to."""
     for name, value in (
         ("target", data.target),
         ("path_column", data.path_column),
+        ("id_column", data.id_column),
+        *(() if kind == "series" else (("time_column", data.time_column), ("inputs", data.inputs))),
         ("group", group),
         ("folds", folds),
     ):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError, did_you_mean
-from gridcell.samples import SPLIT_NAMES, UNASSIGNED, ItemTask, Samples, SoundFacts
+from gridcell.samples import SPLIT_NAMES, UNASSIGNED, Facts, ItemTask, Kind, Samples, SoundFacts
 from gridcell.sources import classes, kinds
 from gridcell.sources.answers import Answers, could_be, read_answers
 from gridcell.sources.cells import Cells, is_missing, read_cells
+from gridcell.sources.dialect import is_table
 from gridcell.sources.events import needed_columns, read_events, time_columns
+from gridcell.sources.frame import read_all_cells, read_head
 from gridcell.sources.scan import Progress, good_rows, scan
+from gridcell.sources.series_files import numbered_files, read_files
 from gridcell.sources.wording import SPLIT_WORDS, counted, itemised, listed, shown
 
 SPLIT_COLUMNS = ("split", "set", "subset")
@@ -62,13 +65,14 @@ def read(
              ConfigError where a column that was named isn't there, or more than one could be meant,
              and for files of several kinds
     """
-    cells = read_cells(path)
+    cells = _cells(path, data)
     roles = _roles(cells, data, group, folds)
-    files = _files(cells, roles.path)
+    files, numbered = _files(cells, roles.path)
     if data.on_bad_file == "stop":
         _check_files(cells, files)
     # Names without an extension say nothing of the kind: such files are images unless told.
     medium = kinds.medium_of(files, data.kind, where=path) or kinds.MEDIA["images"]
+    _refuse_settings(data, medium.kind)
     given, split_note = _given(cells, roles)
     events = None
     if roles.times is None:
@@ -92,14 +96,22 @@ def read(
         repeats = []  # a file has as many rows as events
     _settled(path, roles, answers, given, unique, purpose=purpose)
     names = [files[row] for row in unique]
-    headers = scan(path.parent, names, medium, about=path, cache=cache, progress=progress)
-    good, seen = good_rows(headers, names, medium, where=path, on_bad_file=data.on_bad_file)
+    facts: Facts
+    if medium.kind == "series":
+        found_files = read_files(path.parent, names, data, where=path, progress=progress)
+        good, seen = found_files.rows, found_files.notes
+        facts, digests = found_files.facts, found_files.digests
+    else:
+        headers = scan(path.parent, names, medium, about=path, cache=cache, progress=progress)
+        good, seen = good_rows(headers, names, medium, where=path, on_bad_file=data.on_bad_file)
+        facts = medium.facts_of(headers.facts[good])
+        digests = headers.facts[good]["digest"].copy()
     rows = np.asarray(unique, np.int64)[good]
     labels, targets = _settled(path, roles, answers, given, rows, purpose=purpose)
 
-    records = headers.facts[good]
     notes = [
         f"{counted(len(rows), medium.noun)} from {path.name}, named by column {shown(roles.path)}.",
+        *numbered,
         *cells.notes,
         *answers.notes,
     ]
@@ -133,8 +145,8 @@ def read(
         labels=labels,
         targets=targets,
         has_label_columns=answers.has_label_columns,
-        digests=records["digest"].copy(),
-        facts=medium.facts_of(records),
+        digests=digests,
+        facts=facts,
         given=given[rows],
         groups=groups,
         group_names=group_names,
@@ -145,6 +157,53 @@ def read(
     )
     _check_ends(found)
     return found
+
+
+def names_files(path: Path, data: DataConfig) -> bool:
+    """Say whether the first rows of a table name files, which may be missing."""
+    is_text = not path.name.lower().endswith(".parquet")
+    # Whether the first row is names is of no matter here, and may be hard to tell.
+    head = read_head(path, replace(data, header=False) if is_text else data)
+    folder = path.parent
+    for place in range(len(head.names)):
+        cells = [row[place] for row in head.rows if place < len(row) and row[place]]
+        probe = cells[:: max(1, len(cells) // PROBED_ROWS)]
+        marked = [cell for cell in probe if "." in cell or "/" in cell or "\\" in cell]
+        if any(_exists(folder, _slashes(folder, cell)) for cell in marked):
+            return True
+        if 2 * sum(_is_named(cell) for cell in probe) > len(probe) > 0:
+            return True
+        below = cells[1:] if cells and not cells[0].isdigit() else cells
+        if data.id_column is None and numbered_files(path, below) is not None:
+            return True
+    return False
+
+
+def _is_named(cell: str) -> bool:
+    return kinds.medium_named(cell) is not None or is_table(cell)
+
+
+def _cells(path: Path, data: DataConfig) -> Cells:
+    if path.name.lower().endswith(".gz"):
+        return read_all_cells(path, data)
+    return read_cells(path, encoding=data.encoding, delimiter=data.delimiter, header=data.header)
+
+
+def _refuse_settings(data: DataConfig, kind: Kind) -> None:
+    """Refuse the settings that have no effect on a table of paths, or on files of this kind."""
+    of_series = (("time_column", data.time_column), ("inputs", data.inputs))
+    for name, value in (("id_column", data.id_column), *(of_series if kind != "series" else ())):
+        if value:
+            raise ConfigError(
+                f"{name} has no effect on a table of paths"
+                f"{'' if kind == 'series' else f' of {kind}'}.",
+                fix=f"leave --{name.replace('_', '-')} out.",
+            )
+    if data.task == "tags":
+        raise ConfigError(
+            "task tags needs a class for each step, and a table of paths has a row for each file.",
+            fix="write one table with a row for each step.",
+        )
 
 
 def _events_of(events: NDArray[np.void], rows: NDArray[np.int64]) -> NDArray[np.void]:
@@ -243,8 +302,8 @@ def _path_column(cells: Cells, taken: Sequence[str]) -> str:
         found = [
             name
             for name, probe in probes.items()
-            if 2 * sum(kinds.medium_named(cell) is not None for cell in probe) > len(probe)
-        ]
+            if 2 * sum(_is_named(cell) for cell in probe) > len(probe)
+        ] or [name for name in free if numbered_files(cells.path, cells.columns[name]) is not None]
     if not found:
         raise SourceError(
             f"{cells.path}: no column names files that exist in or below "
@@ -293,8 +352,11 @@ def _split_column(cells: Cells, taken: Sequence[str], *, is_used: bool) -> str |
     return None
 
 
-def _files(cells: Cells, name: str) -> list[str]:
-    """Return the path of each row, relative to the table's folder and with forward slashes."""
+def _files(cells: Cells, name: str) -> tuple[list[str], list[str]]:
+    """Return the path of each row, relative to the table's folder and with forward slashes.
+
+    Where the column holds numbers of files, also a note on what they mean.
+    """
     column = cells.columns[name]
     bad = [row for row, cell in enumerate(column) if is_missing(cell)]
     if bad:
@@ -304,7 +366,21 @@ def _files(cells: Cells, name: str) -> list[str]:
             fix="fill them in, or remove those rows.",
         )
     folder = cells.path.parent
-    return [os.path.normpath(_slashes(folder, cell)).replace(os.sep, "/") for cell in column]
+    numbered = numbered_files(cells.path, column)
+    if numbered is not None and not any(_exists(folder, cell) for cell in column):
+        lost = [row for row, cell in enumerate(column) if cell not in numbered]
+        if lost:
+            raise SourceError(
+                f"{cells.path}: column {shown(name)} holds numbers of files, but no data file, or "
+                f"more than one, has those of {cells.rows(lost)} ({cells.counting}) in its name.",
+                fix="write the names of the files.",
+            )
+        note = (
+            f"Column {shown(name)} holds the numbers in the files' names: {column[0]} is "
+            f"{shown(numbered[column[0]])}."
+        )
+        return [numbered[cell] for cell in column], [note]
+    return [os.path.normpath(_slashes(folder, cell)).replace(os.sep, "/") for cell in column], []
 
 
 def _given(cells: Cells, roles: Roles) -> tuple[NDArray[np.int8], str | None]:

@@ -18,21 +18,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gridcell import layers, networks
-from gridcell.batches import Items, Variation, items_of, training_batches
+from gridcell.batches import Items, Texts, Variation, items_of, training_batches
 from gridcell.cache import write_whole
 from gridcell.config import TrainConfig
 from gridcell.errors import ConfigError, NetworkError, StorageError
 from gridcell.networks.answers import Answers
 from gridcell.networks.run import channels_last, outputs
-from gridcell.preparation import Preparation
+from gridcell.preparation import Preparation, outputs_of, told
 from gridcell.preparation.cache import Decoded
-from gridcell.samples import Samples
+from gridcell.samples import STEP_TASKS, Samples
 from gridcell.training.calibration import calibrated
 from gridcell.training.device import choose_device
 from gridcell.training.fit import History, Score, Watcher, fit
 from gridcell.training.objective import Objective, choose_objective
-from gridcell.training.plan import Plan, plan
+from gridcell.training.plan import Plan, effort_of, plan
 from gridcell.training.precision import Precision, PrecisionChoice, choose_precision
+from gridcell.training.residuals import with_intervals
 from gridcell.training.variation import choose_variation
 
 Better = Literal["higher", "lower"]
@@ -52,6 +53,8 @@ class Job:
     variation: Variation | None
     config: TrainConfig
     notes: tuple[str, ...]
+    columns: int = 1
+    """Columns to forecast, where windows are: each is an item of its own."""
 
     def fit(self, score: Score, *, name: str, better: Better, watcher: Watcher | None) -> History:
         """Train the network in place; see `fit`."""
@@ -76,6 +79,10 @@ class Job:
         if self.valid is None:
             return self.objective.answers
         predicted = outputs(self.network, self.valid)
+        if self.objective.task == "forecast":
+            return with_intervals(
+                self.objective.answers, predicted, self.valid_targets, columns=self.columns
+            )
         return calibrated(self.objective.answers, predicted, self.valid_targets)
 
 
@@ -107,21 +114,27 @@ def prepare(
             "patience has no effect without validation rows, by which to see what is better.",
             fix="leave --patience out, or give --valid 0.1.",
         )
-    if config.label_smoothing and samples.task != "classify":
+    is_classes = STEP_TASKS.get(samples.task, samples.task) == "classify"
+    if config.label_smoothing and (not is_classes or samples.task == "write"):
         raise ConfigError(
-            f"label_smoothing has no effect on the task {samples.task}: it has no classes.",
+            f"label_smoothing has no effect on the task {samples.task}.",
             fix="leave --label-smoothing out.",
         )
     device = choose_device(config.device)
     generator = torch.Generator().manual_seed(config.seed)
-    is_each = samples.task == "events"
+    is_each = samples.task in STEP_TASKS
     chosen = networks.choose_network(
-        config.net, prep.layout, steps=_usual_steps(prep, decoded), is_each=is_each
+        config.net,
+        prep.layout,
+        steps=_usual_steps(prep, decoded),
+        is_each=is_each,
+        is_onward=samples.task == "write",
+        is_forecast=samples.task == "forecast",
     )
     network = networks.build(
         chosen.notation,
         prep.layout,
-        outputs=len(samples.labels),
+        outputs=outputs_of(prep, samples.labels),
         each=is_each,
         mean=prep.mean,
         deviation=prep.deviation,
@@ -129,35 +142,46 @@ def prepare(
     )
     if is_each:
         _check_keeps_steps(network)
+    if samples.task == "write":
+        network.stream()  # refuses what would have to see the answer first
     channels_last(network)
     network.to(device)
     layers.set_truncation(network, config.tbptt)
     if config.precision == "auto":
         layers.keep_dtype(network)  # the rest of the network may be faster in bfloat16
     objective = choose_objective(
-        "labels" if is_each else samples.task,
-        samples.targets[train_rows],
+        STEP_TASKS.get(samples.task, samples.task),
+        _learned(samples, train_rows),
         classes=len(samples.labels),
-        label_smoothing=config.label_smoothing,
+        label_smoothing=0.0 if samples.task == "write" else config.label_smoothing,
         is_balanced=config.class_weights == "balanced",
     )
     targets = objective.prepare(samples.targets)
     varied = choose_variation(config, samples, decoded, prep, train_rows)
     drawn = partial(
-        items_of, prep, decoded, targets, classes=len(samples.labels), events=samples.events
+        items_of,
+        prep,
+        decoded,
+        targets,
+        classes=len(samples.labels),
+        events=samples.events,
+        tags=samples.tags,
     )
     train = drawn(train_rows, variation=varied.variation)
+    if isinstance(train, Texts):
+        train = train.stretches()
     valid = drawn(valid_rows) if len(valid_rows) else None
     _check_leaves_steps(network, train)
     work = _work(network, train)
     decided = plan(
         config,
-        items=len(train_rows),
+        items=len(train),
         multiply_adds=work,
-        is_over_time=prep.layout.steps is None,
+        effort=effort_of(samples),
     )
     precision = _precision(config, network, train, objective, decided, device, memory)
     notes = (
+        *told(prep, decoded, train_rows),
         f"Network: {network.notation}",
         f"{chosen.reason}; {network.parameters_count:,} parameters, "
         f"{work / 1e6:.1f} million multiply-adds an item.",
@@ -179,6 +203,7 @@ def prepare(
         variation=varied.variation,
         config=config,
         notes=notes,
+        columns=len(samples.labels),
     )
 
 
@@ -191,8 +216,8 @@ def _check_keeps_steps(network: networks.Network) -> None:
     left = network.chain.out_lengths(tried)
     if left is None or int(left) != 1000:
         raise NetworkError(
-            f"of 1,000 steps the network leaves {0 if left is None else int(left)}, and events "
-            "want an answer at every one.",
+            f"of 1,000 steps the network leaves {0 if left is None else int(left)}, and the task "
+            "wants an answer at every one.",
             fix="leave out what pools or thins time, or write padding=same.",
         )
 
@@ -218,9 +243,17 @@ def _check_leaves_steps(network: networks.Network, items: Items) -> None:
             )
 
 
+def _learned(samples: Samples, rows: NDArray[np.int64]) -> NDArray[np.generic]:
+    """Targets of these rows: of tags those of all their steps."""
+    if samples.tags is None:
+        return samples.targets[rows]
+    return samples.tags.take(rows).numbers
+
+
 def _truths(samples: Samples, items: Items | None, rows: NDArray[np.int64]) -> NDArray[np.generic]:
     """What answers of these rows are scored against: raw targets, or labels of every step."""
-    if samples.task == "events" and items is not None:
+    is_drawn = samples.task in STEP_TASKS or samples.task == "forecast"
+    if is_drawn and items is not None:
         return items.truths().numpy()
     return samples.targets[rows]
 

@@ -25,6 +25,9 @@ class Objective:
     classify   cross-entropy with label smoothing and class weights
     labels     binary cross-entropy, the mean over labels (and valid steps, where each has some)
     regress    Huber with delta 1 on the standardised target
+    forecast   absolute error on the standardised target. Measured on the validation months of
+               ETTh1, it leaves a smaller squared error than the squared error does: a few wild
+               hours pull less
     """
 
     answers: Answers
@@ -42,6 +45,8 @@ class Objective:
             return torch.from_numpy(targets.astype(np.int64))
         if self.task == "labels":
             return torch.from_numpy(targets.astype(np.float32))
+        if self.task == "forecast":
+            return torch.zeros(len(targets), 0)  # what follows a window is drawn with it
         mean, deviation = self.answers.target_mean, self.answers.target_deviation
         scaled = (targets - np.array(mean)) / np.array(deviation)
         return torch.from_numpy(scaled.astype(np.float32))
@@ -49,13 +54,17 @@ class Objective:
     def loss(self, outputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The mean loss of a batch, in float32.
 
-        Shapes   outputs [B, K], targets as `prepare` gives them; or of labels at each step outputs
-                 and targets [B, T, K], of which the steps at or past `lengths` do not count
+        Shapes   outputs [B, K], targets as `prepare` gives them; or with an answer at each step
+                 outputs [B, T, K] and targets [B, T, K] or class numbers [B, T], of which the
+                 steps at or past `lengths` do not count
         """
         outputs = outputs.float()
-        if outputs.ndim == 3 and lengths is not None:
-            valid = valid_steps(lengths, outputs.shape[1])
-            outputs, targets = outputs[valid], targets[valid]
+        if outputs.ndim == 3:
+            if lengths is None:
+                outputs, targets = outputs.flatten(0, 1), targets.flatten(0, 1)
+            else:
+                valid = valid_steps(lengths, outputs.shape[1])
+                outputs, targets = outputs[valid], targets[valid]
         if self.task == "classify":
             weight = (
                 torch.tensor(self.class_weights, device=outputs.device)
@@ -67,6 +76,8 @@ class Objective:
             )
         if self.task == "labels":
             return F.binary_cross_entropy_with_logits(outputs, targets)
+        if self.task == "forecast":
+            return F.l1_loss(outputs, targets)
         return F.huber_loss(outputs, targets)
 
 

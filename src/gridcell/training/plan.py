@@ -5,22 +5,43 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gridcell.config import TrainConfig, seconds
+from gridcell.samples import Kind, Samples
 from gridcell.training.schedule import Schedule
 
 LARGEST_BATCH = 128
 SMALLEST_BATCH = 16
 STEPS_WANTED = 30
 """Fewer steps an epoch than this, and smaller batches learn more from the same items."""
-WORK_WANTED = 1.95e13
-"""Multiply-adds, forward, of a default training: some minutes on two cores with bfloat16."""
-STEPS_ENOUGH = 2400
-"""Steps after which few items have been learned as well as they will be."""
-WORK_OVER_TIME, STEPS_ENOUGH_OVER_TIME, MOST_EPOCHS_OVER_TIME = 3e12, 800, 40
-"""The same for sounds and clips: their convolutions run at a fifth of the speed, and each item
-teaches more, at every step."""
 FEWEST_EPOCHS, USUAL_EPOCHS, MOST_EPOCHS = 3, 12, 100
 RATES = {"adamw": 3e-3, "sgd": 0.1}
 DECAYS = {"adamw": 0.05, "sgd": 5e-4}
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long a kind of data is worth training on where nothing is asked for."""
+
+    steps: int
+    """Steps after which few items have been learned as well as they will be."""
+    work: float
+    """Multiply-adds, forward, of a default training: some minutes on two cores."""
+    epochs: int
+    """Most epochs, however few the items."""
+
+
+EFFORTS: dict[Kind, Effort] = {
+    "images": Effort(2400, 1.95e13, MOST_EPOCHS),
+    # Their convolutions run at a fifth of the speed, and each item teaches more, at every step.
+    "sounds": Effort(800, 3e12, 40),
+    "clips": Effort(800, 3e12, 40),
+    "series": Effort(2400, 3e12, 500),
+    "texts": Effort(1000, 3e12, 25),
+    "forecasts": Effort(2400, 1e12, 100),
+}
+
+
+# All that is learned is in every step, and an LSTM alone comes near what the machine can do.
+WRITING = Effort(1200, 1.2e13, 40)
 
 
 @dataclass(frozen=True)
@@ -39,13 +60,13 @@ class Plan:
 
 
 def plan(
-    config: TrainConfig, *, items: int, multiply_adds: int, is_over_time: bool = False
+    config: TrainConfig, *, items: int, multiply_adds: int, effort: Effort | None = None
 ) -> Plan:
     """Choose what the settings leave open.
 
     items           training rows
     multiply_adds   of one item's forward pass; the epochs of a default training follow from it
-    is_over_time    whether items are sounds or clips of many steps
+    effort          that the kind of data is worth; that of images where left out
     """
     batch_size = config.batch_size or _batch_size(items)
     reason = "as asked"
@@ -55,11 +76,8 @@ def plan(
     elif budget_s is not None:
         epochs, reason = MOST_EPOCHS, f"or fewer, as many as {config.budget} allow"
     else:
-        enough = STEPS_ENOUGH_OVER_TIME if is_over_time else STEPS_ENOUGH
-        work = WORK_OVER_TIME if is_over_time else WORK_WANTED
-        most = MOST_EPOCHS_OVER_TIME if is_over_time else MOST_EPOCHS
         epochs, reason = _epochs(
-            items, multiply_adds, -(-items // batch_size), enough=enough, work=work, most=most
+            items, multiply_adds, -(-items // batch_size), effort=effort or EFFORTS["images"]
         )
     steps = epochs * -(-items // batch_size)
     ema = config.ema
@@ -82,6 +100,11 @@ def plan(
     )
 
 
+def effort_of(samples: Samples) -> Effort:
+    """Return how long these samples are worth training on."""
+    return WRITING if samples.task == "write" else EFFORTS[samples.kind]
+
+
 def _batch_size(items: int) -> int:
     size = LARGEST_BATCH
     while size > SMALLEST_BATCH and items < STEPS_WANTED * size:
@@ -89,12 +112,10 @@ def _batch_size(items: int) -> int:
     return size
 
 
-def _epochs(
-    items: int, multiply_adds: int, steps: int, *, enough: int, work: float, most: int
-) -> tuple[int, str]:
+def _epochs(items: int, multiply_adds: int, steps: int, *, effort: Effort) -> tuple[int, str]:
     """As many epochs as the items can use, fewer where that would be too much work."""
-    useful = min(max(USUAL_EPOCHS, round(enough / steps)), most)
-    affordable = int(work / max(items * multiply_adds, 1))
+    useful = min(max(USUAL_EPOCHS, round(effort.steps / steps)), effort.epochs)
+    affordable = int(effort.work / max(items * multiply_adds, 1))
     if affordable >= useful:
         return useful, f"{useful * steps:,} steps are enough for {items:,} items"
     told = f"{items:,} items of {multiply_adds / 1e6:.0f} million multiply-adds"

@@ -9,11 +9,20 @@ from numpy.typing import NDArray
 
 from gridcell.augment.clips import ClipAugment
 from gridcell.augment.images import ImageAugment
+from gridcell.augment.series import SeriesAugment
 from gridcell.augment.sounds import SoundAugment
+from gridcell.augment.texts import TextAugment
 from gridcell.batches import Variation
 from gridcell.config import TrainConfig
 from gridcell.errors import ConfigError
-from gridcell.preparation import ImagePreparation, Preparation, SoundPreparation
+from gridcell.preparation import (
+    ForecastPreparation,
+    ImagePreparation,
+    Preparation,
+    SeriesPreparation,
+    SoundPreparation,
+    TextPreparation,
+)
 from gridcell.preparation.cache import Decoded
 from gridcell.samples import Samples
 from gridcell.training.mirror import mirror_test
@@ -36,13 +45,30 @@ def choose_variation(
 ) -> Varied:
     """Choose how the training rows vary.
 
-    Raises   ConfigError where mirroring is asked of sounds
+    Raises   ConfigError where mirroring is asked of what has no sides
     """
+    if config.flip != "auto" and samples.kind not in ("images", "clips"):
+        raise ConfigError(f"flip has no effect on {samples.kind}.", fix="leave --flip out.")
+    if not config.augment and samples.kind != "images":
+        return Varied(None, "off")
+    if isinstance(prep, ForecastPreparation):
+        return Varied(None, "none: windows are read as they are")
+    if isinstance(prep, SeriesPreparation):
+        is_number = samples.task == "regress"
+        series = SeriesAugment.choose(
+            len(rows),
+            keeps_steps=samples.tags is not None,
+            can_mix=not is_number and samples.tags is None,
+        )
+        if is_number:
+            series = replace(series, scale=0.0)  # the size of the values may be the answer
+        return Varied(series, series.describe())
+    if isinstance(prep, TextPreparation):
+        if samples.task == "write":
+            return Varied(None, "each stretch from a place drawn anew")
+        text = TextAugment.choose(len(rows))
+        return Varied(text, text.describe())
     if isinstance(prep, SoundPreparation):
-        if config.flip != "auto":
-            raise ConfigError("flip has no effect on sounds.", fix="leave --flip out.")
-        if not config.augment:
-            return Varied(None, "off")
         seconds = np.diff(decoded.starts)[rows] / prep.rate
         is_number = samples.task == "regress"
         sound = SoundAugment.choose(

@@ -1,0 +1,138 @@
+"""Series as batches: steps of several columns, padded to the longest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gridcell.augment.series import SeriesAugment
+from gridcell.batches.order import Batch
+from gridcell.batches.sounds import window_starts
+from gridcell.preparation.cache import Decoded
+from gridcell.preparation.series import SeriesPreparation
+from gridcell.samples import Tags
+
+
+@dataclass(frozen=True)
+class Series:
+    """Series to draw batches from: steps of all, their targets, and which rows to use.
+
+    One that is longer than what is read at once is cut to a random stretch each time that training
+    sees it; `windows` covers all of it for evaluation.
+    """
+
+    decoded: Decoded
+    preparation: SeriesPreparation
+    targets: Tensor
+    rows: NDArray[np.int64]
+    augment: SeriesAugment | None = None
+    classes: int = 0
+    """Classes that targets are numbers of, so that mixed series can have shares of two."""
+    tags: Tags | None = None
+    """The class of each step, instead of targets: they are then int64 [B, T]."""
+    firsts: NDArray[np.int64] | None = None
+    """[N] step at which each item begins, where items are windows of their rows."""
+
+    @property
+    def is_varied(self) -> bool:
+        """Whether training sees each series varied: long ones always are, by the stretch."""
+        longest = int(self._whole()[self.rows].max(initial=0))
+        return self.augment is not None or longest > self.preparation.longest
+
+    @property
+    def cells(self) -> int:
+        """A step of a series has no grid."""
+        return 1
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def steps(self) -> NDArray[np.int64]:
+        """Steps of each item."""
+        return self._counts(np.arange(len(self)))
+
+    def truths(self) -> Tensor:
+        """Targets of all items in order; the class of every step where steps have one."""
+        if self.tags is None:
+            return self.targets[self.rows]
+        return torch.from_numpy(self.tags.take(self.rows).numbers)
+
+    def windows(self) -> Series:
+        """Each long series as windows that overlap by at least half and end where it ends."""
+        rows, firsts = [], []
+        for row, steps in zip(self.rows.tolist(), self._whole()[self.rows].tolist(), strict=True):
+            starts = window_starts(steps, self.preparation.longest)
+            rows += [row] * len(starts)
+            firsts += starts
+        return replace(
+            self, rows=np.array(rows, np.int64), firsts=np.array(firsts, np.int64), augment=None
+        )
+
+    def batch(self, places: NDArray[np.int64], generator: torch.Generator | None = None) -> Batch:
+        """Return these series as float32 `[B, T, C]`, their lengths, and targets."""
+        order = places[np.argsort(self.rows[places], kind="stable")]
+        rows, counts = self.rows[order], self._counts(order)
+        firsts = self._firsts(order, counts, generator)
+        begins = self.decoded.starts[rows] + firsts
+        longest = max(1, int(counts.max()))
+        values = np.zeros((len(rows), longest, self.preparation.channels), np.float32)
+        for number, (begin, count) in enumerate(zip(begins, counts, strict=True)):
+            values[number, :count] = self.preparation.read(
+                self.decoded.values[begin : begin + count]
+            )
+        found, lengths = torch.from_numpy(values), torch.from_numpy(counts)
+        targets = self.targets[rows] if self.tags is None else self._tags(rows, firsts, counts)
+        if self.augment is not None and generator is not None:
+            scale = torch.tensor(self.preparation.deviation)
+            found, lengths = self.augment(found, lengths, scale, generator)
+            if self.augment.mix and self.tags is None:
+                found, lengths, partner, share = self.augment.mix_batch(found, lengths, generator)
+                targets = mixed(targets, partner, share, classes=self.classes)
+        return Batch(found, lengths, targets, rows, firsts)
+
+    def _tags(
+        self, rows: NDArray[np.int64], firsts: NDArray[np.int64], counts: NDArray[np.int64]
+    ) -> Tensor:
+        assert self.tags is not None
+        targets = np.zeros((len(rows), max(1, int(counts.max()))), np.int64)
+        for number, (row, first, count) in enumerate(zip(rows, firsts, counts, strict=True)):
+            begin = self.tags.starts[row] + first
+            targets[number, :count] = self.tags.numbers[begin : begin + count]
+        return torch.from_numpy(targets)
+
+    def _whole(self) -> NDArray[np.int64]:
+        """Steps of every row."""
+        return np.asarray(np.diff(self.decoded.starts))
+
+    def _counts(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Steps of the items at these places: of the series, the stretch or the window."""
+        left = self._whole()[self.rows[places]]
+        if self.firsts is not None:
+            left = left - self.firsts[places]
+        return np.asarray(np.minimum(left, self.preparation.longest))
+
+    def _firsts(
+        self,
+        places: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        generator: torch.Generator | None,
+    ) -> NDArray[np.int64]:
+        """Return at which step of its series each item begins."""
+        if self.firsts is not None:
+            return np.asarray(self.firsts[places])
+        if generator is None:
+            return np.zeros(len(places), np.int64)
+        spare = self._whole()[self.rows[places]] - counts
+        draws = torch.rand(len(places), generator=generator, dtype=torch.float64).numpy()
+        return (draws * (spare + 1)).astype(np.int64)
+
+
+def mixed(targets: Tensor, partner: Tensor, share: Tensor, *, classes: int) -> Tensor:
+    """Targets as shares of each class, where items were mixed."""
+    if targets.ndim == 1:
+        targets = torch.nn.functional.one_hot(targets, classes).float()
+    return torch.lerp(targets[partner], targets, share[:, None])

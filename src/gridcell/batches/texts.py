@@ -1,0 +1,120 @@
+"""Texts as batches: ids of words, characters or tokens, padded to the longest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gridcell.augment.texts import TextAugment
+from gridcell.batches.order import Batch
+from gridcell.preparation.cache import Decoded
+from gridcell.preparation.texts import TextPreparation
+from gridcell.samples import Tags
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts to draw batches from: the characters of all, their targets, and which rows to use.
+
+    Words are looked up once, when the first batch is asked for. A text longer than the
+    preparation's longest is cut there, in training and evaluation alike; tokens with tags never.
+    """
+
+    decoded: Decoded
+    preparation: TextPreparation
+    targets: Tensor
+    rows: NDArray[np.int64]
+    augment: TextAugment | None = None
+    tags: Tags | None = None
+    """The class of each step, instead of targets: they are then int64 [B, T], 0 in the padding."""
+    is_cut: bool = False
+    """Whether an item is a stretch of its text, at a place that is drawn for each batch."""
+
+    @property
+    def is_varied(self) -> bool:
+        """Whether training sees each text varied."""
+        return self.augment is not None or self.is_cut
+
+    @property
+    def cells(self) -> int:
+        """A step of a text has no grid."""
+        return 1
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def steps(self) -> NDArray[np.int64]:
+        """Steps of each item."""
+        whole = np.asarray(np.diff(self._ids[1]))
+        return np.minimum(whole, self.preparation.stretch) if self.is_cut else whole
+
+    def truths(self) -> Tensor:
+        """Targets of all items in order; the class of every step where steps have one."""
+        if self.tags is None:
+            return self.targets[self.rows]
+        return torch.from_numpy(self.tags.take(self.rows).numbers.astype(np.int64))
+
+    def windows(self) -> Texts:
+        """A text is read whole, up to the longest."""
+        return replace(self, is_cut=False)
+
+    def stretches(self) -> Texts:
+        """Each text as often as it has stretches, of which a batch takes one at a random place."""
+        if not self.preparation.stretch:
+            return self
+        times = np.maximum(1, self.steps() // self.preparation.stretch)
+        return replace(self, rows=np.repeat(self.rows, times), is_cut=True)
+
+    def batch(self, places: NDArray[np.int64], generator: torch.Generator | None = None) -> Batch:
+        """Return these texts as int32 ids `[B, T]` (or `[B, T, 1 + L]`), lengths and targets."""
+        order = places[np.argsort(self.rows[places], kind="stable")]
+        rows, (ids, starts) = self.rows[order], self._ids
+        counts = self.steps()[order]
+        firsts = self._firsts(order, counts, generator)
+        longest = max(1, int(counts.max(initial=0)))
+        values = np.zeros((len(order), longest, *ids.shape[1:]), np.int32)
+        for number, (place, count) in enumerate(zip(order, counts, strict=True)):
+            begin = starts[place] + firsts[number]
+            values[number, :count] = ids[begin : begin + count]
+        found, lengths = torch.from_numpy(values), torch.from_numpy(counts)
+        if self.augment is not None and generator is not None:
+            found = self.augment(found, lengths, generator)
+        targets = self.targets[rows] if self.tags is None else self._tags(rows, firsts, counts)
+        return Batch(found, lengths, targets, rows)
+
+    @cached_property
+    def _ids(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Ids of all items, one after another, and where each begins."""
+        ids, starts = self.preparation.ids(self.decoded.values, self.decoded.starts, self.rows)
+        if self.tags is not None:
+            wanted = np.diff(self.tags.starts)[self.rows]
+            assert np.array_equal(np.diff(starts), wanted), "each token has one tag"
+        return ids, starts
+
+    def _firsts(
+        self,
+        places: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        generator: torch.Generator | None,
+    ) -> NDArray[np.int64]:
+        """Return at which step of its text each item begins."""
+        if generator is None or not self.is_cut:
+            return np.zeros(len(places), np.int64)
+        spare = np.diff(self._ids[1])[places] - counts
+        draws = torch.rand(len(places), generator=generator, dtype=torch.float64).numpy()
+        return np.asarray((draws * (spare + 1)).astype(np.int64))
+
+    def _tags(
+        self, rows: NDArray[np.int64], firsts: NDArray[np.int64], counts: NDArray[np.int64]
+    ) -> Tensor:
+        assert self.tags is not None
+        targets = np.zeros((len(rows), max(1, int(counts.max(initial=0)))), np.int64)
+        for number, (row, first, count) in enumerate(zip(rows, firsts, counts, strict=True)):
+            begin = self.tags.starts[row] + first
+            targets[number, :count] = self.tags.numbers[begin : begin + count]
+        return torch.from_numpy(targets)

@@ -1,0 +1,104 @@
+"""Presets for series and texts: steps without a grid, so that all layers lie over time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gridcell.axes import Layout
+from gridcell.errors import NetworkError
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A network's notation and, where it was chosen, why."""
+
+    notation: str
+    reason: str
+
+
+def of_steps(name: str, layout: Layout, *, is_each: bool) -> Choice:
+    """Return the notation of a preset for series or texts, whose steps have no grid."""
+    presets = TEXT_PRESETS if layout.vocabulary else SERIES_PRESETS
+    if name not in presets:
+        kind = "texts" if layout.vocabulary else "series"
+        raise NetworkError(
+            f"the preset {name} reads pictures or sounds, and these are {kind}.",
+            fix=f"name one of {', '.join(presets)}.",
+        )
+    return presets[name](layout, is_each)
+
+
+def _lstm_fcn(layout: Layout, is_each: bool) -> Choice:
+    """After Karim et al. 2017; the LSTM sees the steps, where theirs saw each series as one."""
+    if is_each:
+        return _inception(layout, is_each)
+    convolutions = (
+        "conv(128, time=8) batchnorm relu conv(256, time=5) batchnorm relu "
+        "conv(128, time=3) batchnorm relu mean"
+    )
+    return Choice(
+        f"parallel(lstm(64) last dropout(0.5), {convolutions})",
+        "the lstm_fcn preset: an LSTM beside three convolutions over time",
+    )
+
+
+def _inception(layout: Layout, is_each: bool) -> Choice:
+    """After InceptionTime (Fawaz et al. 2020): windows of several lengths side by side."""
+    module = (
+        "conv(32) parallel(conv(32, time=39), conv(32, time=19), conv(32, time=9), "
+        "conv(32, time=3)) batchnorm relu"
+    )
+    body = f"residual(3*({module})) residual(3*({module}))"
+    return Choice(
+        body if is_each else f"{body} mean",
+        "the inception preset: convolutions of several lengths side by side",
+    )
+
+
+def _series_lstm(layout: Layout, is_each: bool) -> Choice:
+    notation = "lstm(128, both) dropout(0.3)" if is_each else "lstm(128, both) mean dropout(0.3)"
+    return Choice(notation, "the lstm preset: an LSTM both ways over the steps")
+
+
+def _text_lstm(layout: Layout, is_each: bool) -> Choice:
+    """Both ways; embedding and output are dropped in part, against learning by heart."""
+    reason = "the lstm preset: an embedding, then an LSTM both ways over the words"
+    if is_each:
+        return Choice(f"{_first(layout)} dropout(0.4) lstm(128, both) dropout(0.4)", reason)
+    return Choice(f"{_first(layout)} dropout(0.5) lstm(128, both) max dropout(0.5)", reason)
+
+
+def _first(layout: Layout) -> str:
+    """What makes features of ids: with the letters of each, where they stand beside it."""
+    return "spell(100)" if layout.alphabet else "embed(128)"
+
+
+def _text_cnn(layout: Layout, is_each: bool) -> Choice:
+    """After Kim 2014: windows of 3, 4 and 5 words, the strongest place of each filter."""
+    if is_each:
+        return _text_lstm(layout, is_each)
+    branches = ", ".join(f"conv(100, time={n}) relu max" for n in (3, 4, 5))
+    return Choice(
+        f"{_first(layout)} dropout(0.3) parallel({branches}) dropout(0.5)",
+        "the cnn preset: an embedding, then windows of 3, 4 and 5 words",
+    )
+
+
+def writer(layout: Layout) -> Choice:
+    """What comes next, from what came before alone."""
+    return Choice(
+        "embed(64) lstm(512) dropout(0.2)",
+        "auto took an LSTM in one direction, which says at each step what comes next",
+    )
+
+
+SERIES_PRESETS: dict[str, Callable[[Layout, bool], Choice]] = {
+    "lstm_fcn": _lstm_fcn,
+    "inception": _inception,
+    "lstm": _series_lstm,
+}
+TEXT_PRESETS: dict[str, Callable[[Layout, bool], Choice]] = {
+    "lstm": _text_lstm,
+    "cnn": _text_cnn,
+}

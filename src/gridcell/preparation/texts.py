@@ -1,0 +1,404 @@
+"""From characters to ids: what the steps of a text are, and which of them the network knows.
+
+In order, for words:
+    characters, cleaned as `sources.characters` says -> lower case -> words and marks
+      -> at most so many of them -> the number of each in the vocabulary of the training rows
+
+Ids are 0 for the padding, 1 for what is not in the vocabulary, and 2 and more for what is, the most
+frequent first. Where the data say what their tokens are, each token has its letters beside its id,
+so that an unknown word still shows how it begins and ends.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridcell.axes import Layout
+from gridcell.config import DataConfig
+from gridcell.errors import ConfigError, SourceError
+from gridcell.preparation.cache import Decoded
+from gridcell.samples import TEST, VALID, Facts, Samples, TextFacts
+from gridcell.sources.characters import clean, codes_of, texts_of
+from gridcell.sources.texts import named_sentences, named_texts
+from gridcell.sources.wording import counted
+
+Level = Literal["words", "characters", "tokens"]
+LEVELS: tuple[Level, ...] = ("words", "characters", "tokens")
+UNKNOWN, FIRST = 1, 2
+"""The id of what is not in the vocabulary, and the first id of what is."""
+LETTERS = 16
+"""Letters of a token beside its id: of a longer one the first and the last eight."""
+WORDS_A_TEXT = 3
+"""From so many words in the usual text on, its steps are words; below, characters."""
+PROBED_TEXTS = 2000
+MOST_WORDS, MOST_CHARACTERS = 400, 1000
+COVERED = 0.99
+"""Share of the texts that are read whole, where they are not longer than the most."""
+LARGEST_VOCABULARY = 30_000
+MANY_WORDS = 30_000
+"""With more different words than this, those seen once are left out: most of them are mistypings,
+and a row that was trained on one text says nothing. Below it every word is kept."""
+LARGEST_SPELLING = 1000
+STRETCH = 256
+"""Steps that training reads at once where a text is to be written on."""
+NOUNS = {"words": "word", "characters": "character", "tokens": "token"}
+Ids = NDArray[np.int32]
+Starts = NDArray[np.int64]
+Item = tuple[str, NDArray[np.int32], float]
+"""A text with its name, its characters, and the scale 1."""
+
+
+def split_words(text: str) -> list[str]:
+    """Return the words and marks of a text, in the order in which they stand.
+
+    A word is a run of letters, digits, their accents and underscores; a number keeps its decimals.
+    Clitics are words of their own, as in the Penn Treebank (do n't, it 's), and so are its quotes
+    of two marks; any other character that is not white space is one too. A typographic apostrophe
+    is a plain one.
+
+    >>> split_words("Isn't it 3.5 km, mother-in-law's car?")
+    ['Is', "n't", 'it', '3.5', 'km', ',', 'mother', '-', 'in', '-', 'law', "'s", 'car', '?']
+    """
+    text = text.replace("\u2019", "'")
+    return (ASCII_STEPS if text.isascii() else _steps_pattern()).findall(text)
+
+
+def _pattern(word: str, marks: str) -> re.Pattern[str]:
+    clitics = r"[nN]'[tT]\b|'(?:[sSmMdD]|[rR][eE]|[vV][eE]|[lL][lL])\b|``|''"
+    return re.compile(rf"\d+(?:[.,]\d+)+|{word}+?(?=[nN]'[tT]\b)|{clitics}|{word}+|[^\w\s]{marks}")
+
+
+ASCII_STEPS = _pattern(r"\w", "")
+
+
+@cache
+def _steps_pattern() -> re.Pattern[str]:
+    r"""For any script: \w has no combining marks, without which each vowel sign of Hindi would end
+    its word. Those of the first plane are enough, and the pattern much faster for it."""
+    codes = [c for c in range(0x300, 0x10000) if unicodedata.category(chr(c)).startswith("M")]
+    codes += [0x200C, 0x200D]  # what parts and joins letters
+    marks = "".join(map(chr, codes))
+    return _pattern(rf"[\w{marks}]", rf"[{marks}]*")
+
+
+@dataclass(frozen=True)
+class TextReader:
+    """How files of texts are read for an answer, as in training."""
+
+    level: Level
+    column: str | None = None
+    """Column of a table that holds the texts, where it was named."""
+    folder: str = field(default="texts", init=False)
+    is_ragged: bool = field(default=True, init=False)
+    inner: tuple[int, ...] = field(default=(), init=False)
+
+    @property
+    def dtype(self) -> np.dtype[np.int32]:
+        """Type of one value."""
+        return np.dtype(np.int32)
+
+    @property
+    def about(self) -> list[object]:
+        """Everything that characters depend on besides the file's bytes."""
+        return [unicodedata.unidata_version, self.level, self.column]
+
+    def read(self, source: Path) -> tuple[NDArray[np.int32], float]:
+        """Return the characters of a file that holds one text.
+
+        Raises   SourceError where it cannot be read, or holds several texts or none
+        """
+        items = self.read_items(source)
+        if len(items) != 1:
+            raise SourceError(
+                f"{source} holds {counted(len(items), 'text')}, where one is wanted.",
+                fix="name a file with one text.",
+            )
+        return items[0][1], items[0][2]
+
+    def read_items(self, source: Path) -> list[Item]:
+        """Return every text in a file: of a .txt the whole of it, of a table those of its rows.
+
+        Raises   SourceError where it cannot be read or a text is empty
+        """
+        if self.level == "tokens":
+            return [
+                self._item(name, tokens) for name, tokens in named_sentences(source, split_words)
+            ]
+        return [(name, self.codes(text), 1.0) for name, text in named_texts(source, self.column)]
+
+    def codes(self, text: str) -> NDArray[np.int32]:
+        """Return the characters of a text as training saw them; for tokens it is split to words."""
+        text = clean(text)
+        if self.level == "tokens":
+            text = "\n".join(split_words(text))
+        return codes_of([text])[0]
+
+    def _item(self, name: str, tokens: Sequence[str]) -> Item:
+        return name, codes_of(["\n".join(tokens)])[0], 1.0
+
+
+@dataclass(frozen=True)
+class TextPreparation:
+    """How a text becomes ids `[T]`, or ids with letters `[T, 1 + L]`, and the vocabulary."""
+
+    level: Level
+    longest: int
+    """Most steps of a text that are read; of tokens, each of which may need its answer, all are."""
+    vocabulary: tuple[str, ...] = ()
+    """What has an id of its own, from id 2 on, the most frequent first."""
+    lowercase: bool = True
+    """Whether capitals are read as small letters; never in the letters beside a token's id."""
+    spelling: tuple[str, ...] = ()
+    """Characters that have a number of their own beside a token's id, from 2 on."""
+    column: str | None = None
+    """Column of a table that holds the texts, where it was named."""
+    stretch: int = 0
+    """Steps that training reads at once, from a random place of a text; 0 for all of them."""
+
+    @property
+    def layout(self) -> Layout:
+        """The sizes of one sample."""
+        size = FIRST + len(self.vocabulary)
+        if self.level == "tokens":
+            return Layout(1 + LETTERS, vocabulary=size, alphabet=FIRST + len(self.spelling))
+        return Layout(1, vocabulary=size)
+
+    @property
+    def reader(self) -> TextReader:
+        """What reads a file, as in training."""
+        return TextReader(self.level, self.column)
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Nothing: ids are not scaled."""
+        return ()
+
+    @property
+    def deviation(self) -> tuple[float, ...]:
+        """Nothing: ids are not scaled."""
+        return ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the parts hold together, as those that `fit_texts` gives do."""
+        return (
+            self.level in LEVELS
+            and self.longest > 0
+            and self.stretch >= 0
+            and 0 < len(self.vocabulary) == len(set(self.vocabulary))
+            and (self.level != "characters" or all(len(each) == 1 for each in self.vocabulary))
+            and (self.level == "tokens") == bool(self.spelling)
+            and len(self.spelling) == len(set(self.spelling))
+            and all(len(each) == 1 for each in self.spelling)
+        )
+
+    def ids(
+        self, values: NDArray[np.int32], starts: Starts, rows: Sequence[int] | Starts
+    ) -> tuple[Ids, Starts]:
+        """Return the ids of texts, one after another, and where each begins.
+
+        rows   which of the texts whose characters are `values`, and their order
+
+        Shapes   -> [steps of all], or [steps of all, 1 + L] of tokens; [rows + 1]
+        """
+        if self.level == "characters":
+            return self._of_characters(values, starts, rows)
+        every = [self.steps(text) for text in texts_of(values, starts, rows)]
+        begins = _begins([len(steps) for steps in every])
+        if self.level == "words":
+            place = self._place
+            ids = [place.get(word, UNKNOWN) for steps in every for word in steps]
+            return np.array(ids, np.int32), begins
+        flat = [token for steps in every for token in steps]
+        number = {token: n for n, token in enumerate(dict.fromkeys(flat))}
+        known = np.zeros((len(number), 1 + LETTERS), np.int32)
+        for token, row in number.items():
+            known[row] = self._with_letters(token)
+        order = np.fromiter((number[token] for token in flat), np.int64, len(flat))
+        return known[order], begins
+
+    def steps(self, text: str) -> list[str]:
+        """Return the steps of a text as they are looked up, but tokens as they stand."""
+        if self.level == "tokens":
+            return text.split("\n") if text else []
+        text = text.lower() if self.lowercase else text
+        found = list(text) if self.level == "characters" else split_words(text)
+        return found[: self.longest]
+
+    def describe(self, facts: Facts) -> str:
+        """A sentence for the user, given what the texts are."""
+        assert isinstance(facts, TextFacts)
+        counts = _counts(self.level, facts, np.arange(len(facts.starts) - 1))
+        usual = f"{int(np.median(counts)):,}"
+        case = " in lower case" if self.lowercase else ""
+        if self.level == "tokens":
+            return (
+                f"tokens as the data have them, {usual} in the usual sentence, "
+                f"{int(counts.max()):,} in the longest; each with its letters beside it"
+            )
+        cut = int((counts > self.longest).sum())
+        told = f"{self.level}{case}, {usual} in the usual text"
+        if not cut:
+            return f"{told}, {int(counts.max()):,} in the longest"
+        verb = "is" if cut == 1 else "are"
+        return (
+            f"{told}; {cut:,} of {counted(len(counts), 'text')} {verb} longer than "
+            f"{self.longest:,} and cut there (the longest has {int(counts.max()):,})"
+        )
+
+    def describe_vocabulary(self) -> str:
+        """A sentence for the user on what is known after `fit_texts`."""
+        size = counted(len(self.vocabulary), f"different {NOUNS[self.level]}")
+        return f"{size} known from the training rows; every other is read as one unknown"
+
+    def _of_characters(
+        self, values: NDArray[np.int32], starts: Starts, rows: Sequence[int] | Starts
+    ) -> tuple[Ids, Starts]:
+        if self.lowercase:  # which may change the number of characters
+            values, starts = codes_of(text.lower() for text in texts_of(values, starts, rows))
+            rows = np.arange(len(starts) - 1)
+        index = np.asarray(rows, np.int64)
+        counts = np.minimum(starts[index + 1] - starts[index], self.longest)
+        begins = _begins(counts)
+        places = np.arange(begins[-1]) + np.repeat(starts[index] - begins[:-1], counts)
+        codes = np.asarray(values)[places]
+        known = codes_of(self.vocabulary)[0]
+        order = np.argsort(known)
+        near = np.searchsorted(known, codes, sorter=order).clip(max=max(0, len(known) - 1))
+        if not len(known):
+            return np.full(len(codes), UNKNOWN, np.int32), begins
+        found = order[near]
+        return np.where(known[found] == codes, FIRST + found, UNKNOWN).astype(np.int32), begins
+
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        return {word: FIRST + number for number, word in enumerate(self.vocabulary)}
+
+    @cached_property
+    def _letter(self) -> dict[str, int]:
+        return {letter: FIRST + number for number, letter in enumerate(self.spelling)}
+
+    def _with_letters(self, token: str) -> list[int]:
+        shown = token
+        if len(token) > LETTERS:
+            shown = token[: LETTERS // 2] + token[-LETTERS // 2 :]
+        letters = [self._letter.get(letter, UNKNOWN) for letter in shown]
+        word = _looked_up(token, lowercase=self.lowercase)
+        return [self._place.get(word, UNKNOWN), *letters, *[0] * (LETTERS - len(letters))]
+
+
+def choose_texts(samples: Samples, config: DataConfig) -> TextPreparation:
+    """Choose from the texts and the settings what steps are, and how many are read.
+
+    Words where the usual text has three of them or more, else characters; tokens where the data
+    say what they are. As many steps are read as 99 in 100 of the texts have that are not held out
+    by the data's own split, rounded up, and at most 400 words or 1,000 characters.
+
+    Raises   ConfigError for a setting that has no effect on tokens
+    """
+    facts = samples.facts
+    assert isinstance(facts, TextFacts)
+    if samples.task == "write":
+        longest = int(np.diff(facts.starts).max())
+        return TextPreparation("characters", longest, lowercase=False, stretch=STRETCH)
+    if facts.is_tokenized:
+        for name in ("text_level", "longest_text"):
+            if getattr(config, name) != getattr(DataConfig(), name):
+                raise ConfigError(
+                    f"{name} has no effect here: the data say what their tokens are, and every "
+                    "one is read.",
+                    fix=f"leave --{name.replace('_', '-')} out.",
+                )
+        longest = int(_counts("tokens", facts, np.arange(len(samples))).max(initial=1))
+        return TextPreparation("tokens", max(1, longest))
+    level: Level
+    if config.text_level == "auto":
+        probe = np.arange(0, len(samples), max(1, len(samples) // PROBED_TEXTS))
+        usual = float(np.median(_counts("words", facts, probe)))
+        level = "words" if usual >= WORDS_A_TEXT else "characters"
+    else:
+        level = config.text_level
+    longest_text = config.longest_text
+    if longest_text is None:
+        rows = np.flatnonzero((samples.given != VALID) & (samples.given != TEST))
+        rows = rows if len(rows) else np.arange(len(samples))
+        covered = float(np.quantile(_counts(level, facts, rows), COVERED, method="higher"))
+        most = MOST_WORDS if level == "words" else MOST_CHARACTERS
+        longest_text = min(most, _round_up(int(covered)))
+    return TextPreparation(
+        level, longest_text, lowercase=level == "words", column=config.text_column
+    )
+
+
+def fit_texts(
+    chosen: TextPreparation, decoded: Decoded, rows: NDArray[np.int64]
+) -> TextPreparation:
+    """Add the vocabulary of `rows`, the training rows: the same for any order of them."""
+    texts = texts_of(decoded.values, decoded.starts, rows)
+    if chosen.level == "tokens":
+        tokens = Counter(token for text in texts for token in chosen.steps(text))
+        words: Counter[str] = Counter()
+        letters: Counter[str] = Counter()
+        for token, count in tokens.items():
+            words[_looked_up(token, lowercase=chosen.lowercase)] += count
+            for letter in token:
+                letters[letter] += count
+        spelling = _most_frequent(letters, most=LARGEST_SPELLING)
+        return replace(chosen, vocabulary=_kept_words(words), spelling=spelling)
+    steps: Counter[str] = Counter()
+    for text in texts:
+        steps.update(chosen.steps(text))
+    if chosen.level == "words":
+        return replace(chosen, vocabulary=_kept_words(steps))
+    return replace(chosen, vocabulary=_most_frequent(steps, most=LARGEST_VOCABULARY))
+
+
+def _kept_words(counts: Counter[str]) -> tuple[str, ...]:
+    if len(counts) > MANY_WORDS:
+        counts = Counter({word: count for word, count in counts.items() if count > 1})
+    return _most_frequent(counts, most=LARGEST_VOCABULARY)
+
+
+def _most_frequent(counts: Counter[str], *, most: int) -> tuple[str, ...]:
+    """Return the most frequent, ties in the order of their characters."""
+    order = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return tuple(name for name, _ in order[:most])
+
+
+def _looked_up(token: str, *, lowercase: bool) -> str:
+    """Return a token as the vocabulary has it: every digit is a 0, since years are alike."""
+    return re.sub(r"\d", "0", token.lower() if lowercase else token)
+
+
+def _counts(level: Level, facts: TextFacts, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many steps each text has, before any is cut."""
+    if level == "characters":
+        return np.asarray(np.diff(facts.starts)[rows])
+    texts = texts_of(facts.codes, facts.starts, rows)
+    if level == "tokens":
+        return np.array([text.count("\n") + 1 if text else 0 for text in texts], np.int64)
+    return np.array([len(split_words(text)) for text in texts], np.int64)
+
+
+def _begins(counts: Iterable[int] | NDArray[np.int64]) -> Starts:
+    return np.concatenate([[0], np.cumsum(np.fromiter(counts, np.int64))]).astype(np.int64)
+
+
+def _round_up(count: int) -> int:
+    """Return the next round number.
+
+    >>> _round_up(37), _round_up(55), _round_up(230)
+    (40, 60, 250)
+    """
+    step = 10 if count <= 100 else 50
+    return max(1, -(-count // step)) * step

@@ -1,0 +1,101 @@
+"""Text as characters: how bytes become characters, and how characters are cleaned.
+
+The same in training and for every later answer:
+
+    bytes -> the encoding asked for, else the one that the first bytes tell, else UTF-8
+      -> line ends as line feeds -> Unicode's composed form (NFC), so that an é of two characters is
+      the é of one -> zero-width spaces and byte-order marks removed -> no white space at the ends
+
+What changes a meaning is left alone: case, joiners (an emoji of several people stays one), and the
+marks that say which way a text runs.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridcell.errors import ConfigError, SourceError
+
+MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+"""First bytes that tell an encoding."""
+REMOVED = {0x200B: None, 0xFEFF: None}
+"""Zero-width space and byte-order mark: nothing is seen of them, so nobody means them."""
+
+
+def decode_bytes(data: bytes, *, where: str, encoding: str = "auto") -> tuple[str, str]:
+    """Return the characters of a file or table, and the encoding that was taken.
+
+    Raises   SourceError for a byte that does not fit, with its line, and for a zero byte;
+             ConfigError for an encoding that Python does not know
+
+    >>> decode_bytes("é".encode("utf-16"), where="a.csv")
+    ('é', 'utf-16')
+    """
+    taken = encoding
+    if encoding == "auto":
+        taken = next((name for mark, name in MARKS.items() if data.startswith(mark)), "utf-8")
+    try:
+        text = data.decode(taken)
+    except (LookupError, ValueError) as error:
+        if not isinstance(error, UnicodeDecodeError):
+            raise ConfigError(
+                f"encoding {encoding!r} is not one that Python knows.",
+                fix="name another, such as utf-8, latin-1 or cp1252.",
+            ) from error
+        line = data.count(b"\n", 0, error.start) + 1
+        fix = "save it as UTF-8 (a spreadsheet calls this CSV UTF-8), or name its own encoding"
+        raise SourceError(
+            f"{where} is not {taken.upper().removesuffix('-SIG')} text: "
+            f"byte {data[error.start : error.start + 1]!r} in line {line:,}.",
+            fix=f"{fix}, for instance --encoding latin-1.",
+        ) from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise SourceError(
+            f"{where} holds a zero byte in line {line:,}, so it is damaged or no text.",
+            fix="save it again as UTF-8 text.",
+        )
+    return text, taken
+
+
+def clean(text: str) -> str:
+    r"""Return a text as it is read everywhere: composed, without what nobody sees.
+
+    >>> clean("  cafe\u0301\r\nol\u200be\ufeff ")
+    'café\nole'
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return unicodedata.normalize("NFC", text.translate(REMOVED)).strip()
+
+
+def codes_of(texts: Iterable[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return the numbers of all characters of texts, one after another, and where each begins.
+
+    >>> codes, starts = codes_of(["ab", "", "é"])
+    >>> codes.tolist(), starts.tolist()
+    ([97, 98, 233], [0, 2, 2, 3])
+    """
+    every = list(texts)
+    data = "".join(every).encode("utf-32-le", "surrogatepass")
+    starts = np.zeros(len(every) + 1, np.int64)
+    np.cumsum([len(text) for text in every], out=starts[1:])
+    return np.frombuffer(data, np.int32).copy(), starts
+
+
+def texts_of(
+    codes: NDArray[np.int32], starts: NDArray[np.int64], rows: Sequence[int] | NDArray[np.int64]
+) -> list[str]:
+    """Return the texts of some rows, as strings.
+
+    >>> texts_of(*codes_of(["ab", "", "é"]), [2, 0])
+    ['é', 'ab']
+    """
+    found = []
+    for row in np.asarray(rows, np.int64).tolist():
+        piece = np.ascontiguousarray(codes[starts[row] : starts[row + 1]], np.int32)
+        found.append(piece.tobytes().decode("utf-32-le", "surrogatepass"))
+    return found

@@ -1,0 +1,283 @@
+"""What stands in the columns of a table: numbers of one decimal mark or the other, times, words.
+
+The rules are SQL, judged by DuckDB on every cell; a column is described once and read many times.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from gridcell.config import DataConfig
+from gridcell.sources.dialect import DOTTED, NOT_FINITE, NOTHING, NUMBER, Head, is_nothing
+from gridcell.sources.wording import listed, shown
+
+if TYPE_CHECKING:
+    import duckdb
+
+# In RE2's grammar, for DuckDB.
+COMMA_SURE = (
+    r"[+-]?(\d{1,3}(\.\d{3}){2,}|\d{1,3}(\.\d{3})+,\d*"
+    r"|\d+,\d{0,2}|\d+,\d{4,}|0\d*,\d+|\d{4,},\d+|,\d+)([eE][+-]?\d+)?"
+)
+POINT_SURE = r"[+-]?(\d{1,3}(,\d{3})+\.\d*|\d{1,3}(,\d{3}){2,})"
+UNSURE = r"[+-]?[1-9]\d{0,2},\d{3}"
+THOUSANDS_COMMA = r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?"
+THOUSANDS_POINT = r"[+-]?\d{1,3}(\.\d{3})+(,\d*)?"
+
+CLOCK = ("", " %H:%M", " %H:%M:%S")
+ISO = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ]\d{1,2}:\d{2}.*)?")
+MONTH = re.compile(r"\d{4}-\d{1,2}")
+SLASHED = re.compile(r"\d{1,2}/\d{1,2}/(\d{2}|\d{4})( \d{1,2}:\d{2}(:\d{2})?)?")
+
+Holds = Literal["numbers", "mixed", "moments", "text", "nothing"]
+"""What stands in a column: only numbers, mostly numbers, points of time, text, or nothing."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table and what was found in it."""
+
+    name: str
+    holds: Holds
+    table: str
+    place: str
+    """The table and column of DuckDB that hold it."""
+    is_stored: bool
+    """Whether it is stored as numbers already; as text where not."""
+    mark: Literal[".", ",", "?"] = "."
+    """The decimal mark; ? where it cannot be told."""
+    example: str = ""
+    """A cell that shows the mark, where it is no point."""
+    moments: tuple[str, ...] = ()
+    """Formats of its points of time; none for ISO 8601."""
+    doubt: str = ""
+    """Why its points of time cannot be read, where they are written in two ways."""
+
+
+def describe_numbers(
+    connection: duckdb.DuckDBPyConnection,
+    stored: Mapping[str, str],
+    places: Mapping[str, str],
+    rows: int,
+    columns: dict[str, Column],
+) -> list[str]:
+    """Describe the columns that are stored as numbers; return those that hold something else."""
+    if not stored:
+        return []
+    counts = ", ".join(
+        f"count({places[name]}), count(*) FILTER (isnan({places[name]}))" for name in stored
+    )
+    found = connection.execute(f"SELECT {counts} FROM main_rows").fetchall()[0]
+    lost = []
+    for i, name in enumerate(stored):
+        known, missing = found[2 * i], found[2 * i + 1]
+        if known < rows:
+            lost.append(name)
+        else:
+            columns[name] = Column(
+                name,
+                "numbers" if missing < rows else "nothing",
+                "main_rows",
+                places[name],
+                is_stored=True,
+            )
+    return lost
+
+
+def describe_texts(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    names: Sequence[str],
+    places: Mapping[str, str],
+    head: Head,
+    data: DataConfig,
+    columns: dict[str, Column],
+) -> None:
+    """Describe the columns that are stored as text: numbers of which mark, times, or words."""
+    for name in names:
+        place = places[name]
+        column = Column(name, "text", table, place, is_stored=False)
+        # Each different cell is judged once, however often it stands there.
+        cells = f"(SELECT {place}, count(*) AS n FROM {table} GROUP BY {place})"
+        column = _with_moments(connection, cells, column, head)
+        if column.holds != "moments" and not column.doubt:
+            column = _marked(connection, cells, column, data)
+        columns[name] = column
+
+
+def _marked(
+    connection: duckdb.DuckDBPyConnection, cells: str, column: Column, data: DataConfig
+) -> Column:
+    """Say whether a column of text holds numbers after all, and by which decimal mark."""
+    x = column.place
+    examples = ", ".join(
+        f"min({x}) FILTER (regexp_full_match({_trimmed(x)}, {quoted(pattern)}))"
+        for pattern in (COMMA_SURE, POINT_SURE, UNSURE)
+    )
+    query = (
+        f"SELECT sum(n), sum(n) FILTER ({_nothing(x)}), sum(n) FILTER ({number(x, '.')} IS NULL), "
+        f"sum(n) FILTER ({number(x, ',')} IS NULL), {examples} FROM {cells}"
+    )
+    found = connection.execute(query).fetchall()[0]
+    rows, missing, not_point, not_comma = (int(count or 0) for count in found[:4])
+    comma, thousands, unsure = ((cell or "").strip() for cell in found[4:])
+    filled = rows - missing
+    if not filled:
+        return replace(column, holds="nothing")
+    mark: Literal[".", ",", "?"] = "."
+    example = ""
+    if data.decimal == "comma":
+        mark, example = ",", comma or unsure
+    elif data.decimal == "point" or (thousands and not comma):
+        example = unsure or thousands
+    elif comma and not_comma <= not_point:
+        mark, example = ",", comma
+    elif unsure:
+        mark, example = "?", unsure
+    strange = not_point if mark == "." else not_comma
+    if 2 * strange >= filled:
+        return column
+    holds: Holds = "mixed" if strange else "numbers"
+    return replace(column, holds=holds, mark=mark, example=example)
+
+
+def _with_moments(
+    connection: duckdb.DuckDBPyConnection, cells: str, column: Column, head: Head
+) -> Column:
+    """Say whether a column of text holds points of time, and how they are written."""
+    some = [cell for cell in head.column(column.name) if not is_nothing(cell)]
+    kinds: list[tuple[re.Pattern[str], list[tuple[str, ...]]]] = [
+        (ISO, [()]),
+        (MONTH, [("%Y-%m",)]),
+        (DOTTED, [_dated("%d.%m.%y", "%d.%m.%Y")]),
+        (SLASHED, [_dated("%d/%m/%y", "%d/%m/%Y"), _dated("%m/%d/%y", "%m/%d/%Y")]),
+    ]
+    for pattern, choices in kinds:
+        if 2 * sum(pattern.fullmatch(cell) is not None for cell in some) <= len(some):
+            continue
+        x = column.place
+        strange = ", ".join(
+            f"coalesce(sum(n) FILTER (NOT {_nothing(x)} AND {moment(x, formats)} IS NULL), 0)"
+            for formats in choices
+        )
+        found = connection.execute(f"SELECT sum(n), {strange} FROM {cells}").fetchall()[0]
+        rows, *bad = (int(count) for count in found)
+        best = min(bad)
+        if 2 * best >= rows:
+            return column
+        if bad.count(best) > 1:
+            return replace(
+                column, doubt=f"{some[0]} may be written with the day or the month first"
+            )
+        return replace(column, holds="moments", moments=choices[bad.index(best)])
+    return column
+
+
+def _dated(*days: str) -> tuple[str, ...]:
+    # A year of two digits is tried first: of four, it would leave two over, and not fit.
+    return tuple(day + clock for day in days for clock in CLOCK)
+
+
+def with_marks(columns: Mapping[str, Column], head: Head, data: DataConfig) -> dict[str, Column]:
+    """Settle unsure marks by the other columns of the table: it is written in one way."""
+    sure = [
+        column for column in columns.values() if column.mark == "," and column.holds == "numbers"
+    ]
+    settled = dict(columns)
+    if data.decimal != "auto":
+        return settled
+    for name, column in columns.items():
+        if column.mark == "?" and sure:
+            settled[name] = replace(column, mark=",")
+        elif sure and column.is_stored:
+            cells = [cell for cell in head.column(name) if "." in cell and NUMBER.fullmatch(cell)]
+            if cells and all(re.fullmatch(r"[+-]?[1-9]\d{0,2}\.\d{3}", cell) for cell in cells):
+                settled[name] = replace(column, mark="?", example=cells[0])
+    return settled
+
+
+def mark_notes(columns: Mapping[str, Column]) -> list[str]:
+    commas = [c for c in columns.values() if c.mark == "," and c.holds == "numbers" and c.example]
+    notes = []
+    if commas:
+        cell = commas[0].example
+        shown_as = cell.replace(".", "").replace(",", ".")
+        word = "Column" if len(commas) == 1 else "Columns"
+        verb = "is" if len(commas) == 1 else "are"
+        notes.append(
+            f"{word} {listed(c.name for c in commas)} {verb} read with a decimal comma: {cell} is "
+            f"{shown_as}."
+        )
+    points = [c for c in columns.values() if c.mark == "." and c.holds == "numbers" and c.example]
+    if points:
+        cell = points[0].example
+        notes.append(
+            f"Commas in {listed(c.name for c in points)} are marks for thousands: {cell} is "
+            f"{cell.replace(',', '')}."
+        )
+    days = [c.name for c in columns.values() if c.moments]
+    for name in days:
+        order = columns[name].moments[0]
+        if order.startswith("%d"):
+            notes.append(f"Column {shown(name)} is read as day, month, year.")
+        elif order.startswith("%m"):
+            notes.append(f"Column {shown(name)} is read as month, day, year.")
+    return notes
+
+
+def is_plain(head: Head, name: str) -> bool:
+    """Say whether the first rows of a column are numbers with a point, or missing."""
+    filled = [cell for cell in head.column(name) if not is_nothing(cell)]
+    return bool(filled) and all(
+        NUMBER.fullmatch(cell) or NOT_FINITE.fullmatch(cell) for cell in filled
+    )
+
+
+def _trimmed(place: str) -> str:
+    return f"trim({place}, ' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13) || chr(160))"
+
+
+def _nothing(place: str) -> str:
+    words = ", ".join(quoted(word) for word in NOTHING)
+    return f"({place} IS NULL OR lower({_trimmed(place)}) IN ({words}))"
+
+
+def plain_number(place: str) -> str:
+    """SQL: the number in a cell; NaN where nothing stands, NULL where something else does."""
+    number = f"CASE WHEN contains({place}, '_') THEN NULL ELSE TRY_CAST({place} AS DOUBLE) END"
+    return f"coalesce({number}, CASE WHEN {_nothing(place)} THEN 'NaN'::DOUBLE END)"
+
+
+def number(place: str, mark: str) -> str:
+    """SQL: as `_plain_number`, for a decimal mark, with marks for thousands."""
+    other, thousands = (",", THOUSANDS_COMMA) if mark == "." else (".", THOUSANDS_POINT)
+    bare = f"replace({place}, '{other}', '')"
+    if mark == ".":
+        plain = f"TRY_CAST({place} AS DOUBLE)"
+        parted = f"TRY_CAST({bare} AS DOUBLE)"
+    else:
+        plain = f"TRY_CAST(replace({place}, ',', '.') AS DOUBLE)"
+        parted = f"TRY_CAST(replace({bare}, ',', '.') AS DOUBLE)"
+    number = (
+        f"CASE WHEN contains({place}, '_') THEN NULL WHEN contains({place}, '{other}') THEN "
+        f"CASE WHEN regexp_full_match({_trimmed(place)}, {quoted(thousands)}) THEN {parted} END "
+        f"ELSE {plain} END"
+    )
+    return f"coalesce({number}, CASE WHEN {_nothing(place)} THEN 'NaN'::DOUBLE END)"
+
+
+def moment(place: str, formats: Sequence[str]) -> str:
+    """SQL: the point of time in a cell, NULL where it holds none."""
+    cell = _trimmed(place)
+    if not formats:
+        # "epoch" and "infinity" are times to DuckDB.
+        return f"CASE WHEN {cell} ~ '^[0-9].*' THEN TRY_CAST({cell} AS TIMESTAMPTZ) END"
+    return f"try_strptime({cell}, [{', '.join(map(quoted, formats))}])"
+
+
+def quoted(text: str) -> str:
+    """SQL: the text as a literal."""
+    return "'" + text.replace("'", "''") + "'"

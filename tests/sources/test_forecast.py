@@ -1,0 +1,352 @@
+"""Tables of steps as windows: order, step, gaps, duplicates, missing numbers, columns, parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gridcell import sources
+from gridcell.config import DataConfig
+from gridcell.errors import ConfigError, SourceError
+from gridcell.samples import ForecastFacts, Samples, Step
+from gridcell.sources.forecast import find_tables, read, season_of
+
+HOUR_US = 3_600_000_000
+
+
+def table(tmp_path: Path, rows: list[str], header: str = "time,x", name: str = "t.csv") -> Path:
+    path = tmp_path / name
+    path.write_text("\n".join([header, *rows]) + "\n", "utf-8")
+    return path
+
+
+def hour(number: int) -> str:
+    return str(np.datetime64("2024-01-01T00:00") + np.timedelta64(number, "h")).replace("T", " ")
+
+
+def found(path: Path, **options: Any) -> tuple[Samples, ForecastFacts]:
+    samples = read(path, DataConfig(**({"horizon": 1, "past": 6} | options)))
+    assert isinstance(samples.facts, ForecastFacts)
+    return samples, samples.facts
+
+
+def said(samples: Samples) -> str:
+    return "\n".join(samples.notes)
+
+
+def test_a_horizon_alone_asks_for_a_forecast(tmp_path):
+    path = table(tmp_path, [f"{hour(i)},{i}.5" for i in range(20)])
+    samples = sources.read(path, DataConfig(horizon=2, past=4))
+    assert (samples.task, samples.kind, samples.labels) == ("forecast", "forecasts", ("x",))
+    assert len(samples) == 20 - 6 + 1
+    assert samples.paths[0] == "t.csv#1"
+    assert samples.targets.shape == (15, 0)
+
+
+def test_no_window_crosses_a_gap(tmp_path):
+    """Hours 0 to 47 without 10, 11 and 12, shuffled: 4 + 29 windows and not 39."""
+    hours = [i for i in range(48) if i not in (10, 11, 12)]
+    np.random.default_rng(0).shuffle(hours)
+    samples, facts = found(table(tmp_path, [f"{hour(i)},{i}.5" for i in hours]))
+    assert len(samples) == 33
+    assert facts.step == Step("time", HOUR_US)
+    assert facts.values[:, 0].tolist() == [i + 0.5 for i in range(48) if i not in (10, 11, 12)]
+    assert "Rows were sorted by time." in said(samples)
+    assert "1 gap, which no window crosses: after 2024-01-01 09:00 (3 steps)." in said(samples)
+    assert "each 1 hour behind the last" in said(samples)
+    windows = facts.values[facts.firsts[:, None] + np.arange(7), 0]
+    assert (np.diff(windows, axis=1) == 1).all()
+
+
+def test_rows_in_order_are_not_said_to_be_sorted(tmp_path):
+    samples, _ = found(table(tmp_path, [f"{hour(i)},{i}.5" for i in range(20)]))
+    assert "sorted" not in said(samples)
+
+
+def test_times_without_a_step_are_refused_with_the_commonest(tmp_path):
+    hours = [0, 1, 3, 6, 7, 9, 12, 13, 15, 18]
+    path = table(tmp_path, [f"{hour(i)},{i}.5" for i in hours])
+    with pytest.raises(SourceError) as error:
+        found(path)
+    assert "follow no one step; the commonest are 1 hour (33 %), 2 hours (33 %)" in str(error.value)
+    assert "the mean of each hour" in str(error.value)
+
+
+def test_rows_that_say_the_same_twice_are_dropped_and_counted(tmp_path):
+    rows = [f"{hour(i)},{i}.5" for i in range(20)]
+    samples, facts = found(table(tmp_path, [*rows, rows[3], rows[3], rows[7]]))
+    assert len(facts.values) == 20
+    assert "3 rows that said the same again left out." in said(samples)
+
+
+def test_rows_that_differ_at_one_time_are_refused(tmp_path):
+    rows = [f"{hour(i)},{i}.5" for i in range(20)]
+    with pytest.raises(SourceError) as error:
+        found(table(tmp_path, [*rows, f"{hour(3)},99.5"]))
+    assert "1 time stands in two rows that differ, the first 2024-01-01 03:00" in str(error.value)
+    assert "rows 5, 22 (the header is row 1)" in str(error.value)
+    assert "the hour that comes twice in autumn" in str(error.value)
+
+
+def test_offsets_bring_times_to_utc(tmp_path):
+    rows = [f"2024-01-01T{i:02}:00:00+02:00,{i}.5" for i in range(20)]
+    samples, facts = found(table(tmp_path, rows))
+    assert facts.times is not None
+    assert facts.times[0] == np.datetime64("2023-12-31T22:00").astype("M8[us]").astype(np.int64)
+    assert "brought to UTC by their offsets" in said(samples)
+
+
+def test_times_with_and_without_an_offset_do_not_go_together(tmp_path):
+    rows = [f"2024-01-01T{i:02}:00:00{'+02:00' if i else ''},{i}.5" for i in range(20)]
+    with pytest.raises(SourceError, match="have an offset from UTC, such as .* and some have none"):
+        found(table(tmp_path, rows))
+
+
+def test_without_times_the_rows_are_in_order(tmp_path):
+    rows = [f"a{i},{i}.5" for i in range(20)]
+    samples, facts = found(table(tmp_path, rows, "name,x"))
+    assert facts.times is None and facts.step is None
+    assert "the steps are the rows in their order" in said(samples)
+    assert "Left out, no numbers: name." in said(samples)
+
+
+def test_months_are_steps_however_many_days_they_have(tmp_path):
+    rows = [f"{1949 + i // 12}-{i % 12 + 1:02},{i}.5" for i in range(36)]
+    samples, facts = found(table(tmp_path, rows))
+    assert facts.step == Step("months")
+    assert len(samples) == 30
+    assert season_of(facts.step) == 12
+
+
+def test_ends_of_months_are_steps_of_a_month(tmp_path):
+    ends = (np.arange("2023-02", "2025-02", dtype="M8[M]").astype("M8[D]") - 1).astype(str)
+    _, facts = found(table(tmp_path, [f"{day},{i}.5" for i, day in enumerate(ends)]))
+    assert facts.step == Step("months")
+    assert facts.times is not None
+    following = facts.step.after(int(facts.times[-1]), 2).astype("M8[us]").astype("M8[D]")
+    assert following.astype(str).tolist() == ["2025-01-31", "2025-02-28"]
+
+
+def test_weekends_are_no_gap_where_no_row_is_of_one(tmp_path):
+    days = [d for d in np.arange("2024-01-01", "2024-03-01", dtype="M8[D]") if np.is_busday(d)]
+    samples, facts = found(table(tmp_path, [f"{day},{i}.5" for i, day in enumerate(days)]))
+    assert facts.step == Step("weekdays")
+    assert len(samples) == len(days) - 6
+    assert season_of(facts.step) == 5
+
+
+def test_a_column_of_numbers_can_count_the_steps(tmp_path):
+    rows = [f"{i},{i}.5" for i in range(20) if i != 9]
+    samples, facts = found(table(tmp_path, rows, "t,x"), time_column="t")
+    assert facts.step == Step("numbers", 1_000_000)
+    assert "after 8 (1 step)" in said(samples)
+    assert facts.columns == ("x",)
+
+
+def test_year_month_day_and_hour_make_a_time(tmp_path):
+    rows = [f"{i + 1},2024,1,{i // 24 + 1},{i % 24},NW,{i}.5" for i in range(48)]
+    samples, facts = found(table(tmp_path, rows, "No,year,month,day,hour,wind,x"))
+    assert facts.columns == ("x",)
+    assert facts.step == Step("time", HOUR_US)
+    assert "made of the columns year, month, day, hour" in said(samples)
+    assert "Left out, it counts the rows: No." in said(samples)
+    assert "Left out, no numbers: wind." in said(samples)
+
+
+def test_columns_are_targets_unless_named_otherwise(tmp_path):
+    rows = [f"{hour(i)},{i}.5,{i}.25,{i % 2},{-i}.5" for i in range(20)]
+    path = table(tmp_path, rows, "time,x,y,z,w")
+    assert found(path)[0].labels == ("x", "y", "z", "w")
+    samples, facts = found(path, target=("y",), inputs=("x",), known=("z",))
+    assert samples.labels == ("y",)
+    assert (facts.columns, facts.targets, facts.known) == (("y", "x", "z"), (0,), (2,))
+    assert "looking at x too, with z known in advance" in said(samples)
+    assert "Not looked at (--inputs would): w." in said(samples)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"target": ("q",)}, ConfigError, "has no column q"),
+        ({"target": ("word",)}, SourceError, "column word \\(for --target\\) holds no numbers"),
+        ({"known": ("x",), "target": ("x",)}, ConfigError, "known in advance and be forecast"),
+        ({"target": ("n",), "time_column": "n"}, ConfigError, "cannot be one of --target too"),
+        ({"missing": "interpolate"}, ConfigError, "would let a forecast see steps"),
+        ({"known": ("x",), "target": ("n",), "past": 2, "horizon": 3}, ConfigError, "must reach"),
+        ({"past": 30}, SourceError, "longest stretch .* has 20 steps, and a window needs 31"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(tmp_path, options, kind, message):
+    rows = [f"{hour(i)},{i}.5,a{i},{2 * i}" for i in range(20)]
+    with pytest.raises(kind, match=message):
+        found(table(tmp_path, rows, "time,x,word,n"), **options)
+
+
+@pytest.mark.parametrize("option", ["group", "folds"])
+def test_groups_and_folds_have_no_effect(tmp_path, option):
+    path = table(tmp_path, [f"{hour(i)},{i}.5" for i in range(20)])
+    with pytest.raises(ConfigError, match=f"{option} has no effect on forecasts"):
+        read(path, DataConfig(horizon=1), **{option: "x"})
+
+
+def test_what_is_no_table_is_refused(tmp_path):
+    (tmp_path / "t.txt").write_text("x")
+    with pytest.raises(SourceError, match=r"is no table \(.csv, .tsv or .parquet\)"):
+        read(tmp_path / "t.txt", DataConfig(horizon=1))
+    with pytest.raises(SourceError, match="is no file"):
+        read(tmp_path / "none.csv", DataConfig(horizon=1))
+    with pytest.raises(SourceError, match="holds no table"):
+        find_tables(tmp_path)
+    with pytest.raises(SourceError, match="does not exist"):
+        find_tables(tmp_path / "none.csv")
+
+
+def test_a_table_of_words_has_nothing_to_forecast(tmp_path):
+    with pytest.raises(SourceError, match="has no column of numbers to forecast"):
+        found(table(tmp_path, ["a,b", "c,d"], "x,y"))
+
+
+def holed(tmp_path: Path) -> Path:
+    """200 rows: an empty input in row 57, an empty target in row 120, an inf in row 9."""
+    rows = [[hour(i), f"{i % 7}.5", f"{i % 5}.25"] for i in range(200)]
+    rows[55][1], rows[118][2], rows[7][1] = "", "", "inf"
+    return table(tmp_path, [",".join(row) for row in rows], "time,x,y")
+
+
+def test_missing_numbers_stop_it_with_column_count_and_rows(tmp_path):
+    with pytest.raises(SourceError) as error:
+        found(holed(tmp_path), target=("y",), inputs=("x",))
+    text = str(error.value)
+    assert "y: 1 missing or not finite, in row 120" in text
+    assert "x: 2 missing or not finite, in rows 9, 57" in text
+    assert "--missing ffill" in text
+
+
+def test_windows_whose_target_is_missing_are_dropped_and_counted(tmp_path):
+    samples, facts = found(holed(tmp_path), target=("y",), inputs=("x",), missing="ffill")
+    assert len(samples) == 200 - 7 + 1 - 1
+    assert 118 - 6 not in facts.firsts
+    assert "1 window left out: a number to forecast is missing." in said(samples)
+    assert np.isnan(facts.values[[7, 55], 1]).all()
+
+
+def test_windows_that_see_nothing_of_a_column_are_dropped(tmp_path):
+    rows = [f"{hour(i)},{'' if i < 8 else i}" for i in range(20)]
+    samples, facts = found(table(tmp_path, rows), past=3, missing="ffill")
+    assert facts.firsts.min() == 6
+    assert "1 window left out: a column has no number to look back on." in said(samples)
+
+
+def test_dropped_steps_are_gaps(tmp_path):
+    samples, facts = found(holed(tmp_path), target=("y",), inputs=("x",), missing="drop")
+    assert not np.isnan(facts.values).any()
+    assert "3 steps with missing numbers left out." in said(samples)
+    assert "3 gaps, which no window crosses" in said(samples)
+    assert len(facts.starts) == 5
+
+
+def test_no_window_with_all_its_targets_is_an_error(tmp_path):
+    rows = [f"{hour(i)},{'' if i % 2 else i}" for i in range(20)]
+    with pytest.raises(SourceError, match="no window has all the numbers"):
+        found(table(tmp_path, rows), past=2, horizon=2, missing="ffill")
+
+
+def test_future_rows_with_what_is_known_are_left_out_of_training(tmp_path):
+    rows = [f"{hour(i)},{i if i < 18 else ''},{i % 3}" for i in range(20)]
+    path = table(tmp_path, rows, "time,x,holiday")
+    samples, facts = found(path, target=("x",), known=("holiday",))
+    assert len(facts.values) == 18
+    assert "2 steps at the end without a target left out." in said(samples)
+
+
+def test_series_stand_one_after_another(tmp_path):
+    rows = [f"{hour(i)},{name},{i}.5" for i in range(10) for name in ("b", "a")]
+    samples, facts = found(table(tmp_path, rows, "time,shop,x"), id_column="shop")
+    assert facts.series_names == ("b", "a")
+    assert facts.starts.tolist() == [0, 10, 20]
+    assert len(samples) == 2 * 4
+    assert "20 steps of 2 series" in said(samples)
+    assert "sorted by series and time" in said(samples)
+
+
+def test_a_row_without_its_series_is_refused(tmp_path):
+    rows = [f"{hour(i)},{'' if i == 3 else 'a'},{i}.5" for i in range(10)]
+    with pytest.raises(SourceError, match="names no series in row 5"):
+        found(table(tmp_path, rows, "time,shop,x"), id_column="shop")
+
+
+def test_a_split_column_names_the_part_of_each_step(tmp_path):
+    parts = ["train"] * 10 + ["test"] * 10
+    rows = [f"{hour(i)},{i}.5,{parts[i]}" for i in range(20)]
+    samples, facts = found(table(tmp_path, rows, "time,x,split"), past=3)
+    assert samples.given.tolist() == [0] * 7 + [-1] * 3 + [2] * 7
+    assert facts.step_parts is not None
+    assert "Column split says which rows" in said(samples)
+
+
+def test_a_strange_word_for_a_split_is_refused(tmp_path):
+    rows = [f"{hour(i)},{i}.5,{'later' if i > 9 else 'train'}" for i in range(20)]
+    with pytest.raises(SourceError, match="column split holds 'later', which is no split"):
+        found(table(tmp_path, rows, "time,x,split"))
+
+
+def test_how_far_it_looks_back_follows_from_the_step(tmp_path):
+    rows = [f"{hour(i)},{i}.5" for i in range(24 * 300)]
+    _, facts = found(table(tmp_path, rows), past=None, horizon=24)
+    assert facts.past == 14 * 24
+    rows = [f"{1949 + i // 12}-{i % 12 + 1:02},{i}.5" for i in range(144)]
+    _, facts = found(table(tmp_path, rows), past=None, horizon=12)
+    assert facts.past == 12
+    minutes = [
+        f"{np.datetime64('2024-01-01T00:00') + np.timedelta64(i, 'm')},{i % 7}"
+        for i in range(20_000)
+    ]
+    _, facts = found(table(tmp_path, minutes), past=None, horizon=12)
+    assert facts.past == 720  # less than the season of a day
+    _, facts = found(table(tmp_path, ["a,1.5", "b,2.5", "c,2", "d,1"], "n,x"), past=None)
+    assert facts.past == 1
+
+
+def test_digests_tell_windows_and_tables_apart(tmp_path):
+    path = table(tmp_path, [f"{hour(i)},{i}.5" for i in range(20)])
+    other = table(tmp_path, [f"{hour(i)},{i}.25" for i in range(20)], name="u.csv")
+    every = np.concatenate([found(path)[0].digests, found(other)[0].digests])
+    assert len(np.unique(every)) == 28
+    assert np.array_equal(found(path)[0].digests, every[:14])
+
+
+def test_windows_are_taken_without_copying_steps(tmp_path):
+    samples, facts = found(table(tmp_path, [f"{hour(i)},{i}.5" for i in range(20)]))
+    some = samples.take([3, 1])
+    assert isinstance(some.facts, ForecastFacts)
+    assert some.facts.values is facts.values
+    assert list(some.paths) == ["t.csv#4", "t.csv#2"]
+    assert list(some.paths[:1]) == ["t.csv#4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "windows", "step"),
+    [
+        ("ETT/ETTh1.csv", {"horizon": 24}, 17_061, "1 hour"),
+        ("airline-passengers.csv", {"horizon": 12}, 121, "1 month"),
+        ("monthly-sunspots.csv", {"horizon": 12}, 2641, "1 month"),
+        ("daily-min-temperatures.csv", {"horizon": 7}, 3359, "1 day"),
+        ("shampoo.csv", {"horizon": 3}, 31, "None"),
+        (
+            "pollution.csv",
+            {"horizon": 24, "target": ("pm2.5",), "inputs": ("TEMP",), "missing": "ffill"},
+            37_426,
+            "1 hour",
+        ),
+    ],
+)
+def test_real_tables(data_folder, name, options, windows, step):
+    path = data_folder / "timeseries" / name
+    if not path.exists():
+        pytest.skip(f"no {name}")
+    samples, facts = found(path, **{"past": None, **options})
+    assert len(samples) == windows
+    assert str(facts.step) == step

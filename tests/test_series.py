@@ -1,0 +1,192 @@
+"""Tables of series, from the command to answers: long, wide, tagged, with gaps, and unlabelled."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gridcell import pipeline
+from gridcell.cli import main
+from gridcell.config import from_mapping
+from gridcell.errors import SourceError
+from gridcell.model import Model
+from gridcell.record import Run
+
+NET = "conv(8, time=9) relu lstm(8) mean"
+
+
+def wave(label: str, draw: np.random.Generator, steps: int) -> np.ndarray[Any, Any]:
+    """Slow waves are of one class, fast ones of the other."""
+    pace = 0.2 if label == "slow" else 0.8
+    return np.sin(pace * np.arange(steps) + draw.uniform(0, 6)) + draw.normal(0, 0.1, steps)
+
+
+def long_table(path: Path, count: int = 60, *, holes: bool = False) -> Path:
+    draw = np.random.default_rng(0)
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["series_id", "t", "x", "y", "label"])
+        for number in range(count):
+            label = ("slow", "fast")[number % 2]
+            steps = int(draw.integers(30, 50))
+            for t, value in enumerate(wave(label, draw, steps)):
+                hole = holes and t in (0, 7)
+                table.writerow([number, t, "" if hole else f"{value:.4f}", 5, label])
+    return path
+
+
+def wide_table(path: Path, count: int = 60) -> Path:
+    draw = np.random.default_rng(1)
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow([*(f"v{t:02d}" for t in range(32)), "label"])
+        for number in range(count):
+            label = ("slow", "fast")[number % 2]
+            table.writerow([*(f"{value:.4f}" for value in wave(label, draw, 32)), label])
+    return path
+
+
+def tagged_table(path: Path, count: int = 50) -> Path:
+    """Each step is tagged with the sign of the step three before it: only memory can tell."""
+    draw = np.random.default_rng(2)
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["id", "t", "x", "state"])
+        for number in range(count):
+            values = draw.normal(size=int(draw.integers(20, 30)))
+            for t, value in enumerate(values):
+                past = values[t - 3] if t >= 3 else -1.0
+                table.writerow([number, t, f"{value:.4f}", "up" if past > 0 else "down"])
+    return path
+
+
+def trained(path: Path, out: Path, **settings: Any) -> Run:
+    chosen = {"net": NET, "epochs": 40, "precision": "float32", "rate": 0.02, "augment": False}
+    return pipeline.train(from_mapping(path, chosen | settings, out=out))
+
+
+def test_a_long_table_trains_and_answers_for_new_series(  # S32
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(long_table(tmp_path / "sensors.csv"), tmp_path / "run")
+    assert run.scores is not None and run.scores["accuracy"].value == 1.0
+    model = Model.load(run.model_file)
+    assert model.kind == "series" and model.preparation.columns == ("x", "y")  # type: ignore[union-attr]
+
+    # Two new series in one table, without labels and with columns in another order.
+    draw = np.random.default_rng(9)
+    new = tmp_path / "new.csv"
+    with new.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["y", "x", "t", "series_id"])
+        for name in ("slow", "fast"):
+            for t, value in enumerate(wave(name, draw, 40)):
+                table.writerow([5, value, t, name])
+    found = {p.path: p.label for p in model.predict(new)}
+    assert found == {f"{new}#slow": "slow", f"{new}#fast": "fast"}
+    assert main(["predict", str(run.model_file), str(new), "--format", "csv"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert {row["label"] for row in rows} == {"slow", "fast"} and len(rows) == 2
+
+
+def test_a_constant_column_is_named_and_stays_finite(tmp_path: Path) -> None:
+    run = trained(long_table(tmp_path / "a.csv", 20), tmp_path / "run", epochs=1)
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert any("Column y has one value in all" in note for note in record["training"]["notes"])
+    new = tmp_path / "new.csv"
+    new.write_text("t,x,y\n" + "".join(f"{t},0.5,{6 if t else 1e6}\n" for t in range(30)))
+    (answer,) = run.model.predict(new)
+    assert answer.probability is not None and np.isfinite(answer.probability)
+
+
+def test_a_wide_table_trains_and_each_new_row_has_an_answer(tmp_path: Path) -> None:
+    run = trained(wide_table(tmp_path / "wide.csv"), tmp_path / "run")
+    assert run.scores is not None and run.scores["accuracy"].value == 1.0
+    new = wide_table(tmp_path / "new.csv", 6)
+    found = run.model.predict(new)
+    assert [p.label for p in found] == ["slow", "fast"] * 3
+    assert found[0].path == f"{new}#2"
+
+
+def test_a_class_for_each_step_is_learned_and_answered(  # S32, S34
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tagged_table(tmp_path / "states.csv")
+    run = trained(path, tmp_path / "run", net="lstm(16)", epochs=60)
+    assert run.scores is not None and run.model.task == "tags"
+    accuracy = run.scores["accuracy"]
+    assert accuracy.value is not None and accuracy.value > 0.9 and accuracy.low is None
+    new = tmp_path / "new.csv"
+    new.write_text("t,x\n" + "".join(f"{t},{1 if t % 8 < 4 else -1}\n" for t in range(24)))
+    (answer,) = run.model.predict(new)
+    assert answer.tags is not None and len(answer.tags) == 24
+    wanted = ["up" if t >= 3 and (t - 3) % 8 < 4 else "down" for t in range(24)]
+    assert np.mean([a == b for a, b in zip(answer.tags, wanted, strict=True)]) > 0.9
+    assert main(["predict", str(run.model_file), str(new)]) == 0
+    first = capsys.readouterr().out.splitlines()[0].split()
+    assert first[1:4] == ["1", "to", "3"] and first[4] == "down"
+    assert main(["predict", str(run.model_file), str(new), "--format", "csv"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["label"] for row in rows] == list(answer.tags)
+    assert [row["step"] for row in rows] == [str(n) for n in range(1, 25)]
+
+
+def test_scores_of_a_saved_model_are_those_of_its_run(tmp_path: Path) -> None:
+    path = tagged_table(tmp_path / "states.csv", 30)
+    run = trained(path, tmp_path / "run", net="lstm(8)", epochs=3)
+    other = tagged_table(tmp_path / "other.csv", 20)
+    scores = pipeline.evaluate(Model.load(run.model_file), other, from_mapping(other, {}).data)
+    assert scores is not None
+    answers = [tag for p in run.model.predict(other) for tag in p.tags or ()]
+    truths = [row["state"] for row in csv.DictReader(other.read_text().splitlines())]
+    share = np.mean([a == b for a, b in zip(answers, truths, strict=True)])
+    assert scores["accuracy"].value == pytest.approx(share)
+
+
+def test_missing_numbers_stop_until_a_policy_is_chosen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = long_table(tmp_path / "holes.csv", 20, holes=True)
+    assert main(["train", str(path), "--out", str(tmp_path / "no")]) == 2
+    said = capsys.readouterr().err
+    assert "x" in said and "40" in said and "--missing" in said and not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize("policy", ["ffill", "interpolate", "drop", "mask"])
+def test_a_policy_is_kept_and_used_for_every_later_answer(policy: str, tmp_path: Path) -> None:
+    path = long_table(tmp_path / "holes.csv", 40, holes=True)
+    run = trained(path, tmp_path / "run", missing=policy)
+    assert run.scores is not None and (run.scores["accuracy"].value or 0) > 0.8
+    model = Model.load(run.model_file)
+    assert model.preparation.missing == policy  # type: ignore[union-attr]
+    # The same series by itself gives the answer it gives among all, holes and all.
+    rows = [
+        row for row in csv.reader(path.read_text().splitlines()) if row[0] in ("series_id", "3")
+    ]
+    alone = tmp_path / "alone.csv"
+    alone.write_text("\n".join(",".join(row) for row in rows) + "\n")
+    (one,) = model.predict(alone)
+    among = {p.path: p for p in model.predict(path)}[f"{path}#3"]
+    assert one.probabilities == pytest.approx(among.probabilities, abs=1e-5)
+
+
+def test_a_model_that_knew_no_missing_numbers_refuses_them(tmp_path: Path) -> None:
+    run = trained(long_table(tmp_path / "a.csv", 20), tmp_path / "run", epochs=1)
+    new = tmp_path / "new.csv"
+    new.write_text("t,x,y\n1,0.5,1\n2,,1\n3,0.1,1\n")
+    with pytest.raises(SourceError, match="step 2 has no number in column x"):
+        run.model.predict(new)
+
+
+def test_series_longer_than_the_window_are_read_whole(tmp_path: Path) -> None:
+    path = tagged_table(tmp_path / "states.csv", 30)
+    run = trained(path, tmp_path / "run", net="lstm(8)", epochs=2, window=8)
+    assert run.scores is not None
+    whole = sum(1 for _ in csv.DictReader(path.read_text().splitlines()))
+    answers = run.model.predict(path)
+    assert sum(len(p.tags or ()) for p in answers) == whole

@@ -1,0 +1,29 @@
+"""What the terminal prints of a training: a line an epoch, or every few of very many."""
+
+from __future__ import annotations
+
+import io
+
+from gridcell.terminal import MOST_EPOCH_LINES, PatientConsole, Terminal
+from gridcell.training.fit import EpochRecord, StepRecord
+
+
+def lines_of(epochs: int) -> list[str]:
+    console = PatientConsole()
+    console.file = io.StringIO()
+    terminal = Terminal(console)
+    for epoch in range(1, epochs + 1):
+        terminal.step(StepRecord(epoch, epochs, 1, 1, 0.5, 10.0, 1.0))
+        terminal.epoch(EpochRecord(epoch, 0.5, None, None, 0.1, 1.0, is_best=True))
+    return [line.split()[0] for line in console.file.getvalue().splitlines()]
+
+
+def test_every_epoch_of_a_short_training_has_a_line() -> None:
+    assert lines_of(3) == ["epoch", "1", "2", "3"]
+    assert len(lines_of(MOST_EPOCH_LINES)) == 1 + MOST_EPOCH_LINES
+
+
+def test_a_long_training_fits_a_screen_and_shows_its_first_and_last_epoch() -> None:
+    shown = lines_of(500)
+    assert len(shown) <= MOST_EPOCH_LINES + 3
+    assert shown[1] == "1" and shown[-1] == "500" and "9" in shown

@@ -1,0 +1,131 @@
+"""Texts from the command to answers: tables, folders of files, and tags of tokens."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gridcell import pipeline
+from gridcell.cli import main
+from gridcell.config import from_mapping
+from gridcell.model import Model
+from gridcell.record import Run
+
+GOOD = ["a fine film with heart", "wonderful acting, I loved it", "what a joy from start to end"]
+BAD = ["a dull film without life", "terrible acting, I hated it", "what a bore from start to end"]
+NAMES = ["Anna", "Bob", "the editor", "my neighbour", "Zoë", "an old friend"]
+
+
+def reviews(path: Path, count: int = 90) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["text", "stars"])
+        for number in range(count):
+            good = number % 2 == 0
+            who, said = NAMES[number % 6], (GOOD if good else BAD)[number // 2 % 3]
+            table.writerow([f"{said}, says {who} of number {number}", "up" if good else "down"])
+    return path
+
+
+def sentences(path: Path, count: int = 60) -> Path:
+    """A word in capitals is a NAME, one that ends in -ed a VERB, all else is X."""
+    draw = np.random.default_rng(0)
+    lines = []
+    for number in range(count):
+        lines.append(f"# sent_id = {number}")
+        for place in range(int(draw.integers(3, 7))):
+            stem = "".join(draw.choice(list("abcdefg"), 4))
+            kind = int(draw.integers(3))
+            token = (stem.capitalize(), f"{stem}ed", stem)[kind]
+            tag = ("NAME", "VERB", "X")[kind]
+            lines.append("\t".join([str(place + 1), token, "_", tag, *"______"]))
+        lines.append("")
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def trained(path: Path, out: Path, **settings: Any) -> Run:
+    chosen = {"net": "embed(16) lstm(16, both) max", "epochs": 12, "rate": 0.02}
+    return pipeline.train(from_mapping(path, chosen | {"precision": "float32"} | settings, out=out))
+
+
+def test_a_table_of_texts_trains_and_answers_for_new_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(reviews(tmp_path / "reviews.csv"), tmp_path / "run")
+    assert run.scores is not None and run.scores["accuracy"].value == 1.0
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert any("different words known from" in note for note in record["training"]["notes"])
+    model = Model.load(run.model_file)
+    assert model.kind == "texts"
+
+    # A file of one text, with a word that was never seen and an emoji.
+    one = tmp_path / "one.txt"
+    one.write_text("wonderful acting, I loved it, says Anna of number 🎬\r\n", "utf-8")
+    assert [p.label for p in model.predict(one)] == ["up"]
+    # A table of texts, an answer a row.
+    new = tmp_path / "new.csv"
+    new.write_text("text\nwonderful acting\nterrible acting\n", "utf-8")
+    assert main(["predict", str(run.model_file), str(new), str(one), "--format", "csv"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["label"] for row in rows] == ["up", "down", "up"]
+    assert [row["path"] for row in rows] == [f"{new}#2", f"{new}#3", str(one)]
+
+
+def test_an_answer_does_not_depend_on_the_texts_beside_it(tmp_path: Path) -> None:
+    run = trained(reviews(tmp_path / "reviews.csv", 40), tmp_path / "run", epochs=1)
+    new = tmp_path / "new.csv"
+    texts = ["good", "a much longer text than all the others are, by far", "dull film"]
+    new.write_text("text\n" + "".join(f'"{text}"\n' for text in texts), "utf-8")
+    together = run.model.predict(new)
+    for number, text in enumerate(texts):
+        alone = tmp_path / f"{number}.txt"
+        alone.write_text(text, "utf-8")
+        (found,) = run.model.predict(alone)
+        assert found.probabilities == pytest.approx(together[number].probabilities, abs=1e-6)
+
+
+def test_a_folder_of_text_files_trains(tmp_path: Path) -> None:
+    for number in range(40):
+        good = number % 2 == 0
+        folder = tmp_path / "mail" / ("up" if good else "down")
+        folder.mkdir(parents=True, exist_ok=True)
+        said = (GOOD if good else BAD)[number // 2 % 3]
+        (folder / f"{number}.txt").write_text(f"{said} {number}", "utf-8")
+    run = trained(tmp_path / "mail", tmp_path / "run")
+    assert run.scores is not None and run.scores["accuracy"].value == 1.0
+
+
+def test_every_token_has_its_tag_even_one_that_was_never_seen(  # S32
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = sentences(tmp_path / "bank.conllu")
+    net = "spell(16, letters=32) lstm(16, both)"
+    run = trained(path, tmp_path / "run", net=net, epochs=25)
+    assert run.scores is not None and run.model.task == "tags"
+    accuracy = run.scores["accuracy"].value
+    assert accuracy is not None and accuracy > 0.95
+    new = tmp_path / "new.txt"
+    new.write_text("Gaga gaga gagaed\n\nFebe\n", "utf-8")
+    found = Model.load(run.model_file).predict(new)
+    assert [p.tags for p in found] == [("NAME", "X", "VERB"), ("NAME",)]
+    assert found[0].path == f"{new}#1" and found[1].path == f"{new}#3"
+    scores = pipeline.evaluate(run.model, path, from_mapping(path, {}).data)
+    assert scores is not None and (scores["accuracy"].value or 0) > 0.95
+    assert main(["predict", str(run.model_file), str(new)]) == 0
+    assert capsys.readouterr().out.splitlines()[0].split()[1:3] == ["1", "NAME"]
+
+
+def test_a_text_without_a_word_in_it_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(reviews(tmp_path / "reviews.csv", 40), tmp_path / "run", epochs=1)
+    empty = tmp_path / "empty.txt"
+    empty.write_text(" \n")
+    assert main(["predict", str(run.model_file), str(empty)]) == 2
+    assert "empty.txt holds only white space" in capsys.readouterr().err

@@ -1,0 +1,177 @@
+"""A text is learned, scored in nats a character, and written on, step by step."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gridcell import pipeline, preparation, training, writing
+from gridcell.cli import main
+from gridcell.config import from_mapping
+from gridcell.errors import ConfigError, NetworkError, SourceError
+from gridcell.model import Model
+from gridcell.networks.run import outputs
+from gridcell.samples import TEST, TRAIN, VALID
+from gridcell.sources import writing as source
+from gridcell.sources.characters import texts_of
+
+VERSE = "the cat sat on the mat, and the dog sat on the cat.\n"
+
+
+def verses(path: Path, times: int = 500) -> Path:
+    path.write_text(VERSE * times, "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("writing")
+    settings = {"net": "embed(16) lstm(64)", "epochs": 8, "precision": "float32", "rate": 0.02}
+    config = from_mapping(verses(folder / "verses.txt"), settings, out=folder / "run")
+    run = pipeline.train(config)
+    assert run.scores is not None and run.scores.main == "log loss"
+    loss = run.scores["log loss"]
+    assert loss.value is not None and loss.baseline is not None
+    assert loss.value < 0.2 < 2 < loss.baseline < math.log(20)
+    assert loss.low is None and "nats a character" in loss.note
+    return run.model_file
+
+
+def test_each_step_is_to_be_answered_with_the_next_character(tmp_path: Path) -> None:  # S32
+    path = verses(tmp_path / "a.txt")
+    config = from_mapping(path, {})
+    samples = source.read(path, config.data)
+    text = VERSE * 500
+    text = text.strip()
+    assert samples.task == "write" and samples.tags is not None
+    pieces = texts_of(samples.facts.codes, samples.facts.starts, range(len(samples)))  # type: ignore[union-attr]
+    assert "".join(pieces) == text[:-1]
+    following = "".join(samples.labels[number] for number in samples.tags.numbers)
+    assert following == text[1:]
+
+
+def test_the_end_of_the_text_is_held_out(tmp_path: Path) -> None:
+    config = from_mapping(verses(tmp_path / "a.txt"), {"valid": 0.1, "test": 0.2})
+    data, parts = pipeline.inspect(config)
+    assert len(parts.split) == len(data.samples)
+    assert (np.diff([{TRAIN: 0, VALID: 1, TEST: 2}[part] for part in parts.split]) >= 0).all()
+    assert {TRAIN, VALID, TEST} == set(parts.split.tolist())
+    assert "Split in the order of the text" in parts.notes[0]
+
+
+def test_what_was_learned_is_written(model_file: Path) -> None:
+    model = Model.load(model_file)
+    text = "".join(writing.write(model, 150, prompt="the cat sat", temperature=0.1))
+    assert text.startswith(" on the mat, and the dog sat on the cat.\nthe cat")
+
+
+def test_the_same_seed_writes_the_same(model_file: Path) -> None:
+    model = Model.load(model_file)
+    one, same, other = (
+        "".join(writing.write(model, 80, temperature=3.0, seed=seed)) for seed in (1, 1, 2)
+    )
+    assert one == same != other
+
+
+def test_a_low_temperature_takes_the_likeliest(model_file: Path) -> None:
+    model = Model.load(model_file)
+    ids, _ = model.preparation.ids(*source.codes_of(["the dog"]), np.arange(1))  # type: ignore[union-attr]
+    likeliest = int(model.network(torch.from_numpy(ids.astype(np.int64))[None])[0, -1].argmax())
+    (first,) = writing.write(model, 1, prompt="the dog", temperature=0.05)
+    assert first == model.labels[likeliest]
+
+
+def test_a_later_evaluation_gives_the_same_score(model_file: Path, tmp_path: Path) -> None:
+    model = Model.load(model_file)
+    path = verses(tmp_path / "more.txt", 60)
+    scores = pipeline.evaluate(model, path, from_mapping(path, {}).data)
+    assert scores is not None and scores["log loss"].value is not None
+    assert scores["log loss"].value < 0.2
+
+
+def test_the_command_writes(model_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["predict", str(model_file), "--write", "60", "--prompt", "the dog"]
+    assert main([*words, "--temperature", "0.1", "--seed", "3"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("the dog sat on the ") and len(out) == 7 + 60 + 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--temperature", "0.5", "--write", "0"], "write = 0 is out of range"),
+        (
+            ["--temperature", "0", "--write", "5"],
+            "temperature = 0 is out of range: it must be 0.05",
+        ),
+        (["--temperature", "0.5"], "temperature has no effect without write"),
+        (["a.txt", "--write", "5"], "a.txt has no effect beside write"),
+        (["a.txt"], "the model writes, and answers for no files"),
+        ([], "no file is named to answer for"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(
+    model_file: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(model_file), *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "content", "error", "message"),
+    [
+        ({}, "short", SourceError, "has 5 characters: at least 20,480 are needed"),
+        ({}, " \n", SourceError, "holds only white space"),
+        ({}, "", SourceError, "is empty"),
+        ({"target": "x"}, VERSE, ConfigError, "target has no effect on one text"),
+        ({"group": "x"}, VERSE, ConfigError, "group has no effect on one text"),
+        ({"text_level": "words"}, VERSE, ConfigError, "writing is by characters"),
+        (
+            {"net": "lstm(8, both)"},
+            VERSE * 500,
+            NetworkError,
+            "its backward walk starts at the last step",
+        ),
+        ({"label_smoothing": 0.1}, VERSE * 500, ConfigError, "no effect on the task write"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_refused(
+    settings: dict[str, str], content: str, error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(content, "utf-8")
+    with pytest.raises(error, match=message):
+        pipeline.train(from_mapping(path, settings, out=tmp_path / "run"))
+
+
+def test_only_a_text_file_can_be_written_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(SourceError, match=r"is no \.txt file"):
+        pipeline.train(from_mapping(path, {"task": "write"}))
+
+
+def test_training_takes_stretches_and_scores_take_whole_pieces(tmp_path: Path) -> None:
+    config = from_mapping(verses(tmp_path / "a.txt"), {"net": "embed(8) lstm(8)", "epochs": 1})
+    data, parts = pipeline.inspect(config)
+    rows, valid = parts.rows("train"), parts.rows("valid")
+    prep = preparation.fit(data.chosen, data.decoded, rows)
+    job = training.prepare(
+        config.train,
+        data.samples,
+        data.decoded,
+        prep,
+        train_rows=rows,
+        valid_rows=valid,
+        memory=tmp_path,
+    )
+    assert set(job.train.steps().tolist()) == {256} and len(job.train) == 8 * len(rows)  # type: ignore[union-attr]
+    first = job.train.batch(np.arange(4), torch.Generator().manual_seed(0))
+    again = job.train.batch(np.arange(4), torch.Generator().manual_seed(1))
+    assert first.values.shape == (4, 256) and not torch.equal(first.values, again.values)
+    assert job.valid is not None
+    assert len(outputs(job.network, job.valid)) == len(job.valid_targets)
