@@ -1,4 +1,4 @@
-"""A forecast from end to end: a small table in, a model, its scores beside naive ones, and answers."""
+"""A forecast from end to end: a small table in, a model, scores beside naive ones, answers."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_rows_in_another_order_forecast_the_same(done, tmp_path):
 
 def test_a_table_shorter_than_the_window_is_refused_with_both_numbers(done, tmp_path):
     short = write_table(tmp_path / "short.csv", steps=30)
-    with pytest.raises(SourceError, match="has 30 steps .* looks back on 48"):
+    with pytest.raises(SourceError, match=r"has 30 steps .* looks back on 48"):
         done.run.model.predict(short)
     (answer,) = done.run.model.predict(short, skip_bad_files=True)
     assert answer.forecast is None

@@ -190,3 +190,19 @@ def test_series_longer_than_the_window_are_read_whole(tmp_path: Path) -> None:
     whole = sum(1 for _ in csv.DictReader(path.read_text().splitlines()))
     answers = run.model.predict(path)
     assert sum(len(p.tags or ()) for p in answers) == whole
+
+
+def test_how_tables_are_written_is_remembered(tmp_path: Path) -> None:
+    """1,234 may be a thousand and more: who said it once need not say it again."""
+    path = long_table(tmp_path / "a.csv", 20)
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    for row in rows[1:]:
+        row[2] = f"{float(row[2]):.3f}".replace(".", ",")
+    path.write_text("\n".join(";".join(row) for row in rows) + "\n", "latin-1")
+    run = trained(path, tmp_path / "run", epochs=1, decimal="comma", encoding="latin-1")
+    new = tmp_path / "new.csv"
+    new.write_text(
+        "größe;t;x;y\n" + "".join(f"é;{t};0,{500 + t};1\n" for t in range(30)), "latin-1"
+    )
+    (answer,) = Model.load(run.model_file).predict(new)
+    assert answer.label in ("slow", "fast")

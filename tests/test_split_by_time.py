@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from gridcell.split_by_time import MOST_ITEMS, split_by_time
 def facts(*counts: int, past: int = 3, horizon: int = 1, **options: Any) -> ForecastFacts:
     starts = np.concatenate([[0], np.cumsum(counts)])
     length = past + horizon
-    firsts = [np.arange(a, b - length + 1) for a, b in zip(starts, starts[1:], strict=False)]
+    firsts = [np.arange(a, b - length + 1) for a, b in itertools.pairwise(starts)]
     settings: dict[str, Any] = {
         "series": np.arange(len(counts)),
         "series_names": tuple(f"s{i}" for i in range(len(counts))),

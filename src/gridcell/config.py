@@ -33,7 +33,7 @@ class DataConfig:
     id_column: str | None = None
     """Column of a table of steps that says which series (or sentence) a row belongs to."""
     time_column: str | None = None
-    """Column that the steps of a series are sorted by; in the order of the rows if there is none."""
+    """Column that the steps of a series are sorted by; the order of the rows if there is none."""
     inputs: tuple[str, ...] = ()
     """Columns of numbers that a series is made of; all that have no other use where left out."""
     text_column: str | None = None
@@ -157,7 +157,8 @@ class TrainConfig:
     """How the network learns."""
 
     net: str = "auto"
-    """A preset (auto, tiny, lenet, resnet, rows, cnn, crnn, lstm, lstm_fcn, inception, forecast, linear) or a network in gridcell's notation."""
+    """A preset (auto, tiny, lenet, resnet, rows, cnn, crnn, lstm, lstm_fcn, inception, forecast,
+    linear) or a network in gridcell's notation."""
     epochs: int | None = None
     """Times that every training row is seen; chosen from the data where left out."""
     budget: str | None = None

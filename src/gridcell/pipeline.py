@@ -284,7 +284,7 @@ def _score_forecasts(
 def _scored(
     data: Data, prep: Preparation, rows: NDArray[np.int64]
 ) -> tuple[ItemTask, NDArray[np.generic]]:
-    """Return as what these rows are scored, and their targets: those of every step if it has one."""
+    """Return as what these rows are scored, and their targets: of every step if it has some."""
     samples = data.samples
     if samples.task not in STEP_TASKS:
         return samples.task, samples.targets[rows]

@@ -62,7 +62,7 @@ def test_a_part_at_another_pace_reads_the_series_on_straight_lines() -> None:
         path = found[0, : int(after[0]), 0]
         pace = path.diff()
         assert path.min() >= 0 and path.max() <= 49
-        assert 1 / 1.2 - 1e-4 <= float(pace[:-2].min()) and float(pace.max()) <= 1.2 + 1e-4
+        assert float(pace[:-2].min()) >= 1 / 1.2 - 1e-4 and float(pace.max()) <= 1.2 + 1e-4
         assert 50 * 0.8 / 1.2 - 1 <= int(after[0]) <= 50 * 1.2 + 1
 
 

@@ -99,9 +99,9 @@ class recorded_noise:
     """Record what one run of an LSTM draws, in the form in which the reference takes it."""
 
     def __init__(self, layer, seed):
-        self.layer, self.noises = layer, []
+        self.layer, self.noises, self.weight_masks = layer, [], []
         layer.between = Recorded(layer.dropout, torch.Generator().manual_seed(seed))
-        self.draw = lstm_file.draw_noise
+        self.draw, self.draw_mask = lstm_file.draw_noise, lstm_file.draw_weight_mask
 
     def __enter__(self):
         def draw(*args, **options):
@@ -109,7 +109,11 @@ class recorded_noise:
             self.noises.append(noise)
             return noise
 
-        self.patch = mock.patch.object(lstm_file, "draw_noise", draw)
+        def draw_mask(*args, **options):
+            self.weight_masks.append(self.draw_mask(*args, **options))
+            return self.weight_masks[-1]
+
+        self.patch = mock.patch.multiple(lstm_file, draw_noise=draw, draw_weight_mask=draw_mask)
         self.patch.start()
         return self
 
@@ -132,5 +136,6 @@ class recorded_noise:
             "zoneout_h": gathered([noise.zoneout_h for noise in self.noises], 0.0),
             "zoneout_c": gathered([noise.zoneout_c for noise in self.noises], 0.0),
             "recurrent_mask": gathered([noise.recurrent for noise in self.noises], 1.0),
+            "weight_mask": gathered(self.weight_masks, 1.0),
             "dropout_mask": np.stack(masks) if masks else 1.0,
         }

@@ -36,6 +36,7 @@ ENGINES = ["fused", "eager"]
 def cases(draw, *, plain=False):
     width = draw(st.sampled_from([1, 2, 4]))
     options = {"layers": draw(st.integers(1, 2)), "both": draw(st.booleans())}
+    options["weight_drop"] = draw(st.sampled_from([0.0, 0.4]))
     if not plain:
         options |= draw(
             st.fixed_dictionaries(
@@ -192,9 +193,42 @@ def recurrent_mask_forgotten(x, weights, *, recurrent_mask, **options):
     return reference.lstm(x, weights, **options)
 
 
+def weight_mask_forgotten(x, weights, *, weight_mask, **options):
+    return reference.lstm(x, weights, **options)
+
+
+def weight_mask_of_the_other_gates(x, weights, *, weight_mask, **options):
+    if np.ndim(weight_mask):
+        weight_mask = np.roll(weight_mask, weight_mask.shape[2] // 4, 2)
+    return reference.lstm(x, weights, weight_mask=weight_mask, **options)
+
+
 @pytest.mark.parametrize("twin", [peepholes_swapped, zoneout_forgotten, recurrent_mask_forgotten])
 def test_a_wrong_option_is_caught(twin):
     catches(compare, cases(), forward=twin)
+
+
+@pytest.mark.parametrize("twin", [weight_mask_forgotten, weight_mask_of_the_other_gates])
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_wrong_weight_drop_is_caught(twin, plain):
+    catches(compare, cases(plain=plain), forward=twin)
+
+
+def test_gradients_that_reach_dropped_weights_are_caught():
+    def backward(grad_y, x, weights, *, weight_mask, **options):
+        dropped = [
+            [
+                each | {"recurrent": each["recurrent"] * mask}
+                for each, mask in zip(*both, strict=True)
+            ]
+            for both in zip(weights, np.broadcast_to(weight_mask, _shape(weights)), strict=True)
+        ]
+        return reference.lstm_backward(grad_y, x, dropped, **options)
+
+    def _shape(weights):
+        return (len(weights), len(weights[0]), *weights[0][0]["recurrent"].shape)
+
+    catches(compare, cases(), backward=backward)
 
 
 # Outside oracles.
@@ -373,6 +407,7 @@ LAYERS = {
     "options": {"peephole": True, "layernorm": True, "project": 2, "zoneout": 0.2, "both": True},
     "diagonal": {"recurrence": "diagonal", "recurrent_dropout": 0.3},
     "dropout": {"layers": 2, "dropout": 0.5, "heads": 2},
+    "weight drop": {"layers": 2, "both": True, "weight_drop": 0.5},
 }
 
 
@@ -549,6 +584,69 @@ def test_recurrent_dropout_silences_the_same_units_at_every_step():
     assert set(noise.recurrent.unique().tolist()) == {0.0, 2.0}
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"layers": 2, "both": True},
+        {"heads": 4},
+        {"project": 30},
+        {"recurrence": "diagonal", "layers": 2},
+    ],
+)
+def test_weight_drop_silences_a_share_of_the_recurrent_weights_and_their_gradients(options):
+    layer = LSTM(3, 60, weight_drop=0.3, **options, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(2, 5, 3)
+    with recorded_noise(layer, 0) as recorded, mock.patch("gridcell.layers.lstm.STEP_COST", 0.0):
+        layer(x, torch.tensor([5, 2])).square().sum().backward()
+    assert len(recorded.weight_masks) == layer.layers * layer.directions  # not one for each part
+    recurrent = [parameter for name, parameter in layer.named_parameters() if "_hh_" in name]
+    weights = [parameter for parameter in recurrent if parameter.ndim == 2]
+    for mask, weight in zip(recorded.weight_masks, weights, strict=True):
+        kept = mask > 0
+        assert mask.unique().tolist() == [0.0, pytest.approx(1 / 0.7)]
+        spread = (0.3 * 0.7 / mask.numel()) ** 0.5
+        assert (~kept).float().mean().item() == pytest.approx(0.3, abs=4 * spread)
+        assert not weight.grad[~kept].any() and weight.grad[kept].any()
+
+
+def test_weight_drop_leaves_evaluation_and_the_weights_as_they_are():
+    generators = [torch.Generator().manual_seed(0) for _ in "ab"]
+    layer, plain = (
+        LSTM(3, 4, layers=2, weight_drop=share, generator=generator)
+        for share, generator in zip((0.5, 0.0), generators, strict=True)
+    )
+    x = torch.randn(2, 5, 3)
+    assert not torch.equal(layer(x), plain(x))
+    assert torch.equal(layer.eval()(x), plain(x))
+    assert torch.equal(layer.trace(x).h, plain.trace(x).h)
+    for one, other in zip(layer.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_engines_drop_the_same_weights_from_the_same_seed(both):
+    layer = LSTM(3, 8, layers=2, both=both, dropout=0.0, weight_drop=0.5)
+    assert layer.engine_for(torch.zeros(1, 2, 3)).name == "fused"
+    x, lengths, outcomes = torch.randn(3, 6, 3), torch.tensor([6, 0, 4]), []
+    for engine in ("fused", "fused", "eager"):
+        layer.engine = engine
+        set_generator(layer, torch.Generator().manual_seed(7))
+        outcomes.append(layer(x, lengths))
+    assert torch.equal(outcomes[0], outcomes[1])
+    torch.testing.assert_close(outcomes[0], outcomes[2], rtol=0, atol=1e-6)
+    assert not torch.equal(layer(x, lengths), outcomes[2])
+
+
+def test_a_walk_cut_into_pieces_drops_the_same_weights_in_all():
+    layer, x = LSTM(3, 8, weight_drop=0.5), torch.randn(2, 7, 3)
+    outcomes = []
+    for layer.truncate in (None, 2):
+        set_generator(layer, torch.Generator().manual_seed(7))
+        outcomes.append(layer(x))
+    torch.testing.assert_close(*outcomes, rtol=0, atol=1e-6)
+
+
 def test_first_weights_are_those_of_the_books_and_come_from_the_generator():
     layer, again = (LSTM(8, 6, layers=2, generator=torch.Generator().manual_seed(3)) for _ in "ab")
     for one, other in zip(layer.parameters(), again.parameters(), strict=True):
@@ -660,6 +758,7 @@ def test_both_ways_cannot_step():
         ({"heads": 2, "project": 2}, "lstm project needs recurrence=full and heads=1"),
         ({"zoneout": 1.0}, "lstm zoneout must be at least 0 and below 1; got 1"),
         ({"recurrent_dropout": -0.1}, "lstm recurrent_dropout must be at least 0"),
+        ({"weight_drop": 1.0}, "lstm weight_drop must be at least 0 and below 1; got 1"),
         ({"dropout": 0.5}, "lstm dropout lies between layers, and here is one layer"),
         ({"engine": "fusedd"}, "fusedd is not an engine; .* Did you mean fused?"),
     ],

@@ -117,6 +117,7 @@ def test_lstm_gradients_agree_with_differences(name):
         "zoneout_h": random.integers(0, 2, (1, 1, 2, 3, shown)),
         "zoneout_c": 0.3,
         "recurrent_mask": 2 * random.integers(0, 2, (1, 1, 2, shown)),
+        "weight_mask": 2 * random.integers(0, 2, weights["recurrent"].shape),
     }
 
     def y(x=x, h=h, c=c, **changed):

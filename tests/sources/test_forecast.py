@@ -101,7 +101,9 @@ def test_offsets_bring_times_to_utc(tmp_path):
 
 def test_times_with_and_without_an_offset_do_not_go_together(tmp_path):
     rows = [f"2024-01-01T{i:02}:00:00{'+02:00' if i else ''},{i}.5" for i in range(20)]
-    with pytest.raises(SourceError, match="have an offset from UTC, such as .* and some have none"):
+    with pytest.raises(
+        SourceError, match=r"have an offset from UTC, such as .* and some have none"
+    ):
         found(table(tmp_path, rows))
 
 

@@ -492,3 +492,28 @@ def test_every_real_odd_table_is_read_or_refused_in_words(data_folder: Path) -> 
         except GridcellError as error:
             assert path.name in error.message, path
             assert error.fix, path
+
+
+def test_decimal_commas_that_begin_far_down_are_found(tmp_path: Path) -> None:
+    rows = [f"{n};{n}" for n in range(1000)]
+    rows[900] = "1,5;900"
+    path = write(tmp_path, "x;y\n" + "\n".join(rows) + "\n")
+    assert numbers_of(path, "x")[900] == [1.5]
+    assert "Column x is read with a decimal comma: 1,5 is 1.5." in notes_of(path)
+
+
+def test_a_point_far_down_a_column_of_decimal_commas_is_a_wrong_cell(tmp_path: Path) -> None:
+    rows = [f"{n},5;{n}" for n in range(1000)]
+    rows[900] = "900.5;900"
+    path = write(tmp_path, "x;y\n" + "\n".join(rows) + "\n")
+    assert "column x holds no number in row 902 ('900.5')" in refused(path, "x")
+
+
+def test_a_table_of_a_thousand_columns_is_read(tmp_path: Path) -> None:
+    names = ",".join(f"t{n}" for n in range(1000))
+    rows = [",".join(str(row + n / 8) for n in range(1000)) for row in range(3)]
+    path = write(tmp_path, "\n".join([names, *rows, ""]))
+    with open_frame(path) as found:
+        values = found.numbers(found.names)
+    assert values.shape == (3, 1000)
+    assert values[2, 8] == 3

@@ -123,12 +123,12 @@ class Series:
     ) -> NDArray[np.int64]:
         """Return at which step of its series each item begins."""
         if self.firsts is not None:
-            return np.asarray(self.firsts[places])
+            return np.asarray(self.firsts[places], np.int64)
         if generator is None:
             return np.zeros(len(places), np.int64)
         spare = self._whole()[self.rows[places]] - counts
         draws = torch.rand(len(places), generator=generator, dtype=torch.float64).numpy()
-        return (draws * (spare + 1)).astype(np.int64)
+        return np.asarray((draws * (spare + 1)).astype(np.int64))
 
 
 def mixed(targets: Tensor, partner: Tensor, share: Tensor, *, classes: int) -> Tensor:

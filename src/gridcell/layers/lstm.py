@@ -18,7 +18,13 @@ from gridcell.layers.length_groups import STEP_COST, run_on_true_steps
 from gridcell.layers.lengths import same_lengths
 from gridcell.layers.lstm_eager import Noise, Trace, draw_noise, walk_eager
 from gridcell.layers.lstm_engines import ENGINES
-from gridcell.layers.lstm_weights import LSTMSizes, LSTMWeights, new_weights, suffix
+from gridcell.layers.lstm_weights import (
+    LSTMSizes,
+    LSTMWeights,
+    draw_weight_mask,
+    new_weights,
+    suffix,
+)
 from gridcell.layers.pieces import walk_in_pieces
 from gridcell.layers.recurrent_state import (
     Ends,
@@ -47,6 +53,9 @@ class LSTM(nn.Module):
     dropout             between layers, while training, each number for itself
     recurrent_dropout   of h on its way into the gates, while training, the same units at every
                         step of a sequence
+    weight_drop         the share of the numbers in W_hh that are 0 while training, the others
+                        divided by what is kept: drawn once a call, the same for all sequences and
+                        steps, so that the fused engine stays usable
     project             h becomes a product of that many numbers
     engine              "auto", or the name of one in lstm_engines.ENGINES
     generator           for the first weights; `set_generator` sets the one for what is random later
@@ -63,7 +72,8 @@ class LSTM(nn.Module):
     Weights  named and ordered as torch.nn.LSTM's, whose state dicts load; see lstm_weights.py
     Source   Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000; peepholes: Gers &
              Schmidhuber 2000; layer norm: Ba et al. 2016; zoneout: Krueger et al. 2016; recurrent
-             dropout: Gal & Ghahramani 2016; projection: Sak et al. 2014
+             dropout: Gal & Ghahramani 2016; weight drop: Merity et al. 2018; projection: Sak et
+             al. 2014
 
     >>> layer = LSTM(16, 32, both=True)
     >>> layer(torch.zeros(8, 50, 16), torch.full((8,), 40)).shape
@@ -84,6 +94,7 @@ class LSTM(nn.Module):
         zoneout: float = 0.0,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        weight_drop: float = 0.0,
         project: int | None = None,
         engine: str = "auto",
         generator: torch.Generator | None = None,
@@ -94,6 +105,7 @@ class LSTM(nn.Module):
         self.shown = width if project is None else project
         self.project, self.peephole, self.layernorm = project, peephole, layernorm
         self.zoneout, self.dropout, self.recurrent_dropout = zoneout, dropout, recurrent_dropout
+        self.weight_drop = weight_drop
         self.engine = engine
         self.truncate: int | None = None
         self.keeps_dtype = False
@@ -162,14 +174,13 @@ class LSTM(nn.Module):
         Shapes   -> each [layers, directions, B, T, D], h with `project` numbers instead of D
         """
         x = check_values(x, lengths, channels=self.channels, weight=self._weight, layer="lstm")
-        first = self._first(x, state)
+        first, walked = self._first(x, state), self._walked_weights()
         seen: list[Trace] = []
 
         def walk(x: Tensor, layer: int, direction: int) -> tuple[Tensor, Ends]:
             h, c = (kind[layer, direction] for kind in first)
             noise = self._noise(x, h, c)
-            weights = self.weights(layer, direction)
-            moments, h, c = walk_eager(x, lengths, weights, h, c, noise=noise)
+            moments, h, c = walk_eager(x, lengths, walked[layer][direction], h, c, noise=noise)
             turned = (reverse_steps(kind, lengths) for kind in moments)
             seen.append(Trace(*turned) if direction else moments)
             return moments.h, (h, c)
@@ -209,6 +220,7 @@ class LSTM(nn.Module):
 
     def extra_repr(self) -> str:
         options = ["both"] * self.both + self._options()
+        options += [f"weight_drop={self.weight_drop:g}"] * (self.weight_drop > 0)
         return ", ".join([f"{self.channels}, {self.width}, layers={self.layers}", *options])
 
     def _options(self) -> list[str]:
@@ -244,7 +256,7 @@ class LSTM(nn.Module):
             raise ShapeError(f"lstm heads={heads} must divide the width {self.width}.")
         if self.project is not None and self.heads > 1:
             raise NetworkError("lstm project needs recurrence=full and heads=1: h has no units.")
-        for name in ("zoneout", "dropout", "recurrent_dropout"):
+        for name in ("zoneout", "dropout", "recurrent_dropout", "weight_drop"):
             rate = getattr(self, name)
             if not 0 <= rate < 1:
                 raise ShapeError(f"lstm {name} must be at least 0 and below 1; got {rate:g}.")
@@ -266,6 +278,23 @@ class LSTM(nn.Module):
             check_state(h, name="h", shape=(*shape, self.shown), like=x, layer="lstm"),
             check_state(c, name="c", shape=(*shape, self.width), like=x, layer="lstm"),
         )
+
+    def _walked_weights(self) -> list[list[LSTMWeights]]:
+        """The weights of one call, by layer and direction: while training some are dropped."""
+        every = [
+            [self.weights(layer, direction) for direction in range(self.directions)]
+            for layer in range(self.layers)
+        ]
+        if not (self.training and self.weight_drop):
+            return every
+
+        def dropped(weights: LSTMWeights) -> LSTMWeights:
+            mask = draw_weight_mask(
+                weights.weight_hh, self.weight_drop, generator=self.between.generator
+            )
+            return weights._replace(weight_hh=weights.weight_hh * mask)
+
+        return [[dropped(weights) for weights in directions] for directions in every]
 
     def _noise(self, x: Tensor, h: Tensor, c: Tensor) -> Noise:
         return draw_noise(
@@ -298,11 +327,12 @@ class LSTM(nn.Module):
         x = check_values(x, lengths, channels=self.channels, weight=self._weight, layer="lstm")
         engine = ENGINES[self.engine_for(x).name]
         truncate = self.truncate if self.training else None
+        walked = self._walked_weights()  # once, however the batch is cut
 
         def run(x: Tensor, lengths: Tensor | None, first: Ends) -> tuple[Tensor, Ends]:
             def walk(x: Tensor, layer: int, direction: int) -> tuple[Tensor, Ends]:
                 h, c = (kind[layer, direction] for kind in first)
-                weights, noise = self.weights(layer, direction), self._noise(x, h, c)
+                weights, noise = walked[layer][direction], self._noise(x, h, c)
 
                 def piece(
                     x: Tensor, lengths: Tensor | None, first: Ends, steps: slice

@@ -66,6 +66,12 @@ def suffix(layer: int, direction: int) -> str:
     return f"_l{layer}{'_reverse' if direction else ''}"
 
 
+def draw_weight_mask(weight: Tensor, share: float, *, generator: torch.Generator | None) -> Tensor:
+    """Draw what multiplies a weight of which a share is dropped: 0, or 1 / (1 - share)."""
+    kept = torch.empty_like(weight)
+    return kept.bernoulli_(1 - share, generator=generator).div_(1 - share)
+
+
 def new_weights(sizes: LSTMSizes, generator: torch.Generator | None) -> dict[str, nn.Parameter]:
     """Return the first weights of one direction of one layer.
 

@@ -93,6 +93,7 @@ SIGNATURES: dict[str, Signature] = {
             "zoneout": NUMBER,
             "dropout": NUMBER,
             "recurrent_dropout": NUMBER,
+            "weight_drop": NUMBER,
             "project": WHOLE,
         },
         ("width",),

@@ -15,8 +15,9 @@ from gridcell.networks.presets_of_steps import Choice, of_steps, writer
 
 LARGEST_SMALL_SIDE = 64
 MOST_STEPS_OF_A_WORD = 150
-"""Measured on validation rows: of environmental sounds of 250 steps the CNN alone names 88 %, with
-an LSTM behind it 78 %; of spoken digits of 40 steps by a new speaker 92 and 93 %."""
+"""Measured on validation rows: of environmental sounds of 250 steps a CNN alone names 88 %, with an
+LSTM behind it 78 %, and 89 to 90 % with its convolutions in pairs; of spoken digits of 40 steps by
+a new speaker 92 and 93 %."""
 
 
 def choose_network(
@@ -126,11 +127,18 @@ def _cnn(layout: Layout) -> Choice:
     """Convolutions over grid and time together, averaged over both."""
     if layout.steps == 1:
         return _resnet(layout)
-    what = "the cnn preset: convolutions over each step and its neighbours, averaged over time"
-    return Choice(f"{_front(layout)} globalpool mean dropout(0.3)", what)
+    if len(layout.grid) > 1:
+        what = "the cnn preset: convolutions over each step and its neighbours, averaged over time"
+        return Choice(f"{_front(layout)} globalpool mean dropout(0.3)", what)
+    # A scene may be heard all the time, and an event in it only once.
+    what = "the cnn preset: pairs of convolutions over time and frequency, their mean and maximum"
+    return Choice(
+        f"{_front(layout, depth=2)} globalpool parallel(mean, max) dropout(0.3)",
+        what,
+    )
 
 
-def _front(layout: Layout, *, pools_time: bool = True) -> str:
+def _front(layout: Layout, *, pools_time: bool = True, depth: int = 1) -> str:
     """Convolve over grid and time, halve the grid, widen: for sounds halve the time as well."""
     is_sound = len(layout.grid) == 1
     pool = "maxpool(2, time=2)" if is_sound and pools_time else "maxpool(2)"
@@ -139,7 +147,10 @@ def _front(layout: Layout, *, pools_time: bool = True) -> str:
     stages = min(len(widths), max(1, side.bit_length() - 2))
     # A single place has no half.
     pools = f" {pool}" if side > 1 else ""
-    parts = [f"conv({w}, 3, time=3) batchnorm relu{pools}" for w in widths[:stages]]
+    parts = [
+        " ".join([f"conv({width}, 3, time=3) batchnorm relu"] * depth) + pools
+        for width in widths[:stages]
+    ]
     return " ".join([*parts, "globalpool"] if not is_sound else parts)
 
 

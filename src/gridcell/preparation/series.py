@@ -34,6 +34,16 @@ TOLD = {
 
 
 @dataclass(frozen=True)
+class Table:
+    """Settings of a table's writing; see `DataConfig`."""
+
+    decimal: Literal["auto", "point", "comma"] = "auto"
+    delimiter: Literal["auto", "comma", "semicolon", "tab", "bar", "space"] = "auto"
+    encoding: str = "auto"
+    header: bool | None = None
+
+
+@dataclass(frozen=True)
 class SeriesPreparation:
     """How a series becomes `[T, C]`, and each column's mean and deviation."""
 
@@ -45,6 +55,8 @@ class SeriesPreparation:
     """How series stand in tables: one a file, one below the other, or one a row."""
     id_column: str | None = None
     time_column: str | None = None
+    table: Table = Table()
+    """How tables are written, where it was said."""
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()
 
@@ -176,6 +188,12 @@ class SeriesReader:
             form=prep.form,
             id_column=prep.id_column,
             time_column=prep.time_column,
+            data=DataConfig(
+                decimal=prep.table.decimal,
+                delimiter=prep.table.delimiter,
+                encoding=prep.table.encoding,
+                header=prep.table.header,
+            ),
         )
         return [(name, self._complete(name, values), 1.0) for name, values in found]
 
@@ -213,6 +231,7 @@ def choose_series(samples: Samples, config: DataConfig) -> SeriesPreparation:
         form=facts.form,
         id_column=facts.id_column,
         time_column=facts.time_column,
+        table=Table(config.decimal, config.delimiter, config.encoding, config.header),
     )
 
 

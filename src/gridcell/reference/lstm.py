@@ -49,6 +49,7 @@ def lstm(
     zoneout_h: ArrayLike = 0.0,
     zoneout_c: ArrayLike = 0.0,
     recurrent_mask: ArrayLike = 1.0,
+    weight_mask: ArrayLike = 1.0,
     dropout_mask: ArrayLike = 1.0,
 ) -> tuple[Array, Array, Array]:
     """Walk over time with a cell c that is kept, written and shown through gates.
@@ -61,7 +62,7 @@ def lstm(
 
     With every option, from the weights that are given (see the head of this file):
 
-        i, f, g, o = norm(W x_t) * scale_input + norm(R (m * h_{t-1})) * scale_recurrent + b
+        i, f, g, o = norm(W x_t) * scale_input + norm((w * R) (m * h_{t-1})) * scale_recurrent + b
         i += p_i * c_{t-1};  f += p_f * c_{t-1};  o += p_o * (f * c_{t-1} + i * g)
         new  = f * c_{t-1} + i * g
         show = projection (o * tanh(norm(new) * scale_cell + shift_cell))
@@ -72,6 +73,8 @@ def lstm(
                            evaluation the share that stayed; in the order in which a direction walks
     recurrent_mask         m: the same mask at every step (recurrent dropout), already divided by
                            the share that is kept
+    weight_mask            w: multiplies R at every step of every example (weight drop), likewise
+                           divided
     dropout_mask           multiplies what one layer gives the next, likewise divided
 
     Steps at or past an example's length give y = 0; the last state is the one after its last step,
@@ -79,12 +82,14 @@ def lstm(
 
     Shapes   x [B, T, C], lengths [B], h [layers, directions, B, P], c [.., D] (P = D without a
              projection); masks broadcast to [layers, directions, B, T, P or D],
-             [layers, directions, B, P] and [layers - 1, B, T, directions * P]
+             [layers, directions, B, P], [layers, directions, 4 D, columns of R] and
+             [layers - 1, B, T, directions * P]
              -> y [B, T, directions * P], last h, last c
     Raises   ValueError if a length isn't 0 to T, or a state or a weight doesn't fit
     Cost     4 * B * T * D * (C + D) multiply-adds a direction
     Source   Hochreiter & Schmidhuber 1997; forget gate: Gers, Schmidhuber & Cummins 2000;
-             zoneout: Krueger et al. 2016; recurrent dropout: Gal & Ghahramani 2016
+             zoneout: Krueger et al. 2016; recurrent dropout: Gal & Ghahramani 2016; weight
+             drop: Merity et al. 2018
 
     Forget gate wide open and input gate shut, the cell stays what it was:
 
@@ -94,7 +99,9 @@ def lstm(
     >>> y.round(4).tolist(), c.tolist()
     ([[[0.4621], [0.4621]]], [[[[0.5]]]])
     """
-    run = _Run.of(x, weights, lengths, h, c, zoneout_h, zoneout_c, recurrent_mask, dropout_mask)
+    run = _Run.of(
+        x, weights, lengths, h, c, zoneout_h, zoneout_c, recurrent_mask, weight_mask, dropout_mask
+    )
     values = [run.x]
     last_h, last_c = run.h.copy(), run.c.copy()
     for layer in range(len(run.layers)):
@@ -207,6 +214,7 @@ class _Run:
     zoneout_h: Array
     zoneout_c: Array
     recurrent_mask: Array
+    weight_mask: Array
     dropout_mask: Array
 
     @classmethod
@@ -220,6 +228,7 @@ class _Run:
         zoneout_h: ArrayLike = 0.0,
         zoneout_c: ArrayLike = 0.0,
         recurrent_mask: ArrayLike = 1.0,
+        weight_mask: ArrayLike = 1.0,
         dropout_mask: ArrayLike = 1.0,
     ) -> _Run:
         x = as_floats(x)
@@ -240,6 +249,7 @@ class _Run:
             spread(zoneout_h, *h.shape[:3], steps, h.shape[3]),
             spread(zoneout_c, *c.shape[:3], steps, c.shape[3]),
             spread(recurrent_mask, *h.shape),
+            spread(weight_mask, *h.shape[:2], *layers[0][0]["recurrent"].shape),
             spread(dropout_mask, len(layers) - 1, len(x), steps, h.shape[1] * h.shape[3]),
         )
 
@@ -283,7 +293,7 @@ def _walk(run: _Run, layer: int, direction: int, example: int, x: Array) -> list
     """Walk one example in one direction of one layer."""
     at = (layer, direction, example)
     weights = run.layers[layer][direction]
-    recurrent = as_matrix(weights["recurrent"], _shown(weights))
+    recurrent = as_matrix(run.weight_mask[at[:2]] * weights["recurrent"], _shown(weights))
     peep_i, peep_f, peep_o = weights.get("peephole", np.zeros((3, _width(weights)), x.dtype))
     h, c = run.h[at], run.c[at]
     moments = []
@@ -315,7 +325,7 @@ def _walk_back(
 ) -> tuple[Array, Array, Array]:
     """Return the gradients for one example's x, first h and first c; add the weights' own."""
     weights = run.layers[at[0]][at[1]]
-    recurrent = as_matrix(weights["recurrent"], _shown(weights))
+    recurrent = as_matrix(run.weight_mask[at[:2]] * weights["recurrent"], _shown(weights))
     grad_recurrent = np.zeros_like(recurrent)
     peep_i, peep_f, peep_o = weights.get("peephole", np.zeros((3, _width(weights)), x.dtype))
     grad_h, grad_c = grad_state
@@ -348,7 +358,8 @@ def _walk_back(
         grad_x[t] = weights["input"].T @ from_x
         grad_h = zone_h * grad_h + mask * (recurrent.T @ from_h)
         grad_c = zone_c * grad_c + m.f * grad_new + peep_i * grad_i + peep_f * grad_f
-    gradients["recurrent"] += as_blocks(grad_recurrent, weights["recurrent"].shape[1])
+    grad_blocks = as_blocks(grad_recurrent, weights["recurrent"].shape[1])
+    gradients["recurrent"] += run.weight_mask[at[:2]] * grad_blocks
     return grad_x, grad_h, grad_c
 
 

@@ -6,12 +6,21 @@ The rules are SQL, judged by DuckDB on every cell; a column is described once an
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from gridcell.config import DataConfig
-from gridcell.sources.dialect import DOTTED, NOT_FINITE, NOTHING, NUMBER, Head, is_nothing
+from gridcell.sources.dialect import (
+    DOTTED,
+    NOT_FINITE,
+    NOTHING,
+    NUMBER,
+    Head,
+    is_nothing,
+    looks_like_number,
+)
 from gridcell.sources.wording import listed, shown
 
 if TYPE_CHECKING:
@@ -27,11 +36,14 @@ UNSURE = r"[+-]?[1-9]\d{0,2},\d{3}"
 THOUSANDS_COMMA = r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?"
 THOUSANDS_POINT = r"[+-]?\d{1,3}(\.\d{3})+(,\d*)?"
 
+SURE, PARTED = re.compile(COMMA_SURE), re.compile(POINT_SURE)
+
 CLOCK = ("", " %H:%M", " %H:%M:%S")
 ISO = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ]\d{1,2}:\d{2}.*)?")
 MONTH = re.compile(r"\d{4}-\d{1,2}")
 SLASHED = re.compile(r"\d{1,2}/\d{1,2}/(\d{2}|\d{4})( \d{1,2}:\d{2}(:\d{2})?)?")
 
+Mark = Literal[".", ",", "?"]
 Holds = Literal["numbers", "mixed", "moments", "text", "nothing"]
 """What stands in a column: only numbers, mostly numbers, points of time, text, or nothing."""
 
@@ -47,7 +59,7 @@ class Column:
     """The table and column of DuckDB that hold it."""
     is_stored: bool
     """Whether it is stored as numbers already; as text where not."""
-    mark: Literal[".", ",", "?"] = "."
+    mark: Mark = "."
     """The decimal mark; ? where it cannot be told."""
     example: str = ""
     """A cell that shows the mark, where it is no point."""
@@ -59,7 +71,7 @@ class Column:
 
 def describe_numbers(
     connection: duckdb.DuckDBPyConnection,
-    stored: Mapping[str, str],
+    stored: Mapping[str, tuple[Mark, str]],
     places: Mapping[str, str],
     rows: int,
     columns: dict[str, Column],
@@ -68,22 +80,20 @@ def describe_numbers(
     if not stored:
         return []
     counts = ", ".join(
-        f"count({places[name]}), count(*) FILTER (isnan({places[name]}))" for name in stored
+        f"count({places[name]}), count(CASE WHEN isnan({places[name]}) THEN NULL ELSE 1 END)"
+        for name in stored
     )
-    found = connection.execute(f"SELECT {counts} FROM main_rows").fetchall()[0]
+    with unplanned(connection):
+        found = connection.execute(f"SELECT {counts} FROM main_rows").fetchall()[0]
     lost = []
-    for i, name in enumerate(stored):
-        known, missing = found[2 * i], found[2 * i + 1]
+    for i, (name, (mark, example)) in enumerate(stored.items()):
+        known, filled = found[2 * i], found[2 * i + 1]
         if known < rows:
             lost.append(name)
         else:
-            columns[name] = Column(
-                name,
-                "numbers" if missing < rows else "nothing",
-                "main_rows",
-                places[name],
-                is_stored=True,
-            )
+            holds: Holds = "numbers" if filled - (rows - known) else "nothing"
+            place = places[name]
+            columns[name] = Column(name, holds, "main_rows", place, True, mark, example)
     return lost
 
 
@@ -102,7 +112,7 @@ def describe_texts(
         column = Column(name, "text", table, place, is_stored=False)
         # Each different cell is judged once, however often it stands there.
         cells = f"(SELECT {place}, count(*) AS n FROM {table} GROUP BY {place})"
-        column = _with_moments(connection, cells, column, head)
+        column = _with_moments(connection, column, head)
         if column.holds != "moments" and not column.doubt:
             column = _marked(connection, cells, column, data)
         columns[name] = column
@@ -127,7 +137,7 @@ def _marked(
     filled = rows - missing
     if not filled:
         return replace(column, holds="nothing")
-    mark: Literal[".", ",", "?"] = "."
+    mark: Mark = "."
     example = ""
     if data.decimal == "comma":
         mark, example = ",", comma or unsure
@@ -144,9 +154,7 @@ def _marked(
     return replace(column, holds=holds, mark=mark, example=example)
 
 
-def _with_moments(
-    connection: duckdb.DuckDBPyConnection, cells: str, column: Column, head: Head
-) -> Column:
+def _with_moments(connection: duckdb.DuckDBPyConnection, column: Column, head: Head) -> Column:
     """Say whether a column of text holds points of time, and how they are written."""
     some = [cell for cell in head.column(column.name) if not is_nothing(cell)]
     kinds: list[tuple[re.Pattern[str], list[tuple[str, ...]]]] = [
@@ -160,10 +168,10 @@ def _with_moments(
             continue
         x = column.place
         strange = ", ".join(
-            f"coalesce(sum(n) FILTER (NOT {_nothing(x)} AND {moment(x, formats)} IS NULL), 0)"
+            f"count(CASE WHEN {moment(x, formats)} IS NULL AND NOT {_nothing(x)} THEN 1 END)"
             for formats in choices
         )
-        found = connection.execute(f"SELECT sum(n), {strange} FROM {cells}").fetchall()[0]
+        found = connection.execute(f"SELECT count(*), {strange} FROM {column.table}").fetchall()[0]
         rows, *bad = (int(count) for count in found)
         best = min(bad)
         if 2 * best >= rows:
@@ -192,7 +200,7 @@ def with_marks(columns: Mapping[str, Column], head: Head, data: DataConfig) -> d
     for name, column in columns.items():
         if column.mark == "?" and sure:
             settled[name] = replace(column, mark=",")
-        elif sure and column.is_stored:
+        elif sure and column.is_stored and column.mark == ".":
             cells = [cell for cell in head.column(name) if "." in cell and NUMBER.fullmatch(cell)]
             if cells and all(re.fullmatch(r"[+-]?[1-9]\d{0,2}\.\d{3}", cell) for cell in cells):
                 settled[name] = replace(column, mark="?", example=cells[0])
@@ -228,16 +236,46 @@ def mark_notes(columns: Mapping[str, Column]) -> list[str]:
     return notes
 
 
-def is_plain(head: Head, name: str) -> bool:
-    """Say whether the first rows of a column are numbers with a point, or missing."""
-    filled = [cell for cell in head.column(name) if not is_nothing(cell)]
-    return bool(filled) and all(
-        NUMBER.fullmatch(cell) or NOT_FINITE.fullmatch(cell) for cell in filled
-    )
+def found_marks(head: Head, names: Sequence[str], data: DataConfig) -> dict[str, tuple[Mark, str]]:
+    """Return the columns that are numbers as far as the first rows tell: the decimal mark of each,
+    and a cell that shows it where it is no point."""
+    found: dict[str, tuple[Mark, str]] = {}
+    unsure: dict[str, tuple[Mark, str]] = {}
+    for name in names:
+        filled = [cell for cell in head.column(name) if not is_nothing(cell)]
+        if not filled or not all(map(looks_like_number, filled)):
+            continue
+        if all(NUMBER.fullmatch(cell) or NOT_FINITE.fullmatch(cell) for cell in filled):
+            if data.decimal != "comma":
+                found[name] = ".", ""
+            elif not any("." in cell for cell in filled):
+                found[name] = ",", ""
+            continue
+        sure = [cell for cell in filled if SURE.fullmatch(cell)]
+        commas = [cell for cell in filled if "," in cell]
+        if data.decimal == "point" or any(map(PARTED.fullmatch, filled)) or not commas:
+            continue
+        if sure or data.decimal == "comma":
+            found[name] = ",", (sure or commas)[0]
+        else:
+            unsure[name] = ",", commas[0]
+    # A table is written in one way: what may mean thousands is a decimal where others are sure.
+    is_comma = any(mark == "," for mark, _ in found.values())
+    return found | unsure if is_comma else found
+
+
+@contextmanager
+def unplanned(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Let DuckDB run a query as it stands: of 1,500 columns, planning it takes half a minute."""
+    connection.execute("PRAGMA disable_optimizer")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA enable_optimizer")
 
 
 def _trimmed(place: str) -> str:
-    return f"trim({place}, ' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13) || chr(160))"
+    return f"trim({place}, ' \t\n\x0b\x0c\r\u00a0')"
 
 
 def _nothing(place: str) -> str:
@@ -247,8 +285,9 @@ def _nothing(place: str) -> str:
 
 def plain_number(place: str) -> str:
     """SQL: the number in a cell; NaN where nothing stands, NULL where something else does."""
-    number = f"CASE WHEN contains({place}, '_') THEN NULL ELSE TRY_CAST({place} AS DOUBLE) END"
-    return f"coalesce({number}, CASE WHEN {_nothing(place)} THEN 'NaN'::DOUBLE END)"
+    # DuckDB takes 1_000 for a number.
+    cast = f"TRY_CAST(replace({place}, '_', 'x') AS DOUBLE)"
+    return f"coalesce({cast}, CASE WHEN {_nothing(place)} THEN 'NaN'::DOUBLE END)"
 
 
 def number(place: str, mark: str) -> str:

@@ -84,7 +84,8 @@ def cannot_be_texts(path: Path, data: DataConfig) -> bool:
         return False
     head = read_head(path, data)
     columns = [head.column(name) for name in filter(None, head.names)]
-    words = [set(column) for column in columns if not all(map(looks_like_number, column))]
+    # Numbers and times begin with a digit, or a sign.
+    words = [set(c) for c in columns if not all(cell[:1] in "+-.0123456789" for cell in c)]
     return len(words) < len(columns) and all(
         len(found) <= CLASSES_OF_NUMBERS and not any(" " in cell for cell in found)
         for found in words

@@ -6,6 +6,7 @@ end of the text can be held out.
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def read(
     known, _ = codes_of(["".join(labels)])
     numbers = np.searchsorted(known, following).astype(np.int64)
     holds = np.zeros((len(pieces), len(labels)), np.float32)
-    for row, (start, stop) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+    for row, (start, stop) in enumerate(itertools.pairwise(starts)):
         holds[row, numbers[start:stop]] = 1
     count = len(pieces)
     return Samples(

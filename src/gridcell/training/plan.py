@@ -32,7 +32,7 @@ class Effort:
 EFFORTS: dict[Kind, Effort] = {
     "images": Effort(2400, 1.95e13, MOST_EPOCHS),
     # Their convolutions run at a fifth of the speed, and each item teaches more, at every step.
-    "sounds": Effort(800, 3e12, 40),
+    "sounds": Effort(800, 5.5e12, 40),
     "clips": Effort(800, 3e12, 40),
     "series": Effort(2400, 3e12, 500),
     "texts": Effort(1000, 3e12, 25),
