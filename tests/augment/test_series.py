@@ -81,7 +81,13 @@ def test_what_varies_is_told() -> None:
 
 
 def test_steps_with_answers_of_their_own_stay_where_they_are() -> None:
-    chosen = SeriesAugment.choose(100, keeps_steps=True, can_mix=False)
+    chosen = SeriesAugment.choose(100, is_aligned=True, keeps_steps=True, can_mix=False)
     assert chosen.speed == chosen.crop == chosen.mix == 0 < chosen.noise
-    assert SeriesAugment.choose(100, keeps_steps=False, can_mix=True).mix > 0
-    assert SeriesAugment.choose(10**6, keeps_steps=False, can_mix=True).speed == 0
+    free = {"is_aligned": False, "keeps_steps": False, "can_mix": True}
+    assert SeriesAugment.choose(100, **free).mix > 0
+    assert SeriesAugment.choose(10**6, **free).speed == 0
+
+
+def test_series_of_one_length_are_left_as_they_are() -> None:
+    chosen = SeriesAugment.choose(100, is_aligned=True, keeps_steps=False, can_mix=True)
+    assert chosen == SeriesAugment()

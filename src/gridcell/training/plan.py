@@ -34,7 +34,7 @@ EFFORTS: dict[Kind, Effort] = {
     # Their convolutions run at a fifth of the speed, and each item teaches more, at every step.
     "sounds": Effort(800, 5.5e12, 40),
     "clips": Effort(800, 3e12, 40),
-    "series": Effort(2400, 3e12, 500),
+    "series": Effort(3000, 1e13, 500),
     "texts": Effort(1000, 3e12, 25),
     "forecasts": Effort(2400, 1e12, 100),
 }

@@ -57,11 +57,14 @@ def choose_variation(
         is_number = samples.task == "regress"
         series = SeriesAugment.choose(
             len(rows),
+            is_aligned=len(np.unique(np.diff(decoded.starts)[rows])) == 1,
             keeps_steps=samples.tags is not None,
             can_mix=not is_number and samples.tags is None,
         )
         if is_number:
             series = replace(series, scale=0.0)  # the size of the values may be the answer
+        if series == SeriesAugment():
+            return Varied(None, "none: series of one length are left as they are")
         return Varied(series, series.describe())
     if isinstance(prep, TextPreparation):
         if samples.task == "write":
