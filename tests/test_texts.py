@@ -13,6 +13,7 @@ import pytest
 from gridcell import pipeline
 from gridcell.cli import main
 from gridcell.config import from_mapping
+from gridcell.errors import ConfigError, SourceError
 from gridcell.model import Model
 from gridcell.record import Run
 
@@ -119,6 +120,31 @@ def test_every_token_has_its_tag_even_one_that_was_never_seen(  # S32
     assert scores is not None and (scores["accuracy"].value or 0) > 0.95
     assert main(["predict", str(run.model_file), str(new)]) == 0
     assert capsys.readouterr().out.splitlines()[0].split()[1:3] == ["1", "NAME"]
+
+
+def test_word_vectors_are_where_the_embedding_starts_and_are_not_needed_later(
+    tmp_path: Path,
+) -> None:
+    path = reviews(tmp_path / "reviews.csv", 40)
+    vectors = tmp_path / "vectors.txt"
+    draw = np.random.default_rng(0)
+    words = ["fine", "dull", "wonderful", "terrible", "Anna", "zebra"]
+    lines = [f"{word} " + " ".join(f"{n:.4f}" for n in draw.normal(size=20)) for word in words]
+    vectors.write_text("\n".join(["6 20", *lines]) + "\n")
+    run = trained(path, tmp_path / "run", net="lstm", epochs=2, vectors=vectors)
+    assert run.model.network.notation.startswith("embed(20) ")
+    notes = json.loads((tmp_path / "run" / "run.json").read_text())["training"]["notes"]
+    assert any(note.startswith("Vectors: 4 of ") and "vectors.txt" in note for note in notes)
+    vectors.unlink()
+    new = tmp_path / "new.txt"
+    new.write_text("a fine film")
+    assert [p.label for p in Model.load(run.model_file).predict(new)] == [
+        p.label for p in run.model.predict(new)
+    ]
+    with pytest.raises(SourceError, match=r"vectors\.txt cannot be opened"):
+        trained(path, tmp_path / "other", epochs=1, vectors=vectors)
+    with pytest.raises(ConfigError, match="vectors has no effect here: the model brings its own"):
+        pipeline.evaluate(run.model, path, from_mapping(path, {"vectors": vectors}).data)
 
 
 def test_a_text_without_a_word_in_it_is_named(

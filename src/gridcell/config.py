@@ -64,6 +64,9 @@ class DataConfig:
     """What the steps of a text are; chosen from the texts where left out."""
     longest_text: int | None = None
     """Most steps of a text that are read, the rest is cut; chosen from the texts if left out."""
+    vectors: Path | None = None
+    """Text file of pretrained word vectors (a word and its numbers a line, as GloVe and word2vec
+    write them), for the first layer."""
     image_size: int | None = None
     """Side in pixels of the square that the network sees; chosen from the files where left out."""
     image_fit: Literal["auto", "stretch", "crop", "pad"] = "auto"

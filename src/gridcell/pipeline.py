@@ -74,6 +74,7 @@ def train_on(
         prep,
         train_rows=rows,
         valid_rows=valid_rows,
+        vectors=config.data.vectors,
         memory=cache_folder(config.data.cache),
     )
     tell.section("Training", job.notes)

@@ -11,7 +11,7 @@ import pytest
 
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, GridcellError, MissingExtraError, SourceError
-from gridcell.sources import frame
+from gridcell.sources import cells, frame
 from gridcell.sources.dialect import looks_like_number
 from gridcell.sources.frame import open_frame, read_head
 
@@ -517,3 +517,10 @@ def test_a_table_of_a_thousand_columns_is_read(tmp_path: Path) -> None:
         values = found.numbers(found.names)
     assert values.shape == (3, 1000)
     assert values[2, 8] == 3
+
+
+def test_the_library_prints_nothing_of_its_own() -> None:
+    for connection in (frame.connect(), cells._connection()):
+        (answer,) = connection.execute("SELECT current_setting('enable_progress_bar')").fetchall()
+        connection.close()
+        assert answer == (False,)

@@ -117,6 +117,7 @@ def build(
     each: bool = False,
     mean: Sequence[float] | None = None,
     deviation: Sequence[float] | None = None,
+    embedding: int | None = None,
     generator: Generator = None,
 ) -> Network:
     """Build the network that `notation` names for samples of `layout`.
@@ -126,13 +127,14 @@ def build(
     each      whether the task wants an answer at every step; else time is reduced
     mean, deviation   of each input channel, or of each place of its grid, over training rows; the
               first layer applies them. Ids have none
+    embedding width of the layer that turns ids into features, where it has to be added
 
     Raises    NetworkError where the notation cannot be read or a layer does not fit, with the
               trail of sizes and the smallest input that would work
     """
     specs = parse(notation)
     building = _Building(generator, trail=[layout])
-    specs = _with_first(specs, layout, building)
+    specs = _with_first(specs, layout, embedding, building)
     specs = _without_final_probability(specs, outputs, building)
     try:
         specs = _with_head_inside(specs, layout, outputs, each, building)
@@ -344,11 +346,14 @@ def _walks_both_ways(steps: Sequence[Step], spec: Spec, building: _Building) -> 
     return bool(source.spec.options.get("both"))
 
 
-def _with_first(specs: tuple[Spec, ...], layout: Layout, building: _Building) -> tuple[Spec, ...]:
+def _with_first(
+    specs: tuple[Spec, ...], layout: Layout, embedding: int | None, building: _Building
+) -> tuple[Spec, ...]:
     """Add what turns ids into features, where no layer in front does."""
     if not layout.vocabulary or _reads_ids(specs):
         return specs
-    first = Spec("spell", {"width": 100}) if layout.alphabet else Spec("embed", {"width": 128})
+    name, usual = ("spell", 100) if layout.alphabet else ("embed", 128)
+    first = Spec(name, {"width": embedding or usual})
     what = "ids with letters beside them" if layout.alphabet else "ids"
     building.notes.append(f"{first} was added in front: the steps are {what}.")
     return (first, *specs)

@@ -28,6 +28,7 @@ def choose_network(
     is_each: bool = False,
     is_onward: bool = False,
     is_forecast: bool = False,
+    embedding: int | None = None,
 ) -> Choice:
     """Return the notation that a preset's name stands for; notation is returned as it is.
 
@@ -35,6 +36,7 @@ def choose_network(
     is_each   whether every step is to have an answer of its own
     is_onward whether it must be given before what comes later is known
     is_forecast whether items are windows whose next steps are wanted
+    embedding numbers that stand for a word, where vectors that others trained say how many
 
     >>> choose_network("conv(8, 3) relu", Layout(1, (28, 28), steps=1)).notation
     'conv(8, 3) relu'
@@ -44,11 +46,11 @@ def choose_network(
     if is_forecast and name in PRESETS:
         return of_forecasts(name)
     if is_onward and name in ("auto", "lstm"):
-        return writer(layout)
+        return writer(embedding)
     if name == "auto":
-        return _auto(layout, steps, is_each=is_each)
+        return _auto(layout, steps, is_each=is_each, embedding=embedding)
     if name in PRESETS and not layout.grid:
-        return of_steps(name, layout, is_each=is_each)
+        return of_steps(name, layout, is_each=is_each, embedding=embedding)
     if is_each and name in ("cnn", "crnn"):
         return _each(layout, has_lstm=name == "crnn")
     return PRESETS[name](layout) if name in PRESETS else Choice(name, "as written")
@@ -161,11 +163,17 @@ def _each(layout: Layout, *, has_lstm: bool) -> Choice:
     return Choice(f"{_front(layout, pools_time=False)} dropout(0.2) {memory}dropout(0.3)", reason)
 
 
-def _auto(layout: Layout, steps: int | None = None, *, is_each: bool = False) -> Choice:
+def _auto(
+    layout: Layout,
+    steps: int | None = None,
+    *,
+    is_each: bool = False,
+    embedding: int | None = None,
+) -> Choice:
     """Images: a residual CNN. Long sounds are scenes, where the order of things says little."""
     if not layout.grid:
         name = "lstm" if layout.vocabulary or is_each else "lstm_fcn"
-        choice = of_steps(name, layout, is_each=is_each)
+        choice = of_steps(name, layout, is_each=is_each, embedding=embedding)
         return Choice(choice.notation, f"auto took {choice.reason}")
     if is_each:
         choice = _each(layout, has_lstm=True)

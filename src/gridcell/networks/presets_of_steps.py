@@ -17,8 +17,11 @@ class Choice:
     reason: str
 
 
-def of_steps(name: str, layout: Layout, *, is_each: bool) -> Choice:
-    """Return the notation of a preset for series or texts, whose steps have no grid."""
+def of_steps(name: str, layout: Layout, *, is_each: bool, embedding: int | None = None) -> Choice:
+    """Return the notation of a preset for series or texts, whose steps have no grid.
+
+    embedding   numbers that stand for a word, where vectors that others trained say how many
+    """
     presets = TEXT_PRESETS if layout.vocabulary else SERIES_PRESETS
     if name not in presets:
         kind = "texts" if layout.vocabulary else "series"
@@ -26,7 +29,9 @@ def of_steps(name: str, layout: Layout, *, is_each: bool) -> Choice:
             f"the preset {name} reads pictures or sounds, and these are {kind}.",
             fix=f"name one of {', '.join(presets)}.",
         )
-    return presets[name](layout, is_each)
+    if layout.vocabulary:
+        return TEXT_PRESETS[name](_first(layout, embedding), is_each)
+    return SERIES_PRESETS[name](layout, is_each)
 
 
 def _lstm_fcn(layout: Layout, is_each: bool) -> Choice:
@@ -61,34 +66,34 @@ def _series_lstm(layout: Layout, is_each: bool) -> Choice:
     return Choice(notation, "the lstm preset: an LSTM both ways over the steps")
 
 
-def _text_lstm(layout: Layout, is_each: bool) -> Choice:
+def _text_lstm(first: str, is_each: bool) -> Choice:
     """Both ways; embedding and output are dropped in part, against learning by heart."""
     reason = "the lstm preset: an embedding, then an LSTM both ways over the words"
     if is_each:
-        return Choice(f"{_first(layout)} dropout(0.4) lstm(128, both) dropout(0.4)", reason)
-    return Choice(f"{_first(layout)} dropout(0.5) lstm(128, both) max dropout(0.5)", reason)
+        return Choice(f"{first} dropout(0.4) lstm(128, both) dropout(0.4)", reason)
+    return Choice(f"{first} dropout(0.5) lstm(128, both) max dropout(0.5)", reason)
 
 
-def _first(layout: Layout) -> str:
+def _first(layout: Layout, embedding: int | None) -> str:
     """What makes features of ids: with the letters of each, where they stand beside it."""
-    return "spell(100)" if layout.alphabet else "embed(128)"
+    return f"spell({embedding or 100})" if layout.alphabet else f"embed({embedding or 128})"
 
 
-def _text_cnn(layout: Layout, is_each: bool) -> Choice:
+def _text_cnn(first: str, is_each: bool) -> Choice:
     """After Kim 2014: windows of 3, 4 and 5 words, the strongest place of each filter."""
     if is_each:
-        return _text_lstm(layout, is_each)
+        return _text_lstm(first, is_each)
     branches = ", ".join(f"conv(100, time={n}) relu max" for n in (3, 4, 5))
     return Choice(
-        f"{_first(layout)} dropout(0.3) parallel({branches}) dropout(0.5)",
+        f"{first} dropout(0.3) parallel({branches}) dropout(0.5)",
         "the cnn preset: an embedding, then windows of 3, 4 and 5 words",
     )
 
 
-def writer(layout: Layout) -> Choice:
+def writer(embedding: int | None) -> Choice:
     """What comes next, from what came before alone."""
     return Choice(
-        "embed(64) lstm(512) dropout(0.2)",
+        f"embed({embedding or 64}) lstm(512) dropout(0.2)",
         "auto took an LSTM in one direction, which says at each step what comes next",
     )
 
@@ -98,7 +103,7 @@ SERIES_PRESETS: dict[str, Callable[[Layout, bool], Choice]] = {
     "inception": _inception,
     "lstm": _series_lstm,
 }
-TEXT_PRESETS: dict[str, Callable[[Layout, bool], Choice]] = {
+TEXT_PRESETS: dict[str, Callable[[str, bool], Choice]] = {
     "lstm": _text_lstm,
     "cnn": _text_cnn,
 }

@@ -85,6 +85,7 @@ SETTINGS: dict[str, tuple[Kind, ...]] = {
     "known": ("forecasts",),
     "text_level": ("texts",),
     "longest_text": ("texts",),
+    "vectors": ("texts",),
 }
 """Settings of a preparation, and the kinds that they have an effect on."""
 

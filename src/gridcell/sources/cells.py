@@ -120,10 +120,13 @@ def _connection() -> duckdb.DuckDBPyConnection:
             "Tables are read with DuckDB, which is not installed.", fix="pip install duckdb"
         ) from error
     # Nothing is fetched from the network because a table asks for it.
-    return duckdb.connect(
+    connection = duckdb.connect(
         ":memory:",
         config={"autoinstall_known_extensions": False, "autoload_known_extensions": False},
     )
+    # A bar of its own would run into what we print.
+    connection.execute("SET enable_progress_bar = false")
+    return connection
 
 
 def _text(

@@ -433,6 +433,8 @@ def connect() -> duckdb.DuckDBPyConnection:
         },
     )
     connection.execute("SET TimeZone = 'UTC'")
+    # A bar of its own would run into what we print.
+    connection.execute("SET enable_progress_bar = false")
     return connection
 
 

@@ -35,6 +35,7 @@ from gridcell.training.plan import Plan, effort_of, plan
 from gridcell.training.precision import Precision, PrecisionChoice, choose_precision
 from gridcell.training.residuals import with_intervals
 from gridcell.training.variation import choose_variation
+from gridcell.training.vectors import start_from, vectors_for
 
 Better = Literal["higher", "lower"]
 
@@ -104,9 +105,11 @@ def prepare(
     train_rows: NDArray[np.int64],
     valid_rows: NDArray[np.int64],
     memory: Path,
+    vectors: Path | None = None,
 ) -> Job:
     """Choose network, plan, arithmetic and augmentation for these rows.
 
+    vectors  file of word vectors that the embedding starts from
     memory   folder in which measurements of this machine are kept from run to run
     """
     if config.patience is not None and not len(valid_rows):
@@ -123,6 +126,8 @@ def prepare(
     device = choose_device(config.device)
     generator = torch.Generator().manual_seed(config.seed)
     is_each = samples.task in STEP_TASKS
+    found = None if vectors is None else vectors_for(vectors, prep)
+    embedding = None if found is None else found.width
     chosen = networks.choose_network(
         config.net,
         prep.layout,
@@ -130,6 +135,7 @@ def prepare(
         is_each=is_each,
         is_onward=samples.task == "write",
         is_forecast=samples.task == "forecast",
+        embedding=embedding,
     )
     network = networks.build(
         chosen.notation,
@@ -138,8 +144,12 @@ def prepare(
         each=is_each,
         mean=prep.mean,
         deviation=prep.deviation,
+        embedding=embedding,
         generator=generator,
     )
+    of_vectors: tuple[str, ...] = ()
+    if vectors is not None and found is not None:
+        of_vectors = (start_from(network, found, vectors, prep),)
     if is_each:
         _check_keeps_steps(network)
     if samples.task == "write":
@@ -182,6 +192,7 @@ def prepare(
     precision = _precision(config, network, train, objective, decided, device, memory)
     notes = (
         *told(prep, decoded, train_rows),
+        *of_vectors,
         f"Network: {network.notation}",
         f"{chosen.reason}; {network.parameters_count:,} parameters, "
         f"{work / 1e6:.1f} million multiply-adds an item.",
