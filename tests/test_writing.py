@@ -10,14 +10,16 @@ import pytest
 import torch
 
 from gridcell import pipeline, preparation, training, writing
+from gridcell.batches import items_of
 from gridcell.cli import main
 from gridcell.config import from_mapping
 from gridcell.errors import ConfigError, NetworkError, SourceError
 from gridcell.model import Model
-from gridcell.networks.run import outputs
+from gridcell.networks.run import outputs, said
 from gridcell.samples import TEST, TRAIN, VALID
 from gridcell.sources import writing as source
-from gridcell.sources.characters import texts_of
+from gridcell.sources.characters import clean, texts_of
+from gridcell.sources.words import UNKNOWN_WORD, words_and_breaks
 
 VERSE = "the cat sat on the mat, and the dog sat on the cat.\n"
 
@@ -129,7 +131,7 @@ def test_what_cannot_be_written_is_refused(
         ({}, "", SourceError, "is empty"),
         ({"target": "x"}, VERSE, ConfigError, "target has no effect on one text"),
         ({"group": "x"}, VERSE, ConfigError, "group has no effect on one text"),
-        ({"text_level": "words"}, VERSE, ConfigError, "writing is by characters"),
+        ({"text_level": "words"}, VERSE, SourceError, "has 15 words: at least 5,120 are needed"),
         (
             {"net": "lstm(8, both)"},
             VERSE * 500,
@@ -175,3 +177,107 @@ def test_training_takes_stretches_and_scores_take_whole_pieces(tmp_path: Path) -
     assert first.values.shape == (4, 256) and not torch.equal(first.values, again.values)
     assert job.valid is not None
     assert len(outputs(job.network, job.valid)) == len(job.valid_targets)
+
+
+# Words.
+
+RARE = ["zebra", "yak", "xerus", "wombat"]
+
+
+def words_of(path: Path, times: int = 450) -> Path:
+    """Verses with a word here and there that comes once."""
+    lines = [VERSE] * times
+    for number, word in enumerate(RARE):
+        lines[100 * number] = f"the {word} isn't here, said the cat.\n"
+    path.write_text("".join(lines), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def words_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("words")
+    settings = {
+        **{"net": "embed(16) lstm(32)", "epochs": 6, "precision": "float32", "rate": 0.02},
+        **{"text_level": "words", "batch_size": 8},
+    }
+    run = pipeline.train(from_mapping(words_of(folder / "a.txt"), settings, out=folder / "run"))
+    assert run.scores is not None
+    loss = run.scores["log loss"]
+    assert loss.value is not None and loss.baseline is not None
+    assert loss.value < 0.3 < 1.5 < loss.baseline and "nats a word" in loss.note
+    accuracy = run.scores["accuracy"]
+    assert (accuracy.value or 0) > 0.9 > 0.3 > (accuracy.baseline or 1)
+    return run.model_file
+
+
+def test_each_word_is_to_be_answered_with_the_next_one(tmp_path: Path) -> None:
+    path = words_of(tmp_path / "a.txt")
+    samples = source.read(path, from_mapping(path, {"text_level": "words"}).data)
+    words = words_and_breaks(clean(path.read_text("utf-8")))
+    assert samples.tags is not None and len(samples) == -(-(len(words) - 1) // 512)
+    assert set(np.diff(samples.tags.starts)[:-1].tolist()) == {512}
+    seen = {word for word in words if words.count(word) > 1}
+    assert set(samples.labels) == seen | {UNKNOWN_WORD} and not set(RARE) & set(samples.labels)
+    following = [samples.labels[number] for number in samples.tags.numbers]
+    assert following == [word if word in seen else UNKNOWN_WORD for word in words[1:]]
+    told = f"{len(seen)} different words to be written, each seen at least twice; "
+    assert any(note.startswith(told) for note in samples.notes)
+    prep = preparation.choose(samples, from_mapping(path, {"text_level": "words"}).data)
+    read = texts_of(samples.facts.codes, samples.facts.starts, range(len(samples)))  # type: ignore[union-attr]
+    fitted = preparation.fit(
+        prep,
+        preparation.decode(samples, prep, on_bad_file="stop", folder=tmp_path),
+        np.arange(len(samples)),
+    )
+    assert set(fitted.vocabulary) == seen  # type: ignore[union-attr]
+    steps = [step for piece in read for step in prep.steps(piece)]  # type: ignore[union-attr]
+    assert steps == words[:-1]
+
+
+def test_at_most_ten_thousand_words_are_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "MOST_WORDS", 3)
+    path = words_of(tmp_path / "a.txt")
+    samples = source.read(path, from_mapping(path, {"text_level": "words"}).data)
+    assert samples.labels == (UNKNOWN_WORD, "cat", "sat", "the")
+
+
+def test_words_are_written_with_their_spaces_and_never_the_unknown(words_file: Path) -> None:
+    model = Model.load(words_file)
+    text = "".join(writing.write(model, 30, prompt="the cat sat", temperature=0.1))
+    assert text.startswith(" on the mat, and the dog sat on the cat.\nthe cat sat on")
+    after = "".join(writing.write(model, 3, prompt="the cat ", temperature=0.1))
+    assert after == "sat on the"
+    assert UNKNOWN_WORD in model.labels
+    wild = [*writing.write(model, 500, temperature=10.0)]
+    assert len(wild) == 500 and UNKNOWN_WORD not in "".join(wild)
+
+
+def test_the_command_counts_words(words_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["predict", str(words_file), "--write", "6", "--prompt", "the dog sat on the cat."]
+    assert main([*words, "--temperature", "0.1"]) == 0
+    assert capsys.readouterr().out == "the dog sat on the cat.\nthe cat sat on the\n"
+
+
+def test_a_later_text_may_hold_other_words(words_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "more.txt"
+    path.write_text("the gnu sat on the gnu.\nthe cat sat on the mat, and the dog sat.\n" * 40)
+    scores = pipeline.evaluate(Model.load(words_file), path, from_mapping(path, {}).data)
+    assert scores is not None and scores["log loss"].value is not None
+    assert 0.3 < scores["log loss"].value < 20
+
+
+def test_what_is_said_of_each_step_is_the_network_s_own(words_file: Path, tmp_path: Path) -> None:
+    model = Model.load(words_file)
+    path = words_of(tmp_path / "a.txt", 420)
+    data, _ = pipeline.inspect(from_mapping(path, {"text_level": "words"}))
+    rows = np.arange(len(data.samples))
+    numbers = torch.zeros(len(rows), 0)
+    items = items_of(model.preparation, data.decoded, numbers, rows, tags=data.samples.tags)
+    found = said(model.network, items)
+    logs = torch.from_numpy(outputs(model.network, items)).double().log_softmax(1)
+    truths = items.truths()
+    wanted = logs[torch.arange(len(truths)), truths].numpy()
+    np.testing.assert_allclose(found[:, 0], wanted, atol=1e-5)
+    np.testing.assert_array_equal(found[:, 1], (logs.argmax(1) == truths).numpy())

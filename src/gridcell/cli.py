@@ -228,13 +228,14 @@ def predict(
     step
         Seconds from the start of one window to the next; half a window where left out.
     write
-        Write so many characters, as the text does that the model learned from.
+        Write so many characters (or words, if it learned words), as the text does that the model
+        learned from.
     prompt
-        What stands before the first character that is written.
+        What stands before the first character or word that is written.
     temperature
         Below 1 what is likely becomes likelier still, above 1 it becomes less so.
     seed
-        Start of the random choice of characters.
+        Start of the random choice of what is written.
     format
         A table for people, CSV, or JSON with a line an item.
     on_bad_file
@@ -337,7 +338,7 @@ def demo(
     return train(written.folder, training=training, out=out)
 
 
-def _write(model: Model, items: Sequence[str], characters: int, asked: dict[str, Any]) -> int:
+def _write(model: Model, items: Sequence[str], steps: int, asked: dict[str, Any]) -> int:
     """Print text as it is written."""
     from gridcell import writing
 
@@ -347,8 +348,8 @@ def _write(model: Model, items: Sequence[str], characters: int, asked: dict[str,
         )
     prompt = asked.get("prompt", "")
     print(prompt, end="")
-    for character in writing.write(model, characters, **asked):
-        print(character, end="", flush=True)
+    for piece in writing.write(model, steps, **asked):
+        print(piece, end="", flush=True)
     print()
     return EXIT_DONE
 

@@ -24,8 +24,10 @@ from gridcell.errors import ConfigError, SourceError, TrainingError
 from gridcell.evaluation import Scores
 from gridcell.model import Description, Model
 from gridcell.networks.answers import LEVELS, Answers
-from gridcell.preparation import ForecastPreparation, Preparation
+from gridcell.networks.run import said
+from gridcell.preparation import ForecastPreparation, Preparation, TextPreparation
 from gridcell.preparation.cache import Decoded
+from gridcell.preparation.texts import NOUNS
 from gridcell.record import Run
 from gridcell.samples import (
     SPLIT_NAMES,
@@ -39,6 +41,7 @@ from gridcell.samples import (
 )
 from gridcell.sources import classes
 from gridcell.sources.wording import listed, shown
+from gridcell.sources.words import UNKNOWN_WORD
 from gridcell.split_by_time import MOST_ITEMS
 from gridcell.splits import Parts
 from gridcell.teller import Silent, Teller
@@ -155,6 +158,8 @@ def evaluate(
         data = model.preparation.reading(data)
     else:
         data = replace(data, task=model.task, kind=model.kind)
+    if model.task == "write" and isinstance(model.preparation, TextPreparation):
+        data = replace(data, text_level="words" if model.preparation.level == "words" else "auto")
     found = read(path, data, teller=tell, chosen=model.preparation, purpose="score")
     found = replace(found, samples=_with_labels_of(model, found.samples))
     rows, name = _rows_of(found.samples, part)
@@ -239,6 +244,8 @@ def _score(model: Model, data: Data, rows: NDArray[np.int64]) -> Scores | None:
         return None
     if isinstance(model.preparation, ForecastPreparation):
         return _score_forecasts(model, model.preparation, data, rows)
+    if model.task == "write":
+        return _score_writing(model, data, rows)
     task, truths = _scored(data, model.preparation, rows)
     scores = evaluation.score(
         task,
@@ -247,9 +254,22 @@ def _score(model: Model, data: Data, rows: NDArray[np.int64]) -> Scores | None:
         labels=model.labels,
         train_targets=baseline.recall(task, model.description.train_targets),
     )
-    if model.task == "write":
-        return evaluation.of_writing(scores)
     return evaluation.over_steps(scores) if model.task in STEP_TASKS else scores
+
+
+def _score_writing(model: Model, data: Data, rows: NDArray[np.int64]) -> Scores:
+    """Score how probable each step was before it came."""
+    prep = model.preparation
+    assert isinstance(prep, TextPreparation)
+    nothing = torch.zeros(len(data.samples), 0)
+    items = items_of(prep, data.decoded, nothing, rows, tags=data.samples.tags)
+    return evaluation.writing.score(
+        said(model.network, items),
+        items.truths().numpy(),
+        labels=model.labels,
+        counts=np.array(model.description.train_targets[0]),
+        unit=NOUNS[prep.level],
+    )
 
 
 def _score_forecasts(
@@ -328,7 +348,9 @@ def _with_labels_of(model: Model, samples: Samples) -> Samples:
     """
     if isinstance(model.preparation, ForecastPreparation):
         return samples  # read by the names of the model's own columns
-    unknown = [label for label in samples.labels if label not in model.labels]
+    known = {label: number for number, label in enumerate(model.labels)}
+    rare = known.get(UNKNOWN_WORD) if model.task == "write" else None
+    unknown = [label for label in samples.labels if label not in known and rare is None]
     if unknown:
         what = {"classify": "class", "regress": "column"}.get(model.task, "label")
         raise SourceError(
@@ -336,7 +358,7 @@ def _with_labels_of(model: Model, samples: Samples) -> Samples:
             f"it knows {', '.join(model.labels)}.",
             fix="leave those items out, or train again with them.",
         )
-    where = np.array([model.labels.index(label) for label in samples.labels])
+    where = np.array([known.get(label, rare) for label in samples.labels])
     if model.task == "classify":
         return replace(
             samples, labels=model.labels, targets=where[samples.targets.astype(np.int64)]
@@ -347,8 +369,10 @@ def _with_labels_of(model: Model, samples: Samples) -> Samples:
             f"the data lacks the column {missing[0]!r} that the model answers.",
             fix=f"name all its columns: {' '.join(f'--target {name}' for name in model.labels)}.",
         )
-    targets = np.zeros((len(samples), len(model.labels)), samples.targets.dtype)
-    targets[:, where] = samples.targets
+    targets = samples.targets
+    if targets.shape[1]:
+        targets = np.zeros((len(samples), len(model.labels)), targets.dtype)
+        targets[:, where] = samples.targets
     events = samples.events
     if events is not None:
         events = events.copy()

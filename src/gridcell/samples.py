@@ -332,7 +332,7 @@ class Samples:
     targets: NDArray[np.generic]
     """classify: int64 [N], an index into `labels`; labels: float32 [N, K] of 0 and 1;
     regress: float64 [N, M]; events and tags: as labels, whether an item holds any of that label;
-    forecast: nothing, [N, 0], since what follows a window stands in the facts."""
+    forecast and write: nothing, [N, 0], since what follows stands in the facts or the tags."""
     digests: NDArray[np.generic]
     """[N] of 16 bytes (dtype V16): equal exactly where the files (or idx rows) are equal."""
     facts: Facts

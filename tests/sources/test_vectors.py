@@ -39,7 +39,7 @@ def test_the_numbers_of_wanted_words_are_read(tmp_path: Path, content: str) -> N
 def test_a_word_may_be_of_any_script_and_hold_spaces(tmp_path: Path) -> None:
     words = ["é", "日本", "a\u00a0b", ". . .", "3"]
     content = "".join(f"{word} {n} 1\n" for n, word in enumerate(words))
-    content += "\ud800".join(["", " 1 2\n"])
+    content += "\ud800 1 2\n"
     path = written(tmp_path / "a.txt", content.encode("utf-8", "surrogatepass") + b"\xff 1 2\n")
     found = vectors.read(path, words)
     assert found.places.tolist() == [0, 1, 2, 3, 4]

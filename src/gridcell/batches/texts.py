@@ -41,6 +41,11 @@ class Texts:
         return self.augment is not None or self.is_cut
 
     @property
+    def is_onward(self) -> bool:
+        """Whether the class of each step is the step that comes next: a text to write on."""
+        return self.preparation.stretch > 0
+
+    @property
     def cells(self) -> int:
         """A step of a text has no grid."""
         return 1

@@ -18,7 +18,7 @@ from dataclasses import replace
 import numpy as np
 
 from gridcell.errors import ConfigError, did_you_mean
-from gridcell.evaluation import classify, forecast, regress
+from gridcell.evaluation import classify, forecast, regress, writing
 from gridcell.evaluation import labels as several
 from gridcell.evaluation.inputs import Array
 from gridcell.evaluation.intervals import RESAMPLES
@@ -32,10 +32,10 @@ __all__ = [
     "choose_main",
     "forecast",
     "main_score",
-    "of_writing",
     "over_steps",
     "quick",
     "score",
+    "writing",
 ]
 
 SCORERS: dict[str, Callable[..., Scores]] = {
@@ -110,15 +110,6 @@ def over_steps(scores: Scores) -> Scores:
         for score in every
     )
     return replace(scores, scores=main, worst=())
-
-
-def of_writing(scores: Scores) -> Scores:
-    """Scores of saying what comes next, of which the classes say nothing: each is a character."""
-    kept = ("log loss", "accuracy")
-    some = [replace(scores[name], low=None, high=None, note="") for name in kept]
-    note = "in nats a character; no intervals, since steps of one text are alike"
-    some[0] = replace(some[0], note=note)
-    return replace(scores, main=kept[0], scores=tuple(some), per_class=(), confusion=None, worst=())
 
 
 def quick(task: str, predictions: Array, targets: Array, name: str) -> float | None:

@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from gridcell.batches import Batch, Items, plain_batches
+from gridcell.layers import valid_steps
 
 STEP = np.dtype([("row", "i8"), ("step", "i8")])
 """Which step of which row an output is of, where a network answers at each step."""
 MOST_ITEMS = 256
 MOST_PLACES, MOST_PLACES_OVER_TIME = 1 << 22, 1 << 20
+MOST_SAID = 1 << 24
+"""Probabilities of what comes next that are held at once."""
 
 
 @torch.no_grad()
@@ -53,6 +56,34 @@ def outputs(network: nn.Module, items: Items) -> NDArray[np.float32]:
         steps = counts[np.searchsorted(rows, items.rows)]
         wanted = _step_keys(items.rows, np.zeros(len(items), np.int64), steps)
     return _by_row(np.concatenate(parts), every, wanted)
+
+
+@torch.no_grad()
+def said(network: nn.Module, items: Items) -> NDArray[np.float64]:
+    """Return what a network that writes says of each step [S, 2], in evaluation mode.
+
+    First the logarithm of the probability that it gives to what comes, then 1 where that is the
+    likeliest, else 0. All probabilities of thousands of words would be more than the memory holds,
+    so they are let go batch by batch.
+    """
+    device = next(network.parameters()).device
+    was_training = network.training
+    network.eval()
+    parts, first, size = [np.zeros((0, 2))], 0, 1
+    try:
+        while first < len(items):
+            batch = items.batch(np.arange(first, min(first + size, len(items))))
+            assert batch.lengths is not None, "texts have lengths"
+            lengths, came = batch.lengths.to(device), batch.targets.to(device)
+            found = network(batch.values.to(device), lengths).float()
+            logs = found.gather(2, came[..., None])[..., 0] - found.logsumexp(2)
+            each = torch.stack([logs, (found.argmax(2) == came).to(logs.dtype)], 2)
+            parts.append(each[valid_steps(lengths, each.shape[1])].double().cpu().numpy())
+            first += size
+            size = min(MOST_ITEMS, max(1, MOST_SAID // found[0].numel()))
+    finally:
+        network.train(was_training)
+    return np.concatenate(parts)
 
 
 def _each_step(

@@ -16,7 +16,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +31,7 @@ from gridcell.samples import TEST, VALID, Facts, Samples, TextFacts
 from gridcell.sources.characters import clean, codes_of, texts_of
 from gridcell.sources.texts import named_sentences, named_texts
 from gridcell.sources.wording import counted
+from gridcell.sources.words import split_words, words_and_breaks
 
 Level = Literal["words", "characters", "tokens"]
 LEVELS: tuple[Level, ...] = ("words", "characters", "tokens")
@@ -49,46 +50,13 @@ MANY_WORDS = 30_000
 """With more different words than this, those seen once are left out: most of them are mistypings,
 and a row that was trained on one text says nothing. Below it every word is kept."""
 LARGEST_SPELLING = 1000
-STRETCH = 256
+STRETCH = {"characters": 256, "words": 64}
 """Steps that training reads at once where a text is to be written on."""
 NOUNS = {"words": "word", "characters": "character", "tokens": "token"}
 Ids = NDArray[np.int32]
 Starts = NDArray[np.int64]
 Item = tuple[str, NDArray[np.int32], float]
 """A text with its name, its characters, and the scale 1."""
-
-
-def split_words(text: str) -> list[str]:
-    """Return the words and marks of a text, in the order in which they stand.
-
-    A word is a run of letters, digits, their accents and underscores; a number keeps its decimals.
-    Clitics are words of their own, as in the Penn Treebank (do n't, it 's), and so are its quotes
-    of two marks; any other character that is not white space is one too. A typographic apostrophe
-    is a plain one.
-
-    >>> split_words("Isn't it 3.5 km, mother-in-law's car?")
-    ['Is', "n't", 'it', '3.5', 'km', ',', 'mother', '-', 'in', '-', 'law', "'s", 'car', '?']
-    """
-    text = text.replace("\u2019", "'")
-    return (ASCII_STEPS if text.isascii() else _steps_pattern()).findall(text)
-
-
-def _pattern(word: str, marks: str) -> re.Pattern[str]:
-    clitics = r"[nN]'[tT]\b|'(?:[sSmMdD]|[rR][eE]|[vV][eE]|[lL][lL])\b|``|''"
-    return re.compile(rf"\d+(?:[.,]\d+)+|{word}+?(?=[nN]'[tT]\b)|{clitics}|{word}+|[^\w\s]{marks}")
-
-
-ASCII_STEPS = _pattern(r"\w", "")
-
-
-@cache
-def _steps_pattern() -> re.Pattern[str]:
-    r"""For any script: \w has no combining marks, without which each vowel sign of Hindi would end
-    its word. Those of the first plane are enough, and the pattern much faster for it."""
-    codes = [c for c in range(0x300, 0x10000) if unicodedata.category(chr(c)).startswith("M")]
-    codes += [0x200C, 0x200D]  # what parts and joins letters
-    marks = "".join(map(chr, codes))
-    return _pattern(rf"[\w{marks}]", rf"[{marks}]*")
 
 
 @dataclass(frozen=True)
@@ -163,7 +131,8 @@ class TextPreparation:
     column: str | None = None
     """Column of a table that holds the texts, where it was named."""
     stretch: int = 0
-    """Steps that training reads at once, from a random place of a text; 0 for all of them."""
+    """Steps that training reads at once, from a random place of a text; 0 for all of them. Where it
+    is not 0 the text is to be written on, and a line break is a word."""
 
     @property
     def layout(self) -> Layout:
@@ -232,13 +201,15 @@ class TextPreparation:
         if self.level == "tokens":
             return text.split("\n") if text else []
         text = text.lower() if self.lowercase else text
-        found = list(text) if self.level == "characters" else split_words(text)
-        return found[: self.longest]
+        if self.level == "characters":
+            return list(text)[: self.longest]
+        return (words_and_breaks(text) if self.stretch else split_words(text))[: self.longest]
 
     def describe(self, facts: Facts) -> str:
         """A sentence for the user, given what the texts are."""
         assert isinstance(facts, TextFacts)
-        counts = _counts(self.level, facts, np.arange(len(facts.starts) - 1))
+        rows = np.arange(len(facts.starts) - 1)
+        counts = _counts(self.level, facts, rows, has_breaks=self.stretch > 0)
         usual = f"{int(np.median(counts)):,}"
         case = " in lower case" if self.lowercase else ""
         if self.level == "tokens":
@@ -308,9 +279,11 @@ def choose_texts(samples: Samples, config: DataConfig) -> TextPreparation:
     """
     facts = samples.facts
     assert isinstance(facts, TextFacts)
+    level: Level
     if samples.task == "write":
-        longest = int(np.diff(facts.starts).max())
-        return TextPreparation("characters", longest, lowercase=False, stretch=STRETCH)
+        level = "words" if config.text_level == "words" else "characters"
+        longest = int(_counts(level, facts, np.arange(len(samples)), has_breaks=True).max())
+        return TextPreparation(level, longest, lowercase=False, stretch=STRETCH[level])
     if facts.is_tokenized:
         for name in ("text_level", "longest_text"):
             if getattr(config, name) != getattr(DataConfig(), name):
@@ -321,7 +294,6 @@ def choose_texts(samples: Samples, config: DataConfig) -> TextPreparation:
                 )
         longest = int(_counts("tokens", facts, np.arange(len(samples))).max(initial=1))
         return TextPreparation("tokens", max(1, longest))
-    level: Level
     if config.text_level == "auto":
         probe = np.arange(0, len(samples), max(1, len(samples) // PROBED_TEXTS))
         usual = float(np.median(_counts("words", facts, probe)))
@@ -359,6 +331,9 @@ def fit_texts(
     for text in texts:
         steps.update(chosen.steps(text))
     if chosen.level == "words":
+        if chosen.stretch:
+            # Words seen once are read as unknown, so that the unknown of a later text is learned.
+            steps = Counter({word: count for word, count in steps.items() if count > 1})
         return replace(chosen, vocabulary=_kept_words(steps))
     return replace(chosen, vocabulary=_most_frequent(steps, most=LARGEST_VOCABULARY))
 
@@ -380,14 +355,17 @@ def _looked_up(token: str, *, lowercase: bool) -> str:
     return re.sub(r"\d", "0", token.lower() if lowercase else token)
 
 
-def _counts(level: Level, facts: TextFacts, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return how many steps each text has, before any is cut."""
+def _counts(
+    level: Level, facts: TextFacts, rows: NDArray[np.int64], *, has_breaks: bool = False
+) -> NDArray[np.int64]:
+    """Return how many steps each text has, before any is cut; line breaks may be words too."""
     if level == "characters":
         return np.asarray(np.diff(facts.starts)[rows])
     texts = texts_of(facts.codes, facts.starts, rows)
     if level == "tokens":
         return np.array([text.count("\n") + 1 if text else 0 for text in texts], np.int64)
-    return np.array([len(split_words(text)) for text in texts], np.int64)
+    split = words_and_breaks if has_breaks else split_words
+    return np.array([len(split(text)) for text in texts], np.int64)
 
 
 def _begins(counts: Iterable[int] | NDArray[np.int64]) -> Starts:

@@ -1,13 +1,14 @@
-"""A text to learn writing from: pieces that follow one another, and the next character of each.
+"""A text to learn writing from: pieces that follow one another, and what comes after each step.
 
-Every character is a step, and its target is the one after it. Pieces keep their order, so that the
-end of the text can be held out.
+Every character is a step, or every word, and its target is the one after it. Pieces keep their
+order, so that the end of the text can be held out.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,15 @@ from gridcell.sources.scan import Progress
 from gridcell.sources.text_table import digests_of
 from gridcell.sources.texts import text_of
 from gridcell.sources.wording import counted, listed, shown
+from gridcell.sources.words import UNKNOWN_WORD, words_and_breaks
 
 EXTENSION = ".txt"
-PIECE = 2048
-"""Characters of a piece: so many that hardly any is predicted without much before it."""
+PIECE, PIECE_WORDS = 2048, 512
+"""Characters or words of a piece: so many that hardly any is predicted without much before it."""
+MOST_WORDS = 10_000
+"""Words that can be written: the output layer has a row for each, and most of the work."""
+LEAST_SEEN = 2
+"""Of a word seen once the text doesn't say where it belongs."""
 LEAST_PIECES = 10
 
 
@@ -45,7 +51,9 @@ def read(
     progress: Progress | None = None,
     purpose: classes.Purpose = "train",
 ) -> Samples:
-    """Read one .txt file as pieces of characters, each with the one that comes next.
+    """Read one .txt file as pieces of characters or words, each with the one that comes next.
+
+    Words are written with one space between them, so that they can be told apart again.
 
     Raises   SourceError for a file that cannot be read, or is too short to learn from;
              ConfigError for settings without an effect
@@ -56,44 +64,64 @@ def read(
                 f"{name} has no effect on one text, which has no columns.",
                 fix=f"leave --{name} out.",
             )
-    if data.text_level == "words":
-        raise ConfigError("text_level = 'words' has no effect here: writing is by characters.")
     if os.path.isdir(path) or not path.name.lower().endswith(EXTENSION):
         raise SourceError(
             f"{shown(str(path))} is no .txt file, and writing is learned from one.",
             fix="join your texts in one .txt file.",
         )
     text = text_of(path, data.encoding)
-    pieces = [text[i : i + PIECE + 1] for i in range(0, len(text) - 1, PIECE)]
+    is_words = data.text_level == "words"
+    steps: Sequence[str] = words_and_breaks(text) if is_words else text
+    noun, size, glue = ("word", PIECE_WORDS, " ") if is_words else ("character", PIECE, "")
+    pieces = [steps[i : i + size + 1] for i in range(0, len(steps) - 1, size)]
     least = LEAST_PIECES if purpose == "train" else 1
     if len(pieces) < least:
         raise SourceError(
-            f"{shown(str(path))} has {counted(len(text), 'character')}: at least "
-            f"{least * PIECE:,} are needed.",
+            f"{shown(str(path))} has {counted(len(steps), noun)}: at least "
+            f"{least * size:,} are needed.",
             fix="name a longer text.",
         )
-    codes, starts = codes_of(piece[:-1] for piece in pieces)
-    following, _ = codes_of(piece[1:] for piece in pieces)
-    labels = tuple(sorted(set(text)))
-    known, _ = codes_of(["".join(labels)])
-    numbers = np.searchsorted(known, following).astype(np.int64)
-    holds = np.zeros((len(pieces), len(labels)), np.float32)
-    for row, (start, stop) in enumerate(itertools.pairwise(starts)):
-        holds[row, numbers[start:stop]] = 1
+    labels = _words_to_write(steps, purpose) if is_words else tuple(sorted(set(steps)))
+    place = {label: number for number, label in enumerate(labels)}
+    unknown = place.get(UNKNOWN_WORD, -1)
+    following = (place.get(step, unknown) for piece in pieces for step in piece[1:])
+    lengths = [len(piece) - 1 for piece in pieces]
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     count = len(pieces)
     return Samples(
         task="write",
-        paths=tuple(f"{path.name}#{row * PIECE + 1}" for row in range(count)),
+        paths=tuple(f"{path.name}#{row * size + 1}" for row in range(count)),
         root=os.path.abspath(path.parent),
         labels=labels,
-        targets=holds,
-        digests=digests_of(pieces),
-        facts=TextFacts(codes, starts),
+        targets=np.zeros((count, 0), np.float32),
+        digests=digests_of([glue.join(piece) for piece in pieces]),
+        facts=TextFacts(*codes_of(glue.join(piece[:-1]) for piece in pieces)),
         given=np.full(count, UNASSIGNED, np.int8),
-        tags=Tags(numbers, starts),
+        tags=Tags(np.fromiter(following, np.int64, int(starts[-1])), starts),
         notes=(
-            f"{counted(len(text), 'character')} from {path.name} in {counted(count, 'piece')} "
-            f"that follow one another; of each character the next is to be learned.",
-            f"{counted(len(labels), 'different character')}: {listed(map(repr, labels), most=20)}.",
+            f"{counted(len(steps), noun)} from {path.name} in {counted(count, 'piece')} "
+            f"that follow one another; of each {noun} the next is to be learned.",
+            _told_words(steps, labels)
+            if is_words
+            else f"{counted(len(labels), 'different character')}: "
+            f"{listed(map(repr, labels), most=20)}.",
         ),
+    )
+
+
+def _words_to_write(words: Sequence[str], purpose: classes.Purpose) -> tuple[str, ...]:
+    """The words that are learned; to score, all: the model says which of them it knows."""
+    seen = Counter(words).most_common()
+    if purpose == "train":
+        # Of words seen equally often, those that come first in the text.
+        seen = [pair for pair in seen if pair[1] >= LEAST_SEEN][:MOST_WORDS]
+    return tuple(sorted({UNKNOWN_WORD, *(word for word, _ in seen)}))
+
+
+def _told_words(words: Sequence[str], labels: Sequence[str]) -> str:
+    known = set(labels)
+    rest = sum(word not in known for word in words)
+    return (
+        f"{counted(len(known) - 1, 'different word')} to be written, each seen at least twice; "
+        f"{100 * rest / len(words):.1f} % of the text are others, learned as one unknown."
     )

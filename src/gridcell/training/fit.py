@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gridcell.batches import Batch, Items, training_batches
+from gridcell.batches import Batch, Items, Texts, training_batches
 from gridcell.errors import TrainingError
 from gridcell.layers import set_generator
-from gridcell.networks.run import outputs
+from gridcell.networks.run import outputs, said
 from gridcell.training.allocator import return_memory
 from gridcell.training.average import WeightAverage
 from gridcell.training.objective import Objective
@@ -337,6 +337,11 @@ def _validated(
     if valid is None or targets is None or not len(valid):
         return record
     device = next(network.parameters()).device
+    if isinstance(valid, Texts) and valid.is_onward:
+        with arithmetic(precision, device):
+            nats = -float(said(network, valid)[:, 0].mean())
+        known = nats if math.isfinite(nats) else None
+        return replace(record, valid_loss=known, valid_score=known)
     with arithmetic(precision, device):
         predicted = outputs(network, valid)
     loss = float(objective.loss(torch.from_numpy(predicted), valid.truths()))

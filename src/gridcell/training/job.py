@@ -77,7 +77,7 @@ class Job:
 
     def answers(self) -> Answers:
         """What the trained network's outputs mean, calibrated on the validation rows."""
-        if self.valid is None:
+        if self.valid is None or (isinstance(self.valid, Texts) and self.valid.is_onward):
             return self.objective.answers
         predicted = outputs(self.network, self.valid)
         if self.objective.task == "forecast":
