@@ -33,8 +33,7 @@ class Forecasts:
     @property
     def rows(self) -> NDArray[np.int64]:
         """[N * M] a number for each column of each window: row * M + column."""
-        count = len(self.preparation.targets)
-        return (self.windows_used[:, None] * count + np.arange(count)).reshape(-1)
+        return self._rows(np.arange(len(self)))
 
     @property
     def cells(self) -> int:
@@ -93,8 +92,13 @@ class Forecasts:
             torch.from_numpy(np.ascontiguousarray(found)),
             None,
             torch.from_numpy(self._targets(places)),
-            self.rows[places],
+            self._rows(places),
         )
+
+    def _rows(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        count = len(self.preparation.targets)
+        window, number = np.divmod(places, count)
+        return np.asarray(self.windows_used[window] * count + number)
 
     def _at(self, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The first step and the column of the items at these places."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gridcell.augment.series import SeriesAugment
 from gridcell.batches.order import Batch
-from gridcell.batches.sounds import window_starts
+from gridcell.batches.stretches import drawn_starts, mixed_targets, tags_of, window_starts
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.series import SeriesPreparation
 from gridcell.samples import Tags
@@ -85,24 +85,16 @@ class Series:
                 self.decoded.values[begin : begin + count]
             )
         found, lengths = torch.from_numpy(values), torch.from_numpy(counts)
-        targets = self.targets[rows] if self.tags is None else self._tags(rows, firsts, counts)
+        targets = (
+            self.targets[rows] if self.tags is None else tags_of(self.tags, rows, firsts, counts)
+        )
         if self.augment is not None and generator is not None:
             scale = torch.tensor(self.preparation.deviation)
             found, lengths = self.augment(found, lengths, scale, generator)
             if self.augment.mix and self.tags is None:
                 found, lengths, partner, share = self.augment.mix_batch(found, lengths, generator)
-                targets = mixed(targets, partner, share, classes=self.classes)
+                targets = mixed_targets(targets, partner, share, classes=self.classes)
         return Batch(found, lengths, targets, rows, firsts)
-
-    def _tags(
-        self, rows: NDArray[np.int64], firsts: NDArray[np.int64], counts: NDArray[np.int64]
-    ) -> Tensor:
-        assert self.tags is not None
-        targets = np.zeros((len(rows), max(1, int(counts.max()))), np.int64)
-        for number, (row, first, count) in enumerate(zip(rows, firsts, counts, strict=True)):
-            begin = self.tags.starts[row] + first
-            targets[number, :count] = self.tags.numbers[begin : begin + count]
-        return torch.from_numpy(targets)
 
     def _whole(self) -> NDArray[np.int64]:
         """Steps of every row."""
@@ -126,13 +118,4 @@ class Series:
             return np.asarray(self.firsts[places], np.int64)
         if generator is None:
             return np.zeros(len(places), np.int64)
-        spare = self._whole()[self.rows[places]] - counts
-        draws = torch.rand(len(places), generator=generator, dtype=torch.float64).numpy()
-        return np.asarray((draws * (spare + 1)).astype(np.int64))
-
-
-def mixed(targets: Tensor, partner: Tensor, share: Tensor, *, classes: int) -> Tensor:
-    """Targets as shares of each class, where items were mixed."""
-    if targets.ndim == 1:
-        targets = torch.nn.functional.one_hot(targets, classes).float()
-    return torch.lerp(targets[partner], targets, share[:, None])
+        return drawn_starts(self._whole()[self.rows[places]] - counts, generator)

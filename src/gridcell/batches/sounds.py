@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from gridcell.augment.sounds import SoundAugment
 from gridcell.batches.order import Batch
+from gridcell.batches.stretches import drawn_starts, mixed_targets, window_starts
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.sounds import SoundPreparation
 
@@ -82,7 +82,7 @@ class Sounds:
             waves, counts = augment.wave(waves, counts, generator)
             if augment.mix:
                 waves, counts, partner, share = augment.mix_batch(waves, counts, generator)
-                targets = self._mixed(targets, partner, share)
+                targets = mixed_targets(targets, partner, share, classes=self.classes)
         features, steps = self.preparation.features(waves, counts)
         if augment is not None and generator is not None:
             fill = torch.tensor(self.preparation.mean)
@@ -134,9 +134,7 @@ class Sounds:
             return self.firsts[places], counts
         if generator is None:
             return np.zeros(len(rows), np.int64), counts
-        spare = self._whole()[rows] - counts
-        draws = torch.rand(len(rows), generator=generator, dtype=torch.float64).numpy()
-        return (draws * (spare + 1)).astype(np.int64), counts
+        return drawn_starts(self._whole()[rows] - counts, generator), counts
 
     def _waves(
         self, rows: NDArray[np.int64], firsts: NDArray[np.int64], counts: NDArray[np.int64]
@@ -148,22 +146,3 @@ class Sounds:
             waves[number, :count] = self.decoded.values[start : start + count]
         waves *= self.decoded.scales[rows][:, None]
         return torch.from_numpy(waves), torch.from_numpy(counts)
-
-    def _mixed(self, targets: Tensor, partner: Tensor, share: Tensor) -> Tensor:
-        """Targets as shares of each class, where sounds were mixed."""
-        if targets.ndim == 1:
-            targets = F.one_hot(targets, self.classes).float()
-        return torch.lerp(targets[partner], targets, share[:, None])
-
-
-def window_starts(samples: int, longest: int) -> list[int]:
-    """Return where windows of `longest` begin that cover `samples`, evenly, at most half apart.
-
-    >>> window_starts(5, 10), window_starts(20, 10), window_starts(21, 10)
-    ([0], [0, 5, 10], [0, 4, 7, 11])
-    """
-    spare = samples - longest
-    if spare <= 0:
-        return [0]
-    count = 1 + -(-spare // max(1, longest // 2))
-    return [round(place) for place in np.linspace(0, spare, count)]

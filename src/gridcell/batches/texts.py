@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gridcell.augment.texts import TextAugment
 from gridcell.batches.order import Batch
+from gridcell.batches.stretches import drawn_starts, tags_of
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.texts import TextPreparation
 from gridcell.samples import Tags
@@ -89,7 +90,9 @@ class Texts:
         found, lengths = torch.from_numpy(values), torch.from_numpy(counts)
         if self.augment is not None and generator is not None:
             found = self.augment(found, lengths, generator)
-        targets = self.targets[rows] if self.tags is None else self._tags(rows, firsts, counts)
+        targets = (
+            self.targets[rows] if self.tags is None else tags_of(self.tags, rows, firsts, counts)
+        )
         return Batch(found, lengths, targets, rows)
 
     @cached_property
@@ -110,16 +113,4 @@ class Texts:
         """Return at which step of its text each item begins."""
         if generator is None or not self.is_cut:
             return np.zeros(len(places), np.int64)
-        spare = np.diff(self._ids[1])[places] - counts
-        draws = torch.rand(len(places), generator=generator, dtype=torch.float64).numpy()
-        return np.asarray((draws * (spare + 1)).astype(np.int64))
-
-    def _tags(
-        self, rows: NDArray[np.int64], firsts: NDArray[np.int64], counts: NDArray[np.int64]
-    ) -> Tensor:
-        assert self.tags is not None
-        targets = np.zeros((len(rows), max(1, int(counts.max(initial=0)))), np.int64)
-        for number, (row, first, count) in enumerate(zip(rows, firsts, counts, strict=True)):
-            begin = self.tags.starts[row] + first
-            targets[number, :count] = self.tags.numbers[begin : begin + count]
-        return torch.from_numpy(targets)
+        return drawn_starts(np.diff(self._ids[1])[places] - counts, generator)
