@@ -11,7 +11,7 @@ import pytest
 
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, GridcellError, MissingExtraError, SourceError
-from gridcell.sources import cells, frame
+from gridcell.sources import database
 from gridcell.sources.dialect import looks_like_number
 from gridcell.sources.frame import open_frame, read_head
 
@@ -448,7 +448,7 @@ def test_a_quote_in_a_path_and_wildcards_mean_themselves(tmp_path: Path) -> None
 
 
 def test_one_connection_serves_many_tables(tmp_path: Path) -> None:
-    connection = frame.connect()
+    connection = database.connect()
     bad = write(tmp_path, "a,b\n1,2,3\n", "bad.csv")
     with pytest.raises(SourceError), open_frame(bad, connection=connection):
         pass
@@ -520,7 +520,7 @@ def test_a_table_of_a_thousand_columns_is_read(tmp_path: Path) -> None:
 
 
 def test_the_library_prints_nothing_of_its_own() -> None:
-    for connection in (frame.connect(), cells._connection()):
-        (answer,) = connection.execute("SELECT current_setting('enable_progress_bar')").fetchall()
-        connection.close()
-        assert answer == (False,)
+    connection = database.connect()
+    (answer,) = connection.execute("SELECT current_setting('enable_progress_bar')").fetchall()
+    connection.close()
+    assert answer == (False,)

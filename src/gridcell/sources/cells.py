@@ -15,14 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from gridcell.errors import MissingExtraError, SourceError
+from gridcell.errors import SourceError
 from gridcell.sources.characters import decode_bytes
+from gridcell.sources.database import connect
 from gridcell.sources.wording import counted, itemised, listed, shown
-
-if TYPE_CHECKING:
-    import duckdb
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "space"}
 FOUND_SEPARATORS = ",;\t|"
@@ -110,23 +107,6 @@ def read_cells(
 def is_missing(cell: str) -> bool:
     """Say whether a cell holds nothing, or a word for nothing."""
     return cell.lower() in MISSING_WORDS
-
-
-def _connection() -> duckdb.DuckDBPyConnection:
-    try:
-        import duckdb
-    except ImportError as error:
-        raise MissingExtraError(
-            "Tables are read with DuckDB, which is not installed.", fix="pip install duckdb"
-        ) from error
-    # Nothing is fetched from the network because a table asks for it.
-    connection = duckdb.connect(
-        ":memory:",
-        config={"autoinstall_known_extensions": False, "autoload_known_extensions": False},
-    )
-    # A bar of its own would run into what we print.
-    connection.execute("SET enable_progress_bar = false")
-    return connection
 
 
 def _text(
@@ -314,7 +294,7 @@ def _is_file(folder: Path, name: str) -> bool:
 
 def _rows(path: Path, file: Path, call: str, separator: str, columns: int, text: str) -> list[Row]:
     """Read the rows with DuckDB, and refuse the table if any line does not fit."""
-    connection = _connection()
+    connection = connect()
     import duckdb
 
     try:
@@ -364,7 +344,7 @@ def _stripped(cell: str | None) -> str:
 
 
 def _parquet(path: Path) -> Cells:
-    connection = _connection()
+    connection = connect()
     import duckdb
 
     try:

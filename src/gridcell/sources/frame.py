@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridcell.config import DataConfig
-from gridcell.errors import ConfigError, MissingExtraError, SourceError, did_you_mean
-from gridcell.process import cores
+from gridcell.errors import ConfigError, SourceError, did_you_mean
 from gridcell.sources.cells import NESTED, Cells
 from gridcell.sources.column_types import (
     Column,
@@ -36,6 +35,7 @@ from gridcell.sources.column_types import (
     unplanned,
     with_marks,
 )
+from gridcell.sources.database import connect
 from gridcell.sources.dialect import HEAD_ROWS, SEPARATOR_WORDS, Head, plain_copy, text_head
 from gridcell.sources.wording import counted, itemised, listed, shown
 
@@ -414,28 +414,6 @@ def _csv_call(file: Path, head: Head, *, is_padded: bool = False) -> str:
     # Wildcards are set in brackets, so that they mean themselves.
     name = re.sub(r"([*?\[])", r"[\1]", str(file.absolute()))
     return f"read_csv({quoted(name)}, {', '.join(f'{k}={v}' for k, v in options.items())})"
-
-
-def connect() -> duckdb.DuckDBPyConnection:
-    try:
-        import duckdb
-    except ImportError as error:
-        raise MissingExtraError(
-            "Tables are read with DuckDB, which is not installed.", fix="pip install duckdb"
-        ) from error
-    # Nothing is fetched from the network because a table asks for it.
-    connection = duckdb.connect(
-        ":memory:",
-        config={
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-            "threads": cores(),
-        },
-    )
-    connection.execute("SET TimeZone = 'UTC'")
-    # A bar of its own would run into what we print.
-    connection.execute("SET enable_progress_bar = false")
-    return connection
 
 
 def _load(

@@ -22,8 +22,14 @@ from gridcell.sources import classes
 from gridcell.sources.answers import NUMBER, could_be
 from gridcell.sources.cells import Cells
 from gridcell.sources.characters import clean, codes_of, decode_bytes
-from gridcell.sources.table import Roles, _given, _named, _split_column
-from gridcell.sources.text_table import Part, check_columns, digests_of, open_table
+from gridcell.sources.columns import (
+    check_columns,
+    given_split,
+    named_parts,
+    split_column,
+    told_parts,
+)
+from gridcell.sources.text_table import Part, digests_of, open_table
 from gridcell.sources.wording import counted, itemised, listed, shown
 
 CONLLU = ".conllu"
@@ -138,16 +144,7 @@ def read(
         *said,
         *notes,
     ]
-    if group is not None:
-        every.append(
-            f"Column {shown(group)} gives {counted(len(group_names), 'group')}, each kept on one "
-            "side of the split."
-        )
-    if folds is not None:
-        every.append(
-            f"Column {shown(folds)} gives {counted(len(fold_names), 'fold')}, each in turn the "
-            f"test part: {listed(fold_names)}."
-        )
+    every += told_parts(group, group_names, folds, fold_names)
     return Samples(
         task="tags",
         paths=tuple(ids[row] for row in rows),
@@ -291,7 +288,7 @@ def _table(cells: Cells, data: DataConfig, group: str | None, folds: str | None)
         _sort(cells, position, rows_of)
     order = [row for rows in rows_of.values() for row in rows]
     used = {token, sentence, position, group, folds}
-    split = _split_column(cells, [name for name in used if name], is_used=folds is None)
+    split = split_column(cells, [name for name in used if name], is_used=folds is None)
     found.tokens = [_token(cells.columns[token][row]) for row in order]
     found.places = [cells.first_row + row for row in order]
     found.counts = [len(rows) for rows in rows_of.values()]
@@ -442,10 +439,10 @@ def _sides(
             if found.table is None:
                 given.append(np.full(len(found.counts), UNASSIGNED, np.int8))
                 continue
-            split = _split_column(found.table, [folds] if folds else [], is_used=folds is None)
-            own, note = _given(found.table, Roles("", (), split, None, folds))
+            split = split_column(found.table, [folds] if folds else [], is_used=folds is None)
+            own, notes = given_split(found.table, split, folds=folds)
             given.append(own)
-            said += [note] if note else []
+            said += notes
         return np.concatenate(given), said
     if folds is not None:
         return none, ["The names of the files are ignored: the folds say who is tested."]
@@ -468,7 +465,7 @@ def _names_of(
     cells: list[str] = []
     for found in files:
         assert found.table is not None
-        _named(found.table, name, noun)
+        named_parts(found.table, name, noun)
         cells += found.table.columns[name]
     names, numbers = classes.encode([cells[row] for row in rows])
     return numbers, names

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
-from gridcell.samples import SPLIT_NAMES, UNASSIGNED, Samples, SeriesFacts, Tags
+from gridcell.samples import UNASSIGNED, Samples, SeriesFacts, Tags
 from gridcell.sources import classes
 from gridcell.sources.answers import (
     CLASSES_OF_NUMBERS,
@@ -29,6 +29,12 @@ from gridcell.sources.answers import (
     read_answers,
 )
 from gridcell.sources.cells import Cells, is_missing
+from gridcell.sources.columns import (
+    settled_answers,
+    told_ignored,
+    told_parts,
+    told_split,
+)
 from gridcell.sources.dialect import is_nothing, looks_like_number
 from gridcell.sources.frame import Coded, Frame, open_frame, read_head
 from gridcell.sources.scan import Progress
@@ -327,31 +333,14 @@ def _samples(
 ) -> Samples:
     """Bring together what is known; `rows` are those that speak for the items."""
     path = frame.path
-    labels, targets = answers.labels, answers.targets
-    if answers.task == "classify":
-        labels, targets = classes.settle(
-            labels,
-            targets.astype(np.int64),
-            where=f"{path}, column {shown(roles.targets[0])}",
-            fix="name a column that holds different values, with --target.",
-            purpose=purpose,
-        )
     given, split_notes = _given(frame, roles, rows, steps)
-    names = () if answers.task == "regress" else labels
-    classes.check_given(names, targets, given, where=str(path), purpose=purpose)
+    labels, targets = settled_answers(
+        path, roles.targets[0], answers, given, np.arange(len(rows)), purpose=purpose
+    )
     groups, group_names = _named(frame, roles.group, "group", rows, steps)
     fold_of, fold_names = _named(frame, roles.folds, "fold", rows, steps)
     said = [*notes, *answers.notes, *split_notes]
-    if roles.group is not None:
-        said.append(
-            f"Column {shown(roles.group)} gives {counted(len(group_names), 'group')}, each kept on "
-            "one side of the split."
-        )
-    if roles.folds is not None:
-        said.append(
-            f"Column {shown(roles.folds)} gives {counted(len(fold_names), 'fold')}, each in turn "
-            f"the test part: {listed(fold_names)}."
-        )
+    said += told_parts(roles.group, group_names, roles.folds, fold_names)
     return Samples(
         task=answers.task,
         paths=paths,
@@ -373,17 +362,15 @@ def _samples(
 
 def _given(
     frame: Frame, roles: Roles, rows: NDArray[np.int64], steps: Steps | None
-) -> tuple[NDArray[np.int8], tuple[str, ...]]:
+) -> tuple[NDArray[np.int8], list[str]]:
     split = roles.split
     if split is None or roles.folds is not None:
-        ignored = f"Column {shown(str(split))} is ignored: the folds say who is tested."
-        return np.full(len(rows), UNASSIGNED, np.int8), (ignored,) if split else ()
+        return np.full(len(rows), UNASSIGNED, np.int8), told_ignored(split)
     found = frame.texts([split])[split]
     _check_constant(frame, split, found, steps)
     sides = np.array([SPLIT_WORDS[cell.lower()] for cell in found.values], np.int8)
     given = sides[found.codes[rows]]
-    counts = ", ".join(f"{SPLIT_NAMES[s]} {(given == s).sum():,}" for s in np.unique(given))
-    return given, (f"The data's own split is kept, from column {shown(split)}: {counts}.",)
+    return given, told_split(split, given)
 
 
 def _named(

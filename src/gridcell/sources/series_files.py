@@ -20,8 +20,9 @@ from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, GridcellError, SourceError
 from gridcell.samples import SeriesFacts
 from gridcell.sources import ts, walk
+from gridcell.sources.database import connect
 from gridcell.sources.dialect import is_table
-from gridcell.sources.frame import Frame, connect, open_frame
+from gridcell.sources.frame import Frame, open_frame
 from gridcell.sources.scan import BAD_LISTED, Progress
 from gridcell.sources.series_steps import (
     LISTED_COLUMNS,

@@ -17,9 +17,9 @@ import numpy as np
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
 from gridcell.sources.answers import WHOLE, could_be
+from gridcell.sources.columns import SPLIT_COLUMNS
 from gridcell.sources.frame import Coded, Frame
 from gridcell.sources.series_steps import STEP_NAMES, is_named, plain_name, time_column_of
-from gridcell.sources.table import SPLIT_COLUMNS
 from gridcell.sources.wording import SPLIT_WORDS, counted, itemised, listed, shown
 
 ID_NAMES = frozenset(

@@ -16,19 +16,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridcell.config import DataConfig
-from gridcell.errors import ConfigError, SourceError, did_you_mean
-from gridcell.samples import SPLIT_NAMES, UNASSIGNED, Facts, ItemTask, Kind, Samples, SoundFacts
+from gridcell.errors import ConfigError, SourceError
+from gridcell.samples import Facts, ItemTask, Kind, Samples, SoundFacts
 from gridcell.sources import classes, kinds
-from gridcell.sources.answers import Answers, could_be, read_answers
+from gridcell.sources.answers import could_be, read_answers
 from gridcell.sources.cells import Cells, is_missing, read_cells
+from gridcell.sources.columns import (
+    check_columns,
+    given_split,
+    kept_parts,
+    named_parts,
+    settled_answers,
+    split_column,
+    told_parts,
+)
 from gridcell.sources.dialect import is_table
 from gridcell.sources.events import needed_columns, read_events, time_columns
 from gridcell.sources.frame import read_all_cells, read_head
 from gridcell.sources.scan import Progress, good_rows, scan
 from gridcell.sources.series_files import numbered_files, read_files
-from gridcell.sources.wording import SPLIT_WORDS, counted, itemised, listed, shown
+from gridcell.sources.wording import counted, itemised, listed, shown
 
-SPLIT_COLUMNS = ("split", "set", "subset")
 PROBED_ROWS = 200
 MISSING_LISTED = 20
 
@@ -73,7 +81,7 @@ def read(
     # Names without an extension say nothing of the kind: such files are images unless told.
     medium = kinds.medium_of(files, data.kind, where=path) or kinds.MEDIA["images"]
     _refuse_settings(data, medium.kind)
-    given, split_note = _given(cells, roles)
+    given, split_notes = given_split(cells, roles.split, folds=roles.folds)
     events = None
     if roles.times is None:
         answers = read_answers(cells, roles.targets, task=data.task, purpose=purpose)
@@ -84,8 +92,8 @@ def read(
                 fix="name the class of each file instead.",
             )
         answers, events = read_events(cells, files, roles.targets[0], roles.times)
-    groups, group_names = _named(cells, roles.group, "group")
-    fold_of, fold_names = _named(cells, roles.folds, "fold")
+    groups, group_names = named_parts(cells, roles.group, "group")
+    fold_of, fold_names = named_parts(cells, roles.folds, "fold")
     said = {"answer": answers.targets, "split": given}
     if groups is not None:
         said["group"] = groups
@@ -94,7 +102,7 @@ def read(
     unique, repeats = _unique(cells, files, said, task=answers.task)
     if events is not None:
         repeats = []  # a file has as many rows as events
-    _settled(path, roles, answers, given, unique, purpose=purpose)
+    settled_answers(path, roles.targets[0], answers, given, unique, purpose=purpose)
     names = [files[row] for row in unique]
     facts: Facts
     if medium.kind == "series":
@@ -107,7 +115,7 @@ def read(
         facts = medium.facts_of(headers.facts[good])
         digests = headers.facts[good]["digest"].copy()
     rows = np.asarray(unique, np.int64)[good]
-    labels, targets = _settled(path, roles, answers, given, rows, purpose=purpose)
+    labels, targets = settled_answers(path, roles.targets[0], answers, given, rows, purpose=purpose)
 
     notes = [
         f"{counted(len(rows), medium.noun)} from {path.name}, named by column {shown(roles.path)}.",
@@ -115,18 +123,7 @@ def read(
         *cells.notes,
         *answers.notes,
     ]
-    if split_note:
-        notes.append(split_note)
-    if roles.group is not None:
-        notes.append(
-            f"Column {shown(roles.group)} gives {counted(len(group_names), 'group')}, each kept on "
-            "one side of the split."
-        )
-    if roles.folds is not None:
-        notes.append(
-            f"Column {shown(roles.folds)} gives {counted(len(fold_names), 'fold')}, each in turn "
-            f"the test part: {listed(fold_names)}."
-        )
+    notes += [*split_notes, *told_parts(roles.group, group_names, roles.folds, fold_names)]
     if repeats:
         verb = "repeats" if len(repeats) == 1 else "repeat"
         notes.append(
@@ -136,8 +133,8 @@ def read(
     lost = [label for label in answers.labels if label not in labels]
     if lost:
         notes.append(f"Left out, none of its files can be read: {listed(lost)}.")
-    groups, group_names = _kept(groups, group_names, rows)
-    fold_of, fold_names = _kept(fold_of, fold_names, rows)
+    groups, group_names = kept_parts(groups, group_names, rows)
+    fold_of, fold_names = kept_parts(fold_of, fold_names, rows)
     found = Samples(
         task=answers.task,
         paths=tuple(names[row] for row in good),
@@ -231,31 +228,18 @@ def _check_ends(samples: Samples) -> None:
 
 def _roles(cells: Cells, data: DataConfig, group: str | None, folds: str | None) -> Roles:
     """Find out which column is what, from what was asked for and from what they hold."""
-    for option, names in (
-        ("path_column", [data.path_column]),
-        ("target", data.target),
-        ("group", [group]),
-        ("folds", [folds]),
-    ):
-        for name in names:
-            if name is not None and name not in cells.columns:
-                raise ConfigError(
-                    f"{cells.path} has no column {shown(name)} (for {option})."
-                    f"{did_you_mean(name, cells.names)} Its columns: {listed(cells.names)}.",
-                    fix="name one of its columns.",
-                )
     # One column may be both: then each group in turn is the test part.
     by_itself = None if folds == group else folds
-    asked = (data.path_column, *data.target, group, by_itself)
-    taken = [name for name in asked if name is not None]
-    twice = sorted({name for name in taken if taken.count(name) > 1})
-    if twice:
-        raise ConfigError(
-            f"column {listed(twice)} is named for two uses at once.",
-            fix="name a different column for path_column, target and group or folds.",
-        )
+    asked = [("path_column", data.path_column), *(("target", name) for name in data.target)]
+    asked += [("group", group), ("folds", by_itself)]
+    check_columns(
+        cells,
+        asked,
+        fix="name a different column for path_column, target and group or folds.",
+    )
+    taken = [name for _, name in asked if name is not None]
     paths = data.path_column or _path_column(cells, taken)
-    split = _split_column(cells, [paths, *taken], is_used=folds is None)
+    split = split_column(cells, [paths, *taken], is_used=folds is None)
     times = _times(cells, data)
     if data.target:
         if times is not None and len(data.target) > 1:
@@ -333,25 +317,6 @@ def _slashes(folder: Path, name: str) -> str:
     return name
 
 
-def _split_column(cells: Cells, taken: Sequence[str], *, is_used: bool) -> str | None:
-    """Find the column of the data's own split; what it holds is judged only where it is used."""
-    for name in cells.names:
-        if name.lower() not in SPLIT_COLUMNS or name in taken:
-            continue
-        column = [cell.lower() for cell in cells.columns[name]]
-        strange = [row for row, cell in enumerate(column) if cell not in SPLIT_WORDS]
-        if not strange or (not is_used and len(strange) < len(column)):
-            return name
-        if len(strange) < len(column):
-            raise SourceError(
-                f"{cells.path}: column {shown(name)} holds train, val or test, except in "
-                f"{cells.rows(strange)} ({cells.counting}), for instance "
-                f"{shown(cells.columns[name][strange[0]])!r}.",
-                fix="write train, val or test in each row, or give the column another name.",
-            )
-    return None
-
-
 def _files(cells: Cells, name: str) -> tuple[list[str], list[str]]:
     """Return the path of each row, relative to the table's folder and with forward slashes.
 
@@ -381,46 +346,6 @@ def _files(cells: Cells, name: str) -> tuple[list[str], list[str]]:
         )
         return [numbered[cell] for cell in column], [note]
     return [os.path.normpath(_slashes(folder, cell)).replace(os.sep, "/") for cell in column], []
-
-
-def _given(cells: Cells, roles: Roles) -> tuple[NDArray[np.int8], str | None]:
-    split = roles.split
-    if split is None or roles.folds is not None:
-        ignored = (
-            f"Column {shown(split)} is ignored: the folds say who is tested." if split else None
-        )
-        return np.full(len(cells), UNASSIGNED, np.int8), ignored
-    given = np.array([SPLIT_WORDS[cell.lower()] for cell in cells.columns[split]], np.int8)
-    counts = ", ".join(f"{SPLIT_NAMES[s]} {(given == s).sum():,}" for s in np.unique(given))
-    return given, f"The data's own split is kept, from column {shown(split)}: {counts}."
-
-
-def _named(
-    cells: Cells, name: str | None, noun: str
-) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    """Return the number of each row's group or fold, and their names."""
-    if name is None:
-        return None, ()
-    column = cells.columns[name]
-    bad = [row for row, cell in enumerate(column) if is_missing(cell)]
-    if bad:
-        raise SourceError(
-            f"{cells.path}: column {shown(name)} names no {noun} in {cells.rows(bad)} "
-            f"({cells.counting}).",
-            fix="fill them in, or remove those rows.",
-        )
-    names, numbers = classes.encode(column)
-    return numbers, names
-
-
-def _kept(
-    numbers: NDArray[np.int64] | None, names: tuple[str, ...], rows: NDArray[np.int64]
-) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    """Return numbers and names of these rows, without the names that none of them has."""
-    if numbers is None:
-        return None, ()
-    used, numbers = np.unique(numbers[rows], return_inverse=True)
-    return numbers.astype(np.int64), tuple(names[number] for number in used)
 
 
 def _unique(
@@ -488,27 +413,3 @@ def _lost_fix(folder: Path, file: str) -> str:
         f"write the paths as seen from {shown(str(folder.absolute()))}, or pass "
         "--on-bad-file skip to go on without them."
     )
-
-
-def _settled(
-    path: Path,
-    roles: Roles,
-    answers: Answers,
-    given: NDArray[np.int8],
-    rows: Sequence[int] | NDArray[np.int64],
-    *,
-    purpose: classes.Purpose,
-) -> tuple[tuple[str, ...], NDArray[np.generic]]:
-    """Return labels and targets of these rows, checked to be something that can be used."""
-    labels, targets = answers.labels, answers.targets[rows]
-    if answers.task == "classify":
-        labels, targets = classes.settle(
-            labels,
-            targets.astype(np.int64),
-            where=f"{path}, column {shown(roles.targets[0])}",
-            fix="name a column that holds different values, with --target.",
-            purpose=purpose,
-        )
-    names = () if answers.task == "regress" else labels
-    classes.check_given(names, targets, given[rows], where=str(path), purpose=purpose)
-    return labels, targets

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -16,9 +17,8 @@ from numpy.typing import NDArray
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
 from gridcell.samples import SPLIT_NAMES, UNASSIGNED, Samples, TextFacts
-from gridcell.sources import classes, folder, walk
+from gridcell.sources import classes, folder, kinds, walk
 from gridcell.sources.characters import clean, codes_of, decode_bytes
-from gridcell.sources.media import Medium, Record
 from gridcell.sources.scan import Progress, Scan, good_rows
 from gridcell.sources.text_table import digests_of
 from gridcell.sources.wording import SPLIT_WORDS, counted, listed, shown
@@ -27,7 +27,6 @@ EXTENSION = ".txt"
 ABOUT_DATA = frozenset({"readme", "license", "licence", "notes", "copying", "changelog"})
 """Names of files that say something of the data, and are no class."""
 NO_EFFECT = ("text_column", "id_column", "time_column", "inputs", "delimiter", "header")
-RECORD = np.dtype([("digest", "V16")])
 
 
 def read(
@@ -81,24 +80,7 @@ def read_text(path: str, encoding: str) -> tuple[str, str]:
     return text, ""
 
 
-def _header(path: str) -> Record | str:
-    text, reason = read_text(path, "auto")
-    return reason or (digests_of([clean(text)])[0],)
-
-
-def _facts_of(records: NDArray[np.void]) -> TextFacts:
-    return TextFacts(np.zeros(0, np.int32), np.zeros(len(records) + 1, np.int64))
-
-
-MEDIUM = Medium(
-    kind="texts",
-    noun="text",
-    extensions=(EXTENSION,),
-    dtype=RECORD,
-    header=_header,
-    reader=lambda: "characters",
-    facts_of=_facts_of,
-)
+MEDIUM = replace(kinds.MEDIA["texts"], extensions=(EXTENSION,))
 """What texts are called, for what folders of all kinds say of their files."""
 
 
@@ -217,7 +199,7 @@ def _read_all(
             reasons[row] = reason
         if progress is not None:
             progress(row + 1, len(names))
-    return texts, Scan(np.zeros(len(names), RECORD), reasons, len(names))
+    return texts, Scan(np.zeros(len(names), MEDIUM.dtype), reasons, len(names))
 
 
 def _split_notes(folders: Sequence[str], given: NDArray[np.int8]) -> list[str]:

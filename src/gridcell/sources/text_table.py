@@ -16,13 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridcell.config import DataConfig
-from gridcell.errors import ConfigError, SourceError, did_you_mean
+from gridcell.errors import ConfigError, SourceError
 from gridcell.samples import SPLIT_NAMES, UNASSIGNED, Samples, TextFacts
 from gridcell.sources import classes, kinds
 from gridcell.sources.answers import NUMBER, could_be, read_answers
 from gridcell.sources.cells import Cells, read_cells
 from gridcell.sources.characters import clean, codes_of
-from gridcell.sources.table import Roles, _given, _kept, _named, _settled, _split_column
+from gridcell.sources.columns import (
+    check_columns,
+    given_split,
+    kept_parts,
+    named_parts,
+    settled_answers,
+    split_column,
+    told_parts,
+)
+from gridcell.sources.table import Roles
 from gridcell.sources.wording import counted, itemised, listed, shown
 
 PROBED_ROWS = 1000
@@ -93,11 +102,11 @@ def read(
 
     whole = _joined(path, tables)
     answers = read_answers(whole, roles.targets, task=data.task, purpose=purpose)
-    given, split_note = _sides(whole, roles, tables, parts)
+    given, split_notes = _sides(whole, roles, tables, parts)
     rows = np.array(kept, np.int64)
-    labels, targets = _settled(path, roles, answers, given, rows, purpose=purpose)
-    groups, group_names = _kept(*_named(whole, roles.group, "group"), rows)
-    fold_of, fold_names = _kept(*_named(whole, roles.folds, "fold"), rows)
+    labels, targets = settled_answers(path, roles.targets[0], answers, given, rows, purpose=purpose)
+    groups, group_names = kept_parts(*named_parts(whole, roles.group, "group"), rows)
+    fold_of, fold_names = kept_parts(*named_parts(whole, roles.folds, "fold"), rows)
 
     files = listed(cells.path.name for cells in tables)
     notes = [
@@ -105,18 +114,7 @@ def read(
         *(note for cells in tables for note in cells.notes),
         *answers.notes,
     ]
-    if split_note:
-        notes.append(split_note)
-    if roles.group is not None:
-        notes.append(
-            f"Column {shown(roles.group)} gives {counted(len(group_names), 'group')}, each kept on "
-            "one side of the split."
-        )
-    if roles.folds is not None:
-        notes.append(
-            f"Column {shown(roles.folds)} gives {counted(len(fold_names), 'fold')}, each in turn "
-            f"the test part: {listed(fold_names)}."
-        )
+    notes += [*split_notes, *told_parts(roles.group, group_names, roles.folds, fold_names)]
     if empty:
         count = len(texts) - len(kept)
         notes.append(f"Left out, {counted(count, 'row')} without a text:{itemised(empty, most=6)}")
@@ -229,24 +227,6 @@ def _refuse_settings(data: DataConfig) -> None:
         )
 
 
-def check_columns(cells: Cells, asked: Sequence[tuple[str, str | None]]) -> None:
-    """Refuse names of columns that the table has not, or that are named for two uses."""
-    for option, name in asked:
-        if name is not None and name not in cells.columns:
-            raise ConfigError(
-                f"{cells.path} has no column {shown(name)} (for {option})."
-                f"{did_you_mean(name, cells.names)} Its columns: {listed(cells.names)}.",
-                fix="name one of its columns.",
-            )
-    taken = [name for _, name in asked if name is not None]
-    twice = sorted({name for name in taken if taken.count(name) > 1})
-    if twice:
-        raise ConfigError(
-            f"column {listed(twice)} is named for two uses at once.",
-            fix="name a different column for each.",
-        )
-
-
 def _roles(cells: Cells, data: DataConfig, group: str | None, folds: str | None) -> Roles:
     """Find out which column is what, from what was asked for and from what they hold."""
     by_itself = None if folds == group else folds
@@ -254,7 +234,7 @@ def _roles(cells: Cells, data: DataConfig, group: str | None, folds: str | None)
     asked += [("target", name) for name in data.target]
     check_columns(cells, asked)
     taken = [name for _, name in asked if name is not None]
-    split = _split_column(cells, taken, is_used=folds is None)
+    split = split_column(cells, taken, is_used=folds is None)
     text = text_column(cells, data, [*taken, *([split] if split else [])])
     if data.target:
         return Roles(text, data.target, split, group, folds)
@@ -285,21 +265,21 @@ def _joined(path: Path, tables: Sequence[Cells]) -> Cells:
 
 def _sides(
     whole: Cells, roles: Roles, tables: Sequence[Cells], parts: Sequence[Part]
-) -> tuple[NDArray[np.int8], str | None]:
+) -> tuple[NDArray[np.int8], list[str]]:
     """Return the side of each row: the one that its table's name says, or its split column."""
     if all(side == UNASSIGNED for _, side in parts):
-        return _given(whole, roles)
+        return given_split(whole, roles.split, folds=roles.folds)
     if roles.folds is not None:
-        return np.full(len(whole), UNASSIGNED, np.int8), (
+        return np.full(len(whole), UNASSIGNED, np.int8), [
             "The names of the tables are ignored: the folds say who is tested."
-        )
+        ]
     sides = [side for _, side in parts]
     given = np.repeat(np.array(sides, np.int8), [len(cells) for cells in tables])
     said = ", ".join(
         f"{SPLIT_NAMES[side]} {len(cells):,} ({shown(cells.path.name)})"
         for side, cells in zip(sides, tables, strict=True)
     )
-    return given, f"The data's own split is kept, from the names of the tables: {said}."
+    return given, [f"The data's own split is kept, from the names of the tables: {said}."]
 
 
 Probe = Sequence[str]
