@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from gridcell.config import DataConfig
-from gridcell.errors import SourceError, did_you_mean
+from gridcell.errors import ConfigError, SourceError, did_you_mean
 from gridcell.samples import Kind, Samples
 from gridcell.sources import (
     classes,
@@ -36,7 +36,23 @@ READERS = {
     "ts": ts.read,
     "texts": texts.read,
     "writing": writing.read,
+    "forecast": forecast.read,
 }
+COLUMNS = ("id_column", "time_column", "inputs")
+WRITTEN = ("decimal", "delimiter", "encoding", "header")
+"""How a table is written, where that cannot be found out."""
+HEEDED: dict[str, tuple[str, ...]] = {
+    "folder": (),
+    "table": ("path_column", "delimiter", "encoding", "header"),
+    "idx": (),
+    "series": (*COLUMNS, *WRITTEN),
+    "ts": (),
+    "texts": ("text_column", "id_column", "time_column", "delimiter", "encoding", "header"),
+    "writing": ("encoding",),
+    "forecast": (*COLUMNS, *WRITTEN),
+}
+"""Settings of reading that each reader has a use for. Those that have files of series to read heed
+what is said of series too; what only some of a reader's data have a use for, it refuses itself."""
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
 
@@ -59,10 +75,24 @@ def read(
 
     Raises   SourceError for data that cannot be used, ConfigError for settings at odds with it
     """
-    reader = forecast.read if data.is_forecast else READERS[_reader(path, data, purpose)]
-    return reader(
+    name = "forecast" if data.is_forecast else _reader(path, data, purpose)
+    samples = READERS[name](
         path, data, group=group, folds=folds, cache=cache, progress=progress, purpose=purpose
     )
+    _refuse_unheeded(data, name, samples.kind)
+    return samples
+
+
+def _refuse_unheeded(data: DataConfig, reader: str, kind: Kind) -> None:
+    """Refuse settings of reading that had no effect on what was read."""
+    of_files = HEEDED["series"] if kind == "series" and reader in ("folder", "table") else ()
+    for name in ("path_column", "text_column", *COLUMNS, *WRITTEN):
+        is_given = getattr(data, name) != getattr(DataConfig(), name)
+        if is_given and name not in (*HEEDED[reader], *of_files):
+            raise ConfigError(
+                f"{name} has no effect on these {kind}.",
+                fix=f"leave --{name.replace('_', '-')} out.",
+            )
 
 
 def find_files(path: Path, kind: Kind) -> list[Path]:

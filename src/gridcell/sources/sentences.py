@@ -197,6 +197,12 @@ def _read_file(path: Path, data: DataConfig, group: str | None, folds: str | Non
                     f"{name} has no effect on CoNLL-U files: it names a column of a table.",
                     fix=f"leave --{name.replace('_', '-')} out.",
                 )
+        for name in ("delimiter", "header"):
+            if getattr(data, name) != getattr(DataConfig(), name):
+                raise ConfigError(
+                    f"{name} has no effect on CoNLL-U files, which are all written alike.",
+                    fix=f"leave --{name} out.",
+                )
         return _conllu(path, data.encoding)
     return _table(open_table(path, data), data, group, folds)
 

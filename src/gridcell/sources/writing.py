@@ -64,6 +64,11 @@ def read(
                 f"{name} has no effect on one text, which has no columns.",
                 fix=f"leave --{name} out.",
             )
+    if data.longest_text is not None:
+        raise ConfigError(
+            "longest_text has no effect here: all of the text is read.",
+            fix="leave --longest-text out.",
+        )
     if os.path.isdir(path) or not path.name.lower().endswith(EXTENSION):
         raise SourceError(
             f"{shown(str(path))} is no .txt file, and writing is learned from one.",
