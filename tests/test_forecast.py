@@ -324,3 +324,23 @@ def test_python_can_train_one_too(tmp_path):
     table = write_table(tmp_path / "t.csv", steps=300)
     run = gridcell.train(table, out=tmp_path / "run", quiet=True, **FAST | {"epochs": 1})
     assert run.model.kind == "forecasts"
+
+
+def test_where_there_are_no_intervals_it_is_said(tmp_path):
+    teller = Listening()
+    table = write_table(tmp_path / "two.csv", steps=24 * 8)
+    settings = {**FAST, "epochs": 1, "valid": 0.0}
+    run = pipeline.train(from_mapping(table, settings, out=tmp_path / "run"), teller)
+    assert "No intervals are given: they need 20 validation windows or more." in teller.text
+    (answer,) = run.model.predict(table)
+    assert all(step.low is None and step.high is None for step in answer.forecast)
+
+
+def test_a_table_of_other_columns_is_refused_with_those_that_are_wanted(done, tmp_path):
+    other = tmp_path / "other.csv"
+    other.write_text("when,z\n2024-01-01,1\n2024-01-02,2\n")
+    with pytest.raises(
+        ConfigError, match="no table like the one that the model learned"
+    ) as refused:
+        done.run.model.predict(other)
+    assert "name a table with the columns time, x, y, still." in str(refused.value)

@@ -11,6 +11,8 @@ from gridcell.samples import ItemTask
 
 LEVELS = (0.8, 0.95)
 """Shares of the truths that the intervals of a forecast are meant to hold."""
+FEWEST_WINDOWS = 20
+"""Validation windows that intervals need."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,10 @@ class Answers:
         if self.half_widths:
             levels = " and ".join(f"{100 * level:.0f} %" for level in LEVELS)
             return [f"Intervals of {levels} are as wide as the errors on validation windows."]
+        if self.task == "forecast":
+            return [
+                f"No intervals are given: they need {FEWEST_WINDOWS} validation windows or more."
+            ]
         if self.temperature == 1.0:
             return []
         return [

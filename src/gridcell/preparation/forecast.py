@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 
 from gridcell.axes import Layout
 from gridcell.config import DataConfig
-from gridcell.errors import SourceError
+from gridcell.errors import ConfigError, SourceError
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.series import CONSTANT
 from gridcell.samples import Facts, ForecastFacts, Samples, Step
 from gridcell.sources.forecast import read_table, season_of
 from gridcell.sources.steps import written
-from gridcell.sources.wording import counted, shown
+from gridcell.sources.wording import counted, listed, shown
 
 Missing = Literal["stop", "ffill", "drop", "mask"]
 MISSING: tuple[Missing, ...] = ("stop", "ffill", "drop", "mask")
@@ -255,7 +255,14 @@ class ForecastReader:
         """
         prep = self.preparation
         data = prep.reading(DataConfig())
-        table = read_table(source, data, has_future=True, step=prep.step)
+        try:
+            table = read_table(source, data, has_future=True, step=prep.step)
+        except ConfigError as error:
+            columns = [name for name in (data.id_column, data.time_column, *prep.columns) if name]
+            raise ConfigError(
+                "it is no table like the one that the model learned from: " + error.message,
+                fix=f"name a table with the columns {listed(columns)}.",
+            ) from error
         if prep.calendar and table.times is None:
             raise SourceError(
                 f"{shown(str(source))} says no times, and the model was trained with them.",

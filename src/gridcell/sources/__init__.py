@@ -133,7 +133,7 @@ def _reader(path: Path, data: DataConfig, purpose: classes.Purpose) -> str:
         beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise SourceError(
             f"{shown(str(path))} does not exist.{did_you_mean(path.name, beside)}",
-            fix="name a folder of class folders, or a table of paths.",
+            fix="name a folder of class folders, a table, or a text.",
         )
     if writing.is_writing(path, data):
         return "writing"
@@ -165,7 +165,7 @@ def _reader(path: Path, data: DataConfig, purpose: classes.Purpose) -> str:
         )
     raise SourceError(
         f"{shown(str(path))} is neither a folder nor a table ({' '.join(EXTENSIONS)}).",
-        fix="name a folder of class folders, or a table of paths.",
+        fix="name a folder of class folders, a table, or a text.",
     )
 
 

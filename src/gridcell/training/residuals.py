@@ -7,9 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gridcell.networks.answers import LEVELS, Answers
-
-FEWEST_WINDOWS = 20
+from gridcell.networks.answers import FEWEST_WINDOWS, LEVELS, Answers
 
 
 def with_intervals(
