@@ -107,6 +107,8 @@ class Clock:
 
     def epoch(self, _: object) -> None: ...
 
+    def note(self, _: str) -> None: ...
+
     def seconds(self) -> list[float]:
         pairs = zip(self.times[WARM_UP - 1 :], self.times[WARM_UP:], strict=False)
         return [after - before for before, after in pairs]

@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "gridcell"
 # stand side by side, and neither may import the other.
 FLOORS = [
     "__init__ __main__ cli demo answers shown terminal plots",
-    "pipeline folds record teller baseline",
+    "pipeline folds resuming record teller baseline",
     "training | evaluation",
     "timeline writing",
     "model",
@@ -23,7 +23,7 @@ FLOORS = [
     "batches",
     "preparation augment",
     "layers",
-    "sources splits split_by_time doctor",
+    "sources splits split_by_time doctor bundle",
     "cache samples",
     "config axes errors process version",
 ]

@@ -20,16 +20,18 @@ import pytest
 import torch
 from PIL import Image
 
+import gridcell.bundle
 from gridcell import model as model_file
 from gridcell import networks
 from gridcell.errors import ModelFileError, SourceError, StorageError
-from gridcell.model import MEMBERS, Description, Model, Prediction
+from gridcell.model import Description, Model, Prediction
 from gridcell.networks.answers import Answers
 from gridcell.networks.run import channels_last
 from gridcell.preparation import ImagePreparation
 from gridcell.preparation.cache import Decoded
 from gridcell.version import MODEL_FORMAT, VERSION
 
+MEMBERS = ("manifest.json", "model.json", "weights.safetensors")
 SIDE = 8
 NOTATION = "conv(4, 3) batchnorm relu maxpool(2)"
 LABELS = {"classify": ("cat", "dog", "eel"), "labels": ("red", "wet"), "regress": ("height",)}
@@ -239,13 +241,13 @@ def test_a_full_disk_leaves_the_file_that_was_there(
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     text = refused(tmp_path / "nothing.gridcell")
     assert "nothing.gridcell does not exist." in text
-    assert "Fix: name a model.gridcell of a run." in text
+    assert "Fix: name the model.gridcell inside a run." in text
 
 
 def test_a_folder_is_no_model(tmp_path: Path) -> None:
     text = refused(tmp_path)
     assert "is a folder." in text
-    assert "Fix: name the model.gridcell inside the run." in text
+    assert "Fix: name the model.gridcell inside a run." in text
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"\x89PNG\r\n\x1a\n", b"x" * 1000])
@@ -429,7 +431,7 @@ def test_a_small_file_that_unpacks_to_much_is_not_unpacked(
 def test_json_larger_than_any_is_refused_unread(
     saved: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(model_file, "LARGEST_JSON_BYTES", 20_000)
+    monkeypatch.setattr(gridcell.bundle, "LARGEST_JSON_BYTES", 20_000)
     bundle(saved, members(saved) | {name: b" " * 20_001})
     assert "is not a safe gridcell bundle: its JSON is too large." in refused(saved)
 

@@ -261,7 +261,11 @@ def test_without_test_or_validation_rows_it_trains_all_the_same(toy: Path, tmp_p
 
 def test_the_record_holds_what_a_reader_needs(toy: Path, tmp_path: Path) -> None:
     run = trained(toy, tmp_path / "run", epochs=3)
-    assert sorted(path.name for path in run.folder.iterdir()) == ["model.gridcell", "run.json"]
+    assert sorted(path.name for path in run.folder.iterdir()) == [
+        "checkpoint-00000009.gridcell",
+        "model.gridcell",
+        "run.json",
+    ]
     found = strict_json(run.folder / "run.json")
     assert found["gridcell"] == gridcell.__version__
     assert set(found["versions"]) >= {"gridcell", "python", "torch", "numpy", "pillow"}
@@ -346,24 +350,34 @@ def test_a_run_is_named_after_its_data(
     assert run.folder == Path("runs") / expected
 
 
-@pytest.mark.parametrize("out", [None, Path("toy")])
+@pytest.mark.parametrize("has_out", [False, True])
 def test_two_runs_at_once_do_not_overwrite_each_other(
-    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: Path | None
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_out: bool
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
+    out = Path("toy") if has_out else None
     config = from_mapping(toy, SETTINGS | {"epochs": 1}, out=out)
-    inner: list[Run] = []
+    inner: list[Run | str] = []
 
     class Impatient(Silent):
         """Starts another run while this one trains."""
 
         def epoch(self, record: Any) -> None:
-            inner.append(pipeline.train(config))
+            try:
+                inner.append(pipeline.train(config))
+            except ConfigError as error:
+                inner.append(str(error))
 
     run = pipeline.train(config, Impatient())
-    assert {run.folder.name, inner[0].folder.name} == {"toy", "toy-2"}
-    assert run.model_file.exists() and inner[0].model_file.exists()
+    other = inner[0]
+    if has_out:
+        # Both wanted this very folder: the second is told so, not given another one.
+        assert isinstance(other, str) and "out: toy already exists" in other
+    else:
+        assert isinstance(other, Run) and other.model_file.exists()
+        assert {run.folder.name, other.folder.name} == {"toy", "toy-2"}
+    assert run.model_file.exists()
 
 
 def test_a_folder_that_holds_something_is_refused_before_any_work(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gridcell import record
+from gridcell.errors import ConfigError
 
 
 def test_runs_that_end_in_the_same_moment_write_to_folders_of_their_own(
@@ -68,3 +69,23 @@ def test_a_folder_to_which_nothing_was_written_is_not_left(tmp_path: Path) -> No
     with pytest.raises(ZeroDivisionError), record.claimed(tmp_path / "runs" / "toy"):
         raise ZeroDivisionError
     assert not (tmp_path / "runs" / "toy").exists()
+
+
+def test_what_a_killed_process_left_of_its_claim_holds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / record.CLAIM_FILE).touch()
+    assert record.next_free(tmp_path / "toy") == tmp_path / "toy"
+    with record.claimed(tmp_path / "toy") as mine:
+        assert mine == tmp_path / "toy"
+        assert record.next_free(tmp_path / "toy") == tmp_path / "toy-2"
+
+
+def test_a_run_that_goes_on_elsewhere_is_not_gone_on_with(tmp_path: Path) -> None:
+    with record.claimed(tmp_path / "toy") as mine:
+        (mine / "run.json").write_text("theirs")
+        with pytest.raises(ConfigError) as caught, record.reclaimed(mine):
+            pass
+        assert "toy: another process is training there." in str(caught.value)
+    with record.reclaimed(mine):
+        assert (mine / record.CLAIM_FILE).exists()
+    assert [file.name for file in mine.iterdir()] == ["run.json"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gridcell.model import Model
     from gridcell.record import Run
 
-__all__ = ["__version__", "cross_validate", "load", "train"]
+__all__ = ["__version__", "cross_validate", "load", "resume", "train"]
 
 
 def train(
@@ -73,6 +73,36 @@ def cross_validate(
         return crossing.cross_validate(chosen, Silent())
     with Terminal() as terminal:
         return crossing.cross_validate(chosen, terminal)
+
+
+def resume(
+    folder: str | Path,
+    *,
+    budget: str | None = None,
+    epochs: int | None = None,
+    rate: float | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Go on with the run in `folder`; does what `gridcell train FOLDER --resume` does.
+
+    budget   time to train on for ("+10m"), or of all training together ("30m")
+    epochs   epochs of all training together
+    rate     another peak of the learning rate
+
+    Raises   GridcellError where there is no checkpoint, or nothing is left to do
+    """
+    from gridcell.process import wait_politely
+
+    wait_politely()
+    from gridcell import resuming
+    from gridcell.teller import Silent
+    from gridcell.terminal import Terminal
+
+    more: dict[str, Any] = {"budget": budget, "epochs": epochs, "rate": rate}
+    if quiet:
+        return resuming.resume(Path(folder), **more, teller=Silent())
+    with Terminal() as terminal:
+        return resuming.resume(Path(folder), **more, teller=terminal)
 
 
 def load(path: str | Path) -> Model:

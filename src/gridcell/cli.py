@@ -8,9 +8,9 @@ Nothing heavy is imported until a command needs it: `gridcell --help` loads no P
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
-import re
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from gridcell.config import Config, DataConfig, SplitConfig, TrainConfig
+from gridcell.config import SECTIONS, Config, DataConfig, SplitConfig, TrainConfig
 from gridcell.errors import (
     EXIT_DONE,
     EXIT_UNUSABLE,
@@ -27,7 +27,7 @@ from gridcell.errors import (
     GridcellError,
     did_you_mean,
 )
-from gridcell.process import wait_politely
+from gridcell.process import is_out_of_memory, wait_politely
 from gridcell.version import VERSION
 
 if TYPE_CHECKING:
@@ -62,9 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), error.exit_code)
     except KeyboardInterrupt as error:
         number = error.args[0] if error.args else signal.SIGINT
-        return _complain("interrupted; nothing was written.", 128 + number)
+        what = "".join(getattr(error, "__notes__", ["nothing was written."]))
+        return _complain(f"interrupted; {what}", 128 + number)
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         return _complain(
             "the memory is full.\n  Fix: give a smaller --batch-size or --image-size.",
@@ -95,11 +96,14 @@ def train(
     split: Annotated[SplitConfig, Flat] = SplitConfig(),
     training: Annotated[TrainConfig, Flat] = TrainConfig(),
     out: Path | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
 ) -> int:
     """Train a network on a folder of class folders, a table of paths, or idx files.
 
     Example: gridcell train photos/
+
+    A training that was stopped goes on: gridcell train runs/photos --resume
 
     Parameters
     ----------
@@ -107,13 +111,18 @@ def train(
         Folder or table of images, sounds or clips.
     out
         Folder for the run; runs/NAME where left out.
+    resume
+        Go on with the run whose folder `path` is; beside it --epochs, --rate and --budget, such as
+        +10m, give it more.
     """
     from gridcell import folds, pipeline
 
     config = Config(path, data, split, training, out)
     with _terminal(json) as terminal:
         run: Any
-        if split.folds is None:
+        if resume:
+            run = _resume(config, terminal)
+        elif split.folds is None:
             run = pipeline.train(config, terminal)
         else:
             run = folds.cross_validate(config, terminal)
@@ -301,8 +310,6 @@ def show(
 
     rows, heading, notes = shown.table_of(network, input, outputs=outputs)
     if json:
-        import dataclasses
-
         _print_json([dataclasses.asdict(row) for row in rows])
         return EXIT_DONE
     shown.print_table(rows, heading, notes)
@@ -336,6 +343,39 @@ def demo(
     written = demos.WRITERS[name](folder or Path(name))
     print(f"{written.images:,} images in {written.folder}/ ({written.source})")
     return train(written.folder, training=training, out=out)
+
+
+def _resume(config: Config, terminal: Any) -> Any:
+    """Go on with a run; what it was started with it keeps, but for how long it is."""
+    from gridcell import folds
+    from gridcell.resuming import resume
+
+    may, usual = {"budget", "epochs", "rate", "profile"}, Config(config.path)
+    for section in SECTIONS:
+        mine, theirs = getattr(config, section), getattr(usual, section)
+        for field in dataclasses.fields(mine):
+            is_usual = getattr(mine, field.name) == getattr(theirs, field.name)
+            if not is_usual and field.name not in may:
+                raise ConfigError(
+                    f"{field.name} has no effect beside resume: the run keeps its own.",
+                    fix=f"leave --{field.name.replace('_', '-')} out, or begin a new training.",
+                )
+    if config.out is not None:
+        raise ConfigError(
+            "out has no effect beside resume: the run keeps its folder.", fix="leave --out out."
+        )
+    train = config.train
+    if folds.begun(config.path):
+        for name in may:
+            if getattr(train, name):
+                raise ConfigError(
+                    f"{name} has no effect on a cross-validation that goes on.",
+                    fix=f"leave --{name} out, or go on with one of its folds.",
+                )
+        return folds.resume(config.path, terminal)
+    return resume(
+        config.path, budget=train.budget, epochs=train.epochs, rate=train.rate, teller=terminal
+    )
 
 
 def _write(model: Model, items: Sequence[str], steps: int, asked: dict[str, Any]) -> int:
@@ -380,14 +420,6 @@ def _paths(items: Iterable[str], kind: Kind) -> Iterator[Path]:
             yield from find_files(Path(item), kind)
         else:
             yield Path(item)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """PyTorch has a type of its own for a GPU's memory, but none for the computer's."""
-    text = f"{type(error).__name__} {error}"
-    return isinstance(error, MemoryError) or bool(
-        re.search("OutOfMemory|not enough memory|can't allocate memory", text)
-    )
 
 
 def _print_json(content: Any) -> None:

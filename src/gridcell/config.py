@@ -188,6 +188,10 @@ class TrainConfig:
     """Vary training items at random: flips, shifts, small turns and scalings, erasing."""
     flip: Literal["auto", "on", "off"] = "auto"
     """Whether varying mirrors images left to right; auto looks whether that keeps their class."""
+    on_divergence: Literal["stop", "retry"] = "stop"
+    """Where the loss is no longer a number: stop, or train once more at a tenth of the rate."""
+    profile: bool = False
+    """Tell where the time went: waiting for data, forward, backward, optimizer, validation."""
     tbptt: int | None = None
     """Steps through which gradients flow back in an LSTM or RNN; all of them where left out."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -215,7 +219,7 @@ class TrainConfig:
         if self.flip == "on" and not self.augment:
             raise ConfigError("flip = 'on' has no effect without augment.", fix="drop one of them.")
         if self.budget is not None:
-            seconds(self.budget)
+            seconds(self.budget.removeprefix("+"))
             if self.epochs is not None:
                 raise ConfigError(
                     "epochs and budget both say how long to train.", fix="give only one of them."

@@ -68,6 +68,10 @@ class TrainingError(GridcellError):
     exit_code = EXIT_FAULT
 
 
+class MemoryFullError(GridcellError):
+    """The memory does not hold what was asked for, in however small pieces."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ` Did you mean X?` for the nearest known name, or an empty string.
 

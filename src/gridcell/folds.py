@@ -16,7 +16,9 @@ from gridcell import pipeline, record, splits, training
 from gridcell.config import Config
 from gridcell.errors import ConfigError
 from gridcell.evaluation import Scores
+from gridcell.pipeline import Data
 from gridcell.record import Run
+from gridcell.resuming import check_same_data, config_of
 from gridcell.teller import Silent, Teller
 
 
@@ -67,35 +69,88 @@ def cross_validate(config: Config, teller: Teller | None = None) -> CrossRun:
     training.check(config.train)
     chosen = record.choose_folder(config)
     data, _ = pipeline.inspect(config, tell)
-
-    names = data.samples.fold_names
     with record.claimed(chosen) as folder:  # from the first fold to the record of all
-        runs: list[Run] = []
-        was_interrupted = False
-        for number, name in enumerate(names):
-            parts = splits.fold(data.samples, config.split, number=number, seed=config.train.seed)
-            which = f"Fold {number + 1} of {len(names)}"
-            tell.section(f"{which}: {config.split.folds} {name} is the test part", parts.notes)
-            inner = folder / f"fold-{record.file_name(name)}"
-            runs.append(
-                pipeline.train_on(data, parts, config, inner, tell, started=time.perf_counter())
-            )
-            if runs[-1].was_interrupted:
-                runs.pop()
-                was_interrupted = True
-                break
-        found = CrossRun(folder, names[: len(runs)], tuple(runs), *_over(runs), was_interrupted)
-        took = time.perf_counter() - started
-        content = {
-            "folds": list(found.names),
-            "runs": [run.folder.name for run in runs],
-            "main": found.main,
-            "scores": [asdict(score) for score in found.scores],
-            "seconds": round(took, 2),
-        }
-        written = record.write_folds(folder, config, data.samples, content)
+        return _over_folds(data, config, folder, tell, started=started)
+
+
+def resume(folder: Path, teller: Teller | None = None) -> CrossRun:
+    """Go on with a cross-validation: folds that are done are scored again, the rest is trained.
+
+    Raises   ConfigError where no fold was begun, or another process is at work there; SourceError
+             where the data are not those of before
+    """
+    tell, started = teller or Silent(), time.perf_counter()
+    about, _, _ = training.latest(begun(folder)[0])
+    config = config_of(about)
+    training.keep_memory()
+    training.check(config.train)
+    data, _ = pipeline.inspect(config, tell)
+    check_same_data(about, data)
+    with record.reclaimed(folder):
+        return _over_folds(data, config, folder, tell, started=started)
+
+
+def begun(folder: Path) -> list[Path]:
+    """The folders of a cross-validation's folds that can be gone on with."""
+    return sorted(inner for inner in folder.glob("fold-*") if training.has_checkpoint(inner))
+
+
+def _over_folds(
+    data: Data, config: Config, folder: Path, tell: Teller, *, started: float
+) -> CrossRun:
+    """Train each fold in a folder inside this one, or go on with what is there."""
+    names = data.samples.fold_names
+    inner_names = _folder_names(names)
+    runs: list[Run] = []
+    was_interrupted = False
+    for number, name in enumerate(names):
+        parts = splits.fold(data.samples, config.split, number=number, seed=config.train.seed)
+        which = f"Fold {number + 1} of {len(names)}"
+        tell.section(f"{which}: {config.split.folds} {name} is the test part", parts.notes)
+        inner = folder / inner_names[number]
+        resumed = training.latest(inner)[:2] if training.has_checkpoint(inner) else None
+        run = pipeline.train_on(
+            data,
+            parts,
+            config,
+            inner,
+            tell,
+            started=time.perf_counter(),
+            fold=number,
+            resumed=resumed,
+        )
+        runs.append(run)
+        if runs[-1].was_interrupted:
+            runs.pop()
+            was_interrupted = True
+            break
+    found = CrossRun(folder, names[: len(runs)], tuple(runs), *_over(runs), was_interrupted)
+    took = time.perf_counter() - started
+    content = {
+        "folds": list(found.names),
+        "runs": [run.folder.name for run in runs],
+        "main": found.main,
+        "scores": [asdict(score) for score in found.scores],
+        "seconds": round(took, 2),
+    }
+    written = record.write_folds(folder, config, data.samples, content)
     tell.section(f"Over {len(runs)} of {len(names)} folds", told(found))
-    tell.section(f"Written after {took:.0f} s", [written])
+    rest = [f"To train the rest: gridcell train {folder} --resume"] if was_interrupted else []
+    tell.section(f"Written after {took:.0f} s", [written, *rest])
+    return found
+
+
+def _folder_names(names: Sequence[str]) -> list[str]:
+    """A folder's name for each fold, the same whenever it goes on.
+
+    >>> _folder_names(["a b", "a/b", "c"])
+    ['fold-a-b', 'fold-a-b-2', 'fold-c']
+    """
+    found: list[str] = []
+    for name in names:
+        plain = f"fold-{record.file_name(name)}"
+        numbered = (plain, *(f"{plain}-{number}" for number in range(2, len(names) + 2)))
+        found.append(next(choice for choice in numbered if choice not in found))
     return found
 
 

@@ -1,23 +1,18 @@
 """A trained model: network, preparation and labels in one file, and what can be done with them.
 
-The file is a zip of three members, none of which can hold code:
+The file is a bundle (see there) of two members, neither of which can hold code:
 
-    manifest.json        format number, version that wrote it, SHA-256 of the other two
     model.json           notation, sizes, preparation, labels, how it was trained
     weights.safetensors  the numbers
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import os
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -27,9 +22,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from gridcell import networks
+from gridcell import bundle, networks
 from gridcell.batches import Items, items_of
-from gridcell.cache import write_whole
 from gridcell.errors import GridcellError, ModelFileError, SourceError
 from gridcell.networks.answers import LEVELS, Answers
 from gridcell.networks.run import channels_last, outputs
@@ -47,11 +41,8 @@ from gridcell.preparation.series import SeriesReader
 from gridcell.preparation.texts import TextReader
 from gridcell.process import cores
 from gridcell.samples import STEP_TASKS, ItemTask, Kind
-from gridcell.sources.wording import shown
-from gridcell.version import MODEL_FORMAT, VERSION
 
-MEMBERS = ("manifest.json", "model.json", "weights.safetensors")
-LARGEST_JSON_BYTES = 64 << 20
+MEMBERS = ("model.json", "weights.safetensors")
 MOST_REMEMBERED = 10**9
 PREDICT_BATCH = 256
 
@@ -261,22 +252,8 @@ class Model:
             name: value.detach().cpu().contiguous()
             for name, value in self.network.state_dict().items()
         }
-        weights = save_tensors(state)
         described = msgspec.json.format(msgspec.json.encode(self.description), indent=1)
-        manifest = {
-            "format": MODEL_FORMAT,
-            "written_by": f"gridcell {VERSION}",
-            "sha256": {"model.json": _sha256(described), "weights.safetensors": _sha256(weights)},
-        }
-        members = (msgspec.json.encode(manifest), described, weights)
-
-        def write(stream: BinaryIO) -> None:
-            with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-                for name, content in zip(MEMBERS, members, strict=True):
-                    # A fixed date: the same model gives the same bytes.
-                    archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
-
-        write_whole(path, write)
+        bundle.write(path, dict(zip(MEMBERS, (described, save_tensors(state)), strict=True)))
 
     @classmethod
     def load(cls, path: Path) -> Model:
@@ -284,7 +261,7 @@ class Model:
 
         Raises   ModelFileError where it is missing, cut, changed, unsafe, or from a later version
         """
-        described, weights = _read_members(path)
+        described, weights = bundle.read(path, MEMBERS, what="the model.gridcell inside a run")
         try:
             description = _read_description(described)
             network = _sketch(description)
@@ -489,81 +466,3 @@ def _filled(network: networks.Network, state: dict[str, Tensor]) -> networks.Net
     }
     network.load_state_dict(filled, assign=True)
     return network
-
-
-def _read_members(path: Path) -> tuple[bytes, bytes]:
-    """Return model.json and weights, checked against the manifest."""
-    if not os.path.exists(path):
-        raise ModelFileError(f"{path} does not exist.", fix="name a model.gridcell of a run.")
-    if path.is_dir():
-        raise ModelFileError(f"{path} is a folder.", fix="name the model.gridcell inside the run.")
-    try:
-        with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
-            _check_sizes(path, archive)
-            # The format first: a later one may have other members.
-            manifest = _manifest(path, archive)
-            _check_names(path, archive)
-            contents = {name: archive.read(name) for name in MEMBERS[1:]}
-    except ModelFileError:
-        raise
-    except Exception as error:
-        # zipfile raises half a dozen kinds for a file that was cut or changed.
-        raise ModelFileError(
-            f"{path} is not a safe gridcell bundle, or it is cut: {error}.",
-            fix="copy it again from where it was trained.",
-        ) from None
-    for name in MEMBERS[1:]:
-        if manifest["sha256"].get(name) != _sha256(contents[name]):
-            raise ModelFileError(
-                f"{path} was changed or damaged after it was written: "
-                f"{name} has not the digest that the manifest names.",
-                fix="copy it again from where it was trained.",
-            )
-    return contents["model.json"], contents["weights.safetensors"]
-
-
-def _check_sizes(path: Path, archive: zipfile.ZipFile) -> None:
-    """Refuse what could unpack to more than it seems; nothing is unpacked for that."""
-    for info in archive.infolist():
-        if info.compress_type != zipfile.ZIP_STORED:
-            raise ModelFileError(f"{path} is not a safe gridcell bundle: it is compressed.")
-        if info.filename in MEMBERS[:2] and info.file_size > LARGEST_JSON_BYTES:
-            raise ModelFileError(f"{path} is not a safe gridcell bundle: its JSON is too large.")
-
-
-def _check_names(path: Path, archive: zipfile.ZipFile) -> None:
-    names = archive.namelist()
-    strange = sorted(set(names) - set(MEMBERS))
-    twice = [name for name in MEMBERS if names.count(name) > 1]
-    missing = [name for name in MEMBERS if name not in names]
-    if strange or twice or missing:
-        what = (
-            f"it holds {shown(strange[0])}"
-            if strange
-            else f"it holds {twice[0]} twice"
-            if twice
-            else f"it lacks {missing[0]}"
-        )
-        raise ModelFileError(f"{path} is not a safe gridcell bundle: {what}.")
-
-
-def _manifest(path: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
-    if MEMBERS[0] not in archive.namelist():
-        raise ModelFileError(f"{path} is not a safe gridcell bundle: it lacks {MEMBERS[0]}.")
-    try:
-        manifest = msgspec.json.decode(archive.read(MEMBERS[0]))
-        number = int(manifest["format"])
-        digests = dict(manifest["sha256"])
-    except (msgspec.MsgspecError, KeyError, TypeError, ValueError, RecursionError):
-        raise ModelFileError(f"{path} is not a safe gridcell bundle: bad manifest.") from None
-    if number > MODEL_FORMAT:
-        raise ModelFileError(
-            f"{path} has format {number}, written by {manifest.get('written_by', 'others')}; "
-            f"this gridcell {VERSION} reads formats up to {MODEL_FORMAT}.",
-            fix="install that version or a later one.",
-        )
-    return cast(dict[str, Any], {**manifest, "sha256": digests})
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

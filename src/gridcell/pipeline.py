@@ -7,6 +7,7 @@ folder, table ─> Samples ─> decoded, cached once ─> splits ─> Preparatio
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,8 +20,8 @@ from numpy.typing import NDArray
 from gridcell import baseline, doctor, evaluation, preparation, record, sources, splits, training
 from gridcell.batches import items_of
 from gridcell.cache import cache_folder
-from gridcell.config import Config, DataConfig
-from gridcell.errors import ConfigError, SourceError, TrainingError
+from gridcell.config import Config, DataConfig, TrainConfig
+from gridcell.errors import ConfigError, GridcellError, SourceError, TrainingError
 from gridcell.evaluation import Scores
 from gridcell.model import Description, Model
 from gridcell.networks.answers import LEVELS, Answers
@@ -45,6 +46,7 @@ from gridcell.sources.words import UNKNOWN_WORD
 from gridcell.split_by_time import MOST_ITEMS
 from gridcell.splits import Parts
 from gridcell.teller import Silent, Teller
+from gridcell.training import About, History, Job, State
 
 
 def train(config: Config, teller: Teller | None = None) -> Run:
@@ -65,21 +67,35 @@ def train(config: Config, teller: Teller | None = None) -> Run:
 
 
 def train_on(
-    data: Data, parts: Parts, config: Config, folder: Path, tell: Teller, *, started: float
+    data: Data,
+    parts: Parts,
+    config: Config,
+    folder: Path,
+    tell: Teller,
+    *,
+    started: float,
+    fold: int | None = None,
+    resumed: tuple[About, State] | None = None,
 ) -> Run:
-    """Train on data that are read and split, and leave a run in `folder` or the next free one."""
+    """Train on data that are read and split, and leave a run in `folder` or the next free one.
+
+    fold      which one it is, in a cross-validation
+    resumed   goes on in this very folder, from this state
+    """
     rows, valid_rows, test_rows = (parts.rows(name) for name in SPLIT_NAMES)
     prep = preparation.fit(data.chosen, data.decoded, rows)  # train rows alone
-    job = training.prepare(
-        config.train,
-        data.samples,
-        data.decoded,
-        prep,
+    before, state = resumed or (None, None)
+    prepared = partial(
+        training.prepare,
+        samples=data.samples,
+        decoded=data.decoded,
+        prep=prep,
         train_rows=rows,
         valid_rows=valid_rows,
         vectors=config.data.vectors,
         memory=cache_folder(config.data.cache),
     )
+    job = prepared(config.train, about=before)
     tell.section("Training", job.notes)
 
     task, train_targets = _scored(data, prep, rows)
@@ -87,18 +103,36 @@ def train_on(
     if data.samples.task == "write":
         main, better = "log loss", "lower"
     quick = partial(evaluation.quick, task, name=main)
-    history = job.fit(quick, name=main, better=better, watcher=tell)
-    answers = job.answers()  # probabilities calibrated on validation rows
-    tell.section("Trained", [*history.told(), *answers.told()])
+    digest = record.data_digest(data.samples)
+    with record.reclaimed(folder) if resumed else record.claimed(folder) as mine:
 
-    remembered = baseline.remember(task, train_targets, len(data.samples.labels))
-    model = Model(job.network.cpu(), _describe(data.samples, prep, job, answers, remembered))
-    scores = _score(model, data, test_rows)  # the test rows are read once, here
+        def fit(job: Job) -> History:
+            about = before or job.about(config, digest=digest, fold=fold)
+            after = len(valid_rows) + len(test_rows)
+            return job.fit(
+                quick,
+                name=main,
+                better=better,
+                watcher=tell,
+                checkpoints=training.Checkpoints(mine, about),
+                state=state,
+                around=training.Around(time.perf_counter() - started, scored_after=after),
+            )
 
-    took = time.perf_counter() - started
-    with record.claimed(folder) as mine:
-        run = Run(mine, model, history, scores)
-        written = record.write(run, config, data.samples, parts, job, seconds=took)
+        job, history = _fitted(job, fit, prepared, mine, tell, is_new=resumed is None)
+        answers = job.answers()  # probabilities calibrated on validation rows
+        diagnosis = job.diagnose(history, quick, better=better)
+        tell.section("Trained", [*history.told(), *answers.told(), *diagnosis.told()])
+        tell.findings(diagnosis.findings)
+        if config.train.profile:
+            tell.section("Where the time went", job.profile(history))
+
+        remembered = baseline.remember(task, train_targets, len(data.samples.labels))
+        model = Model(job.network.cpu(), _describe(data.samples, prep, job, answers, remembered))
+        scores = _score(model, data, test_rows)  # the test rows are read once, here
+
+        run, took = Run(mine, model, history, scores), time.perf_counter() - started
+        written = record.write(run, config, data.samples, parts, job, diagnosis, seconds=took)
     what = "steps of the test rows" if task != data.samples.task else "test rows"
     if task == "forecast":
         what = "test windows"
@@ -109,6 +143,37 @@ def train_on(
             f"{history.failure}\n  Kept: {run.model_file} from epoch {history.best_epoch}."
         )
     return run
+
+
+def _fitted(
+    job: Job,
+    fit: Callable[[Job], History],
+    prepared: Callable[[TrainConfig], Job],
+    folder: Path,
+    tell: Teller,
+    *,
+    is_new: bool,
+) -> tuple[Job, History]:
+    """Train; where that diverges, and it was asked for, once more at a tenth of the rate."""
+    try:
+        history = fit(job)
+        failure = history.failure
+    except KeyboardInterrupt as stop:
+        stop.add_note(f"go on with: gridcell train {folder} --resume")
+        raise
+    except GridcellError as error:
+        if is_new:
+            training.remove_checkpoints(folder)  # nothing in them is worth going on from
+        if not (isinstance(error, TrainingError) and job.config.on_divergence == "retry"):
+            raise
+        failure = str(error)
+    if not (failure and is_new and job.config.on_divergence == "retry"):
+        return job, history
+    again = replace(job.config, rate=job.plan.rate / 10, on_divergence="stop")
+    tell.section(
+        "Diverged", [*failure.splitlines(), f"Once more from the start: --rate {again.rate:g}"]
+    )
+    return _fitted(prepared(again), fit, prepared, folder, tell, is_new=is_new)
 
 
 def inspect(config: Config, teller: Teller | None = None) -> tuple[Data, Parts]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 
 SPIN_ROUNDS = 10_000
@@ -27,3 +28,24 @@ def wait_politely() -> None:
     """
     if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", str(SPIN_ROUNDS))
+
+
+def peak_memory() -> int | None:
+    """Return the most bytes that this process has held so far; None where nothing tells."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return held if sys.platform == "darwin" else held * 1024
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory is full.
+
+    PyTorch has a type of its own for a GPU's memory, but none for the computer's.
+    """
+    text = f"{type(error).__name__} {error}"
+    return isinstance(error, MemoryError) or bool(
+        re.search("OutOfMemory|not enough memory|can't allocate memory", text)
+    )

@@ -11,10 +11,11 @@ import itertools
 import os
 import platform
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import msgspec
 import numpy as np
@@ -26,7 +27,7 @@ from gridcell.evaluation import Scores
 from gridcell.model import Model
 from gridcell.samples import SPLIT_NAMES, Samples
 from gridcell.splits import Parts
-from gridcell.training import History, Job
+from gridcell.training import Diagnosis, History, Job
 from gridcell.version import VERSION
 
 MODEL_FILE = "model.gridcell"
@@ -102,16 +103,30 @@ def claimed(folder: Path) -> Iterator[Path]:
     """Hold the next free folder while something is written to it; no other run gets it.
 
     Since it was chosen another run may have taken it, or may take it this very moment. It is ours
-    by a file in it that only one process can make, and that is taken away at the end. A folder to
-    which nothing was written goes too.
+    by a lock on a file in it, which the system takes away from a process that is killed. The file
+    goes at the end, and a folder to which nothing was written too.
     """
-    mine = next(place for place in _places(folder) if _claim(place))
-    try:
-        yield mine
-    finally:
-        with contextlib.suppress(OSError):
-            (mine / CLAIM_FILE).unlink(missing_ok=True)
-            mine.rmdir()
+    for place in _places(folder):
+        if not _holds_something(place):
+            with _claim(place, is_new=True) as is_ours:
+                if is_ours:
+                    yield place
+                    return
+
+
+@contextlib.contextmanager
+def reclaimed(folder: Path) -> Iterator[Path]:
+    """Hold the folder of an earlier run that goes on, as `claimed` holds a new one.
+
+    Raises   ConfigError where another process is at work there
+    """
+    with _claim(folder, is_new=False) as is_ours:
+        if not is_ours:
+            raise ConfigError(
+                f"{folder}: another process is training there.",
+                fix="wait until it is done, or stop it first.",
+            )
+        yield folder
 
 
 def _places(folder: Path) -> Iterator[Path]:
@@ -121,34 +136,83 @@ def _places(folder: Path) -> Iterator[Path]:
         yield folder.with_name(f"{folder.name}-{number}")
 
 
-def _claim(folder: Path) -> bool:
-    """Make the folder ours, unless it holds something."""
-    if _holds_something(folder):
-        return False
+@contextlib.contextmanager
+def _claim(folder: Path, *, is_new: bool) -> Iterator[bool]:
+    """Lock the claim in a folder, and tell whether it is ours; a new one must hold nothing else."""
+    path = folder / CLAIM_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
     except OSError:
-        return True  # It cannot be written to: whoever writes says why.
+        yield True  # It cannot be written to: whoever writes says why.
+        return
+    is_ours = _lock(file) and _is_at(path, file)
     try:
-        (folder / CLAIM_FILE).touch(exist_ok=False)
-    except (FileExistsError, FileNotFoundError):
-        return False  # Another run has it, or has just taken it away.
-    except OSError:
-        return True
-    # Between the first look and the claim another run may have come, written and gone.
-    if os.listdir(folder) == [CLAIM_FILE]:
-        return True
-    (folder / CLAIM_FILE).unlink()
-    return False
+        # Between the look and the claim another run may have come, written and gone.
+        yield is_ours and (not is_new or os.listdir(folder) == [CLAIM_FILE])
+    finally:
+        if is_ours:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        file.close()
+        if is_ours:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)  # Windows removes no file that is open.
+                folder.rmdir()
 
 
 def _holds_something(folder: Path) -> bool:
-    """Whether a file, or a folder that is not empty, stands where a run would be written."""
-    return os.path.exists(folder) and (not os.path.isdir(folder) or bool(os.listdir(folder)))
+    """Whether a file, or a folder with something in it, stands where a run would be written.
+
+    A claim counts while it is held; what a killed process left of one does not.
+    """
+    if not os.path.isdir(folder):
+        return os.path.exists(folder)
+    held = os.listdir(folder)
+    return bool(held) and (held != [CLAIM_FILE] or _is_held(folder / CLAIM_FILE))
+
+
+def _is_held(claim: Path) -> bool:
+    try:
+        with claim.open("rb") as file:
+            return not _lock(file)
+    except OSError:
+        return False
+
+
+def _is_at(path: Path, file: IO[bytes]) -> bool:
+    """Whether the open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    except OSError:
+        return False
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Lock an open file for whoever has it open here; False where another has."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def write(
-    run: Run, config: Config, samples: Samples, parts: Parts, job: Job, *, seconds: float
+    run: Run,
+    config: Config,
+    samples: Samples,
+    parts: Parts,
+    job: Job,
+    diagnosis: Diagnosis,
+    *,
+    seconds: float,
 ) -> list[str]:
     """Write model file and record; return a line about each for the user."""
     model, model_file, record_file = run.model, run.model_file, run.folder / RECORD_FILE
@@ -179,6 +243,7 @@ def write(
             "precision": job.precision.precision,
             "notes": list(job.notes),
             "history": dataclasses.asdict(run.history),
+            "diagnosis": dataclasses.asdict(diagnosis),
         },
         "scores": None if run.scores is None else run.scores.to_json(),
         "worst_files": _worst_files(run.scores, samples, parts),
@@ -190,9 +255,11 @@ def write(
         stream.write(encoded)
 
     write_whole(record_file, save)
+    more = "" if run.was_interrupted else " --budget +10m"
     return [
         f"{model_file}, {model_file.stat().st_size / 1e6:.1f} MB",
         f"{record_file}: settings, history, scores",
+        f"To train on: gridcell train {run.folder} --resume{more}",
         f"Next: gridcell predict {model_file} "
         + ("--write 300" if samples.task == "write" else "FILES"),
     ]

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from gridcell.doctor import Finding
 from gridcell.evaluation import Scores
-from gridcell.training.fit import EpochRecord, StepRecord
+from gridcell.training import EpochRecord, StepRecord
 
 
 class Teller(Protocol):
@@ -31,6 +31,9 @@ class Teller(Protocol):
     def epoch(self, record: EpochRecord) -> None:
         """An epoch is done and scored."""
 
+    def note(self, text: str) -> None:
+        """Something about the training that is under way."""
+
     @property
     def wants_stop(self) -> bool:
         """Whether the training should end after this step."""
@@ -47,3 +50,4 @@ class Silent:
     def scores(self, scores: Scores | None, of: str) -> None: ...
     def step(self, record: StepRecord) -> None: ...
     def epoch(self, record: EpochRecord) -> None: ...
+    def note(self, text: str) -> None: ...

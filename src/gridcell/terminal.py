@@ -19,7 +19,7 @@ from gridcell.evaluation import Scores, tables
 
 if TYPE_CHECKING:
     from gridcell.doctor import Finding
-    from gridcell.training.fit import EpochRecord, StepRecord
+    from gridcell.training import EpochRecord, StepRecord
 
 LARGEST_CONFUSION = 12
 MOST_EPOCH_LINES = 60
@@ -123,6 +123,11 @@ class Terminal:
                 f"{record.seconds:7.1f}{best}"
             )
         )
+
+    def note(self, text: str) -> None:
+        """Print a line while a training is under way."""
+        self._end_bar()
+        self.console.print(Text(f"  {text}", style="dim"))
 
     def scores(self, scores: Scores | None, of: str) -> None:
         """Print the scores beside their baselines, then each class and what is confused."""

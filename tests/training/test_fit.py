@@ -79,6 +79,7 @@ class Watching:
         self.steps: list[StepRecord] = []
         self.epochs: list[EpochRecord] = []
         self.weights: list[dict[str, Tensor]] = []
+        self.notes: list[str] = []
 
     def step(self, record: StepRecord) -> None:
         self.steps.append(record)
@@ -86,6 +87,9 @@ class Watching:
     def epoch(self, record: EpochRecord) -> None:
         self.epochs.append(record)
         self.weights.append(state(self.net))
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     @property
     def wants_stop(self) -> bool:

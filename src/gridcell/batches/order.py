@@ -6,7 +6,7 @@ Nothing here is remembered between batches: batch `b` of epoch `e` is a function
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -36,6 +36,24 @@ class Batch:
     rows: NDArray[np.int64]
     first_steps: NDArray[np.int64] | None = None
     """[B] step of its row that an item begins with, where it may be a window; else all at 0."""
+
+    def cut(self, parts: int) -> list[Batch]:
+        """Return the items in up to so many pieces of nearly equal size."""
+        if parts == 1:
+            return [self]
+        pieces = []
+        for places in np.array_split(np.arange(len(self.rows)), min(parts, len(self.rows))):
+            part = slice(int(places[0]), int(places[-1]) + 1)
+            pieces.append(
+                Batch(
+                    self.values[part],
+                    None if self.lengths is None else self.lengths[part],
+                    self.targets[part],
+                    self.rows[part],
+                    None if self.first_steps is None else self.first_steps[part],
+                )
+            )
+        return pieces
 
 
 class Items(Protocol):
@@ -101,9 +119,20 @@ def batch_rows(order: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
 
 
 def training_batches(
-    items: Items, *, size: int, seed: int, epoch: int, is_varied: bool = True
-) -> Iterator[Batch]:
-    """Yield the batches of one training epoch, varied, read ahead by a thread."""
+    items: Items,
+    *,
+    size: int,
+    seed: int,
+    epoch: int,
+    is_varied: bool = True,
+    first: int = 0,
+    threads: int = 1,
+) -> Generator[Batch]:
+    """Yield the batches of one training epoch, varied, read ahead by threads.
+
+    first     number of the batch to begin with: those before it were seen already
+    threads   that read ahead; the batches are the same, however many they are
+    """
     is_varied = is_varied and items.is_varied
 
     def make(number: int, places: NDArray[np.int64]) -> Batch:
@@ -112,15 +141,15 @@ def training_batches(
         return items.batch(places, torch.Generator().manual_seed(step_seed(seed, epoch, number)))
 
     parts = epoch_batches(items, size=size, seed=seed, epoch=epoch)
-    threads = torch.get_num_threads()
-    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
-        pool.submit(_use_one_thread).result()
-        torch.set_num_threads(threads)
+    used = torch.get_num_threads()
+    with ThreadPoolExecutor(threads, "batches", initializer=_use_one_thread) as pool:
+        pool.submit(int).result()
+        torch.set_num_threads(used)
         waiting: list[Future[Batch]] = []
         try:
-            for number, places in enumerate(parts):
+            for number, places in enumerate(parts[first:], start=first):
                 waiting.append(pool.submit(make, number, places))
-                if len(waiting) > READ_AHEAD:
+                if len(waiting) > READ_AHEAD * threads:
                     yield waiting.pop(0).result()
             while waiting:
                 yield waiting.pop(0).result()

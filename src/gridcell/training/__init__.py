@@ -1,26 +1,43 @@
 """Training: from a network and training rows to the weights that score best on validation rows."""
 
 from gridcell.training.allocator import keep_memory
-from gridcell.training.fit import EpochRecord, History, StepRecord, Watcher, fit
-from gridcell.training.job import Job, check, prepare
+from gridcell.training.checkpoint import (
+    About,
+    Checkpoints,
+    has_checkpoint,
+    latest,
+    remove_checkpoints,
+)
+from gridcell.training.fit import Around, fit
+from gridcell.training.history import History, StepRecord, Watcher
+from gridcell.training.job import Diagnosis, Job, check, prepare
 from gridcell.training.objective import Objective, choose_objective
 from gridcell.training.plan import Plan, plan
 from gridcell.training.precision import PrecisionChoice, choose_precision
+from gridcell.training.state import EpochRecord, State
 
 __all__ = [
+    "About",
+    "Around",
+    "Checkpoints",
+    "Diagnosis",
     "EpochRecord",
     "History",
     "Job",
     "Objective",
     "Plan",
     "PrecisionChoice",
+    "State",
     "StepRecord",
     "Watcher",
     "check",
     "choose_objective",
     "choose_precision",
     "fit",
+    "has_checkpoint",
     "keep_memory",
+    "latest",
     "plan",
     "prepare",
+    "remove_checkpoints",
 ]

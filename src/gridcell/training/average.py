@@ -30,6 +30,17 @@ class WeightAverage:
         self.step += 1
         torch._foreach_lerp_(self._average, self._live, 1 - decay)
 
+    def state(self) -> dict[str, Tensor]:
+        """The averages, by their number."""
+        return {str(number): value for number, value in enumerate(self._average)}
+
+    @torch.no_grad()
+    def restore(self, saved: dict[str, Tensor], step: int) -> None:
+        """Go on from averages that `state` gave after `step` updates."""
+        self.step = step
+        for number, value in enumerate(self._average):
+            value.copy_(saved[str(number)])
+
     @torch.no_grad()
     def swap(self) -> None:
         """Exchange the network's weights with the average; call again to change them back."""

@@ -21,3 +21,11 @@ def choose_device(asked: Literal["auto", "cpu", "cuda"]) -> torch.device:
             fix="leave --device out, or install a CUDA build of PyTorch.",
         )
     return torch.device("cuda" if has_gpu and asked != "cpu" else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """What does the work, for the user."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"the processor, {threads} thread{'' if threads == 1 else 's'}"

@@ -2,116 +2,69 @@
 
 for each epoch: for each batch: loss ─> gradients ─> optimizer ─> average
                 score the averaged weights on validation rows; keep the best
+                now and then, and at the end: write all of its state, to go on from
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gridcell.batches import Batch, Items, Texts, training_batches
+from gridcell.batches import Items, Texts, training_batches
 from gridcell.errors import TrainingError
 from gridcell.layers import set_generator
 from gridcell.networks.run import outputs, said
+from gridcell.process import peak_memory
 from gridcell.training.allocator import return_memory
 from gridcell.training.average import WeightAverage
+from gridcell.training.best import Best
+from gridcell.training.checkpoint import Checkpoints
+from gridcell.training.history import History, Silence, StepRecord, Watcher
 from gridcell.training.objective import Objective
 from gridcell.training.optimizer import choose_optimizer
-from gridcell.training.plan import Plan
+from gridcell.training.plan import USUAL_EPOCHS, Plan
 from gridcell.training.precision import Precision, arithmetic
 from gridcell.training.schedule import rate_share
+from gridcell.training.signals import Signals
+from gridcell.training.state import (
+    Ended,
+    EpochRecord,
+    Position,
+    State,
+    optimizer_state,
+    restore_optimizer,
+)
+from gridcell.training.step import NotFiniteError, TrainingStep
 
 Score = Callable[[NDArray[np.float64], NDArray[np.generic]], "float | None"]
 """The score of answers against raw targets; None where there is none."""
+Names = Callable[[NDArray[np.int64]], list[str]]
+"""Names of rows, for the user."""
 
-
-Ended = Literal["all epochs", "early", "budget", "interrupted", "diverged"]
-
-
-@dataclass(frozen=True)
-class StepRecord:
-    """Where a training stands after a step; `loss` is the epoch's mean so far."""
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    items_per_s: float
-    seconds_left: float
+FORECAST_AFTER = 10
+"""Steps after which it is told how long the training will take."""
+WORTH_A_FORECAST_S = 20.0
+USUAL_SCORING_SHARE = 0.4
+"""Time of an item's scoring to that of its training, until it is measured."""
+MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
-class EpochRecord:
-    """One epoch: mean training loss, then the averaged weights on validation rows."""
+class Around:
+    """What takes a command's time besides the training, so that its budget holds for the whole."""
 
-    epoch: int
-    loss: float
-    valid_loss: float | None
-    valid_score: float | None
-    rate: float
-    seconds: float
-    is_best: bool
-
-
-@dataclass(frozen=True)
-class History:
-    """How a training went. Epochs count from 1."""
-
-    epochs: tuple[EpochRecord, ...]
-    best_epoch: int
-    ended: Ended
-    seconds: float
-    items_per_s: float
-    score_name: str
-    failure: str = ""
-    """What went wrong, where the loss was no longer finite."""
-
-    def told(self) -> list[str]:
-        """How it went, for the user."""
-        count = len(self.epochs)
-        epochs = f"{count} epoch{'' if count == 1 else 's'}"
-        why = {
-            "all epochs": epochs,
-            "early": f"stopped after {epochs}: no better score for a while",
-            "budget": f"stopped after {epochs}: the time budget is spent",
-            "interrupted": f"interrupted in epoch {count}: the best weights so far are kept",
-            "diverged": f"diverged in epoch {count + 1}: the best weights before that are kept",
-        }[self.ended]
-        best = self.epochs[self.best_epoch - 1]
-        score = (
-            ""
-            if best.valid_score is None
-            else f", validation {self.score_name} {best.valid_score:.4f}"
-        )
-        return [
-            f"{why}, {self.seconds:.0f} s, {self.items_per_s:,.0f} items a second; "
-            f"kept: epoch {self.best_epoch}{score}."
-        ]
-
-
-class Watcher(Protocol):
-    """Who wants to see how it goes, and may ask to stop."""
-
-    def step(self, record: StepRecord) -> None: ...
-    def epoch(self, record: EpochRecord) -> None: ...
-    @property
-    def wants_stop(self) -> bool: ...
-
-
-class _Silent:
-    wants_stop = False
-
-    def step(self, record: StepRecord) -> None: ...
-    def epoch(self, record: EpochRecord) -> None: ...
+    before_s: float = 0.0
+    """Seconds that reading and decoding took."""
+    scored_after: int = 0
+    """Items that are scored when the training is over."""
 
 
 def fit(
@@ -129,6 +82,10 @@ def fit(
     optimizer: Literal["adamw", "sgd"],
     seed: int,
     watcher: Watcher | None = None,
+    checkpoints: Checkpoints | None = None,
+    state: State | None = None,
+    around: Around | None = None,
+    names: Names | None = None,
 ) -> History:
     """Train `network` in place; it ends with the weights of the best epoch.
 
@@ -137,56 +94,83 @@ def fit(
 
     valid_targets   raw targets of the validation rows, for `score`
     watcher         is told of every step and epoch, and may stop the training between two steps
+    checkpoints     where the state is written now and then; it ends with the last one
+    state           goes on from there, to the bits of a training that was never stopped
+    around          what else the plan's time budget is to hold
+    names           names the rows of a batch whose loss is not a number
 
     The first loss that is not finite ends the training: the history says so, and the network has
     the weights of the best epoch before.
 
     Raises   TrainingError where no epoch before gave finite outputs on the validation rows, and
              nothing is worth keeping
+             MemoryFullError where not even one item at a time fits into the memory
     """
     run = _Run(
-        network, objective, plan, precision, optimizer, seed, watcher or _Silent(), len(train)
+        network,
+        train,
+        valid,
+        objective=objective,
+        plan=plan,
+        precision=precision,
+        optimizer=optimizer,
+        seed=seed,
+        watcher=watcher or Silence(),
+        checkpoints=checkpoints,
+        around=around or Around(),
+        best=Best(higher_is_better, has_valid=valid is not None and len(valid) > 0),
     )
-    records: list[EpochRecord] = []
-    best = _Best(higher_is_better, has_valid=valid is not None and len(valid) > 0)
+    if state is not None:
+        run.restore(state)
+    run.keep()
     ended: Ended = "all epochs"
     failure = ""
+    here = run.state()
+    is_over = state is not None and state.position.is_over
+    if is_over and state is not None and state.position.ended:
+        ended = state.position.ended
     try:
-        for epoch in range(1, plan.epochs + 1):
-            batches = training_batches(train, size=plan.batch_size, seed=seed, epoch=epoch)
-            record = run.epoch(epoch, batches)
-            with run.averaged():
-                record = _validated(
-                    record, network, valid, valid_targets, objective, score, precision
-                )
-                record = replace(record, is_best=best.offer(record, network))
-            records.append(record)
-            if train.steps() is not None:
-                return_memory()
+        while run.epoch <= plan.epochs and not is_over:
+            cut = run.steps_of_epoch()
+            here = run.state()  # of an epoch that was cut: what is scored of it now counts for now
+            record = run.scored(score, valid_targets)
             run.watcher.epoch(record)
-            if run.was_stopped:
-                ended = "interrupted"
+            if cut is not None:
+                ended = cut
                 break
-            if run.progress() >= 1.0 and epoch < plan.epochs:
+            here = run.state()
+            if run.progress() >= 1.0 and run.epoch <= plan.epochs:
                 ended = "budget"
                 break
-            if valid is not None and epoch - best.epoch >= plan.patience:
+            if valid is not None and record.epoch - run.best.epoch >= plan.patience:
                 ended = "early"
                 break
-    except TrainingError as error:
-        if not best.is_usable:
-            raise
-        ended, failure = "diverged", str(error)
+            run.keep(is_forced=False)
+        run.keep(here, ended=ended)
+    except NotFiniteError as error:
+        text = _not_finite(error, run, names)
+        if not run.best.is_usable:
+            raise TrainingError(text) from None
+        ended, failure = "diverged", text
     finally:
-        best.restore(network)
-    if not best.is_usable:
+        run.best.restore(network)
+    if not run.best.is_usable:
         raise TrainingError(
             "after no epoch were the network's outputs on the validation rows finite.",
             fix=f"try a lower rate, for instance --rate {plan.rate / 10:.2g}.",
         )
-    seconds = time.perf_counter() - run.started
-    items_per_s = run.items / max(run.busy_s, 1e-9)
-    return History(tuple(records), best.epoch, ended, seconds, items_per_s, score_name, failure)
+    return History(
+        tuple(run.records),
+        run.best.epoch,
+        ended,
+        run.elapsed(),
+        run.items / max(run.busy_s, 1e-9),
+        score_name,
+        failure,
+        run.step.parts,
+        run.spent(),
+        tuple(run.signals.taken),
+    )
 
 
 class _Run:
@@ -195,29 +179,53 @@ class _Run:
     def __init__(
         self,
         network: nn.Module,
+        train: Items,
+        valid: Items | None,
+        *,
         objective: Objective,
         plan: Plan,
         precision: Precision,
         optimizer: Literal["adamw", "sgd"],
         seed: int,
         watcher: Watcher,
-        items: int,
+        checkpoints: Checkpoints | None,
+        around: Around,
+        best: Best,
     ) -> None:
-        self.network, self.objective, self.plan = network, objective, plan
-        self.precision, self.watcher = precision, watcher
-        self.device = next(network.parameters()).device
-        self.optimizer = choose_optimizer(
-            network, optimizer, rate=plan.rate, weight_decay=plan.weight_decay
-        )
+        self.network, self.train, self.valid = network, train, valid
+        self.objective, self.plan, self.precision, self.seed = objective, plan, precision, seed
+        self.watcher, self.checkpoints, self.around, self.best = watcher, checkpoints, around, best
         self.average = WeightAverage(network, plan.ema) if plan.ema else None
-        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.step = TrainingStep(
+            network,
+            objective,
+            choose_optimizer(network, optimizer, rate=plan.rate, weight_decay=plan.weight_decay),
+            precision=precision,
+            average=self.average,
+            note=watcher.note,
+        )
+        self.generator = torch.Generator(self.step.device).manual_seed(seed)
         set_generator(network, self.generator)
-        self.steps = -(-items // plan.batch_size)
-        self.done = 0
-        self.items = 0
-        self.busy_s = 0.0
-        self.was_stopped = False
+        self.steps = -(-len(train) // plan.batch_size)
+        # Where time decides, the epochs of the plan are only the most there can be.
+        epochs = plan.epochs if plan.budget_s is None else min(plan.epochs, USUAL_EPOCHS)
+        self.signals = Signals(network, epochs * self.steps)
+        self.epoch, self.number, self.done, self.items, self.seen = 1, 0, 0, 0, 0
+        self.loss_sum, self.rate, self.epoch_s, self.busy_s, self.scored_s = 0.0, 0.0, 0.0, 0.0, 0.0
+        self.records: list[EpochRecord] = []
+        self.other_s = {"waiting": 0.0, "validation": 0.0, "checkpoints": 0.0}
+        self.before_s = 0.0
+        self.began = self.done
+        self.told_failure = ""
         self.started = time.perf_counter()
+
+    def elapsed(self) -> float:
+        """Seconds of training so far, those before it was resumed among them."""
+        return self.before_s + time.perf_counter() - self.started
+
+    def spent(self) -> dict[str, float]:
+        """Seconds by what they went to."""
+        return {**self.other_s, **self.step.spent_s}
 
     def progress(self) -> float:
         """How far the training is, 0 to 1: by steps, or by time where the budget is spent first."""
@@ -225,58 +233,199 @@ class _Run:
         if self.plan.budget_s is None:
             return by_steps
         # Whichever is spent first, the schedule has come to its end by then.
-        return max(by_steps, (time.perf_counter() - self.started) / self.plan.budget_s)
+        return max(by_steps, self.elapsed() / self._available_s(self.plan.budget_s))
 
-    def epoch(self, epoch: int, batches: Iterator[Batch]) -> EpochRecord:
-        """One pass over the training rows."""
+    def _available_s(self, budget_s: float) -> float:
+        """Seconds that the budget leaves to training itself, the last validation taken off."""
+        valid = 0 if self.valid is None else len(self.valid)
+        if self.scored_s and valid:
+            an_item = self.scored_s / valid
+        else:
+            an_item = USUAL_SCORING_SHARE * self.busy_s / max(self.items, 1)
+        after = an_item * (valid + self.around.scored_after)
+        return max(budget_s - self.around.before_s - after, 1e-3)
+
+    def steps_of_epoch(self) -> Ended | None:
+        """Take the steps of this epoch that are left; return why, where some were not taken."""
         self.network.train()
+        batches = training_batches(
+            self.train,
+            size=self.plan.batch_size,
+            seed=self.seed,
+            epoch=self.epoch,
+            first=self.number,
+        )
+        earlier, start = self.epoch_s, time.perf_counter()
+        waited = start
+        try:
+            for batch in batches:
+                begun = time.perf_counter()
+                self.other_s["waiting"] += begun - waited
+                self.rate = self.plan.rate * rate_share(
+                    self.plan.schedule, min(self.progress(), 1.0)
+                )
+                self.signals.before(self.done)
+                loss = self.step.take(batch, self.rate)
+                self.signals.after()
+                count = len(batch.rows)
+                self.loss_sum, self.seen = self.loss_sum + loss * count, self.seen + count
+                self.number, self.done = self.number + 1, self.done + 1
+                self.items += count
+                so_far = earlier + time.perf_counter() - start
+                self.busy_s, self.epoch_s = self.busy_s + so_far - self.epoch_s, so_far
+                self.watcher.step(self._record())
+                if self.done - self.began == FORECAST_AFTER:
+                    self._forecast()
+                if self.watcher.wants_stop:
+                    return "interrupted"
+                if self.number < self.steps and self.progress() >= 1.0:
+                    return "budget"
+                self.keep(is_forced=False)
+                waited = time.perf_counter()
+        finally:
+            batches.close()
+        return None
+
+    def scored(self, score: Score, targets: NDArray[np.generic] | None) -> EpochRecord:
+        """Score the averaged weights, keep them if they are the best, and turn to the next epoch.
+
+        An epoch that was cut has its record as well.
+        """
+        record = EpochRecord(
+            self.epoch,
+            self.loss_sum / max(self.seen, 1),
+            None,
+            None,
+            self.rate,
+            self.epoch_s,
+            False,
+        )
         start = time.perf_counter()
-        total, seen, rate = 0.0, 0, self.plan.rate
-        for step, batch in enumerate(batches, start=1):
-            rate = self.plan.rate * rate_share(self.plan.schedule, min(self.progress(), 1.0))
-            loss = self._step(batch, rate, epoch, step)
-            count = len(batch.rows)
-            total, seen = total + loss * count, seen + count
-            self.done, self.items = self.done + 1, self.items + count
-            elapsed = time.perf_counter() - start
-            self.watcher.step(self._record(epoch, step, total / seen, seen / elapsed))
-            self.was_stopped = self.watcher.wants_stop
-            is_over = self.plan.budget_s is not None and self.progress() >= 1.0
-            if self.was_stopped or is_over:
-                break
-        elapsed = time.perf_counter() - start
-        self.busy_s += elapsed
-        return EpochRecord(epoch, total / max(seen, 1), None, None, rate, elapsed, False)
+        with _Averaged(self.average):
+            record = _validated(
+                record, self.network, self.valid, targets, self.objective, score, self.precision
+            )
+            record = replace(record, is_best=self.best.offer(record, self.network))
+        self.scored_s = time.perf_counter() - start
+        self.other_s["validation"] += self.scored_s
+        self.records.append(record)
+        if self.train.steps() is not None:
+            return_memory()
+        self.epoch, self.number, self.seen = self.epoch + 1, 0, 0
+        self.loss_sum, self.epoch_s = 0.0, 0.0
+        return record
 
-    def averaged(self) -> _Averaged:
-        """A context in which the network has its averaged weights."""
-        return _Averaged(self.average)
+    def state(self) -> State:
+        """All that a training needs to go on from here. The tensors are those in use: no copies."""
+        position = Position(
+            epoch=self.epoch,
+            step=self.number,
+            done=self.done,
+            items=self.items,
+            loss_sum=self.loss_sum,
+            seen=self.seen,
+            rate=self.rate,
+            epoch_s=self.epoch_s,
+            elapsed_s=self.elapsed(),
+            busy_s=self.busy_s,
+            scored_s=self.scored_s,
+            average_steps=0 if self.average is None else self.average.step,
+            parts=self.step.parts,
+            best_epoch=self.best.epoch,
+            best_rank=self.best.kept_rank,
+            records=tuple(self.records),
+            spent_s=self.spent(),
+            signals=tuple(self.signals.taken),
+        )
+        tensors: dict[str, Tensor] = {"generator": self.generator.get_state()}
+        groups = {
+            "network.": self.network.state_dict(),
+            "optimizer.": optimizer_state(self.step.optimizer),
+            "average.": {} if self.average is None else self.average.state(),
+            "best.": self.best.weights,
+        }
+        for prefix, group in groups.items():
+            tensors |= {prefix + name: value.detach() for name, value in group.items()}
+        return State(position, tensors)
 
-    def _step(self, batch: Batch, rate: float, epoch: int, step: int) -> float:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        lengths = None if batch.lengths is None else batch.lengths.to(self.device)
-        with arithmetic(self.precision, self.device):
-            predicted = self.network(batch.values.to(self.device), lengths)
-        loss = self.objective.loss(predicted, batch.targets.to(self.device), lengths)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingError(_not_finite(self.network, loss, epoch, step, rate, batch.values))
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+    def restore(self, state: State) -> None:
+        """Stand where the state was taken."""
+        at = state.position
+        self.epoch, self.number, self.done, self.items = at.epoch, at.step, at.done, at.items
+        self.loss_sum, self.seen, self.rate = at.loss_sum, at.seen, at.rate
+        self.epoch_s, self.busy_s, self.scored_s = at.epoch_s, at.busy_s, at.scored_s
+        self.before_s, self.began = at.elapsed_s, at.done
+        self.records, self.signals.taken = list(at.records), list(at.signals)
+        self.step.parts = at.parts
+        for name, seconds in at.spent_s.items():
+            (self.other_s if name in self.other_s else self.step.spent_s)[name] = seconds
+        self.network.load_state_dict(state.under("network."))
+        restore_optimizer(self.step.optimizer, state.under("optimizer."))
         if self.average is not None:
-            self.average.update()
-        return value
+            self.average.restore(state.under("average."), at.average_steps)
+        self.best.recall(at.best_epoch, at.best_rank, state.under("best."))
+        generator = state.tensors["generator"]
+        if generator.shape == self.generator.get_state().shape:  # else it is another device's
+            self.generator.set_state(generator)
 
-    def _record(self, epoch: int, step: int, loss: float, items_per_s: float) -> StepRecord:
-        progress = max(self.progress(), 1e-9)
-        elapsed = time.perf_counter() - self.started
-        left = max(elapsed / progress - elapsed, 0.0)
-        return StepRecord(epoch, self.plan.epochs, step, self.steps, loss, items_per_s, left)
+    def keep(
+        self, state: State | None = None, *, is_forced: bool = True, ended: Ended | None = None
+    ) -> None:
+        """Write a checkpoint, if it is time or must be."""
+        if self.checkpoints is None or not (is_forced or self.checkpoints.is_due):
+            return
+        state = state or self.state()
+        weights = [value for value in state.tensors.values() if value.is_floating_point()]
+        if not all(bool(torch.isfinite(value).all()) for value in weights):
+            return  # The next loss will say so; from here no training could go on.
+        start = time.perf_counter()
+        self.checkpoints.write(replace(state, position=replace(state.position, ended=ended)))
+        self.other_s["checkpoints"] += time.perf_counter() - start
+        failure = self.checkpoints.failure
+        if failure and failure != self.told_failure:
+            self.watcher.note(f"No checkpoint: {failure} The training goes on without it.")
+        self.told_failure = failure
+
+    def _record(self) -> StepRecord:
+        return StepRecord(
+            self.epoch,
+            self.plan.epochs,
+            self.number,
+            self.steps,
+            self.loss_sum / self.seen,
+            self.seen / max(self.epoch_s, 1e-9),
+            self._seconds_left(),
+        )
+
+    def _seconds_left(self) -> float:
+        progress, elapsed = max(self.progress(), 1e-9), self.elapsed()
+        return max(elapsed / progress - elapsed, 0.0)
+
+    def _forecast(self) -> None:
+        """Say how long it will take, once a few steps are measured."""
+        a_step = self.epoch_s / max(self.number, 1)
+        an_epoch = a_step * self.steps
+        left = self._seconds_left()
+        if left < WORTH_A_FORECAST_S and self.plan.budget_s is None:
+            return
+        memory = peak_memory()
+        held = "" if memory is None else f", {memory / 1e9:.1f} GB of memory so far"
+        text = f"{1000 * a_step:.0f} ms a step, {_lasting(an_epoch)} an epoch"
+        if self.plan.budget_s is None:
+            text += f": about {_lasting(left)} left"
+        else:
+            fits = self.plan.epochs * self.steps * a_step <= self._available_s(self.plan.budget_s)
+            text += (
+                f": {self.plan.epochs} epochs take less than the budget"
+                if fits
+                else f": the budget is enough for about {left / an_epoch + self.epoch - 1:.1f}"
+            )
+        self.watcher.note(f"Forecast: {text}{held}.")
 
 
 class _Averaged:
+    """A context in which the network has its averaged weights."""
+
     def __init__(self, average: WeightAverage | None) -> None:
         self.average = average
 
@@ -287,42 +436,6 @@ class _Averaged:
     def __exit__(self, *_: object) -> None:
         if self.average is not None:
             self.average.swap()
-
-
-class _Best:
-    """The weights of the best epoch; only finite scores count."""
-
-    def __init__(self, higher_is_better: bool, *, has_valid: bool) -> None:
-        self.sign = 1.0 if higher_is_better else -1.0
-        self.has_valid = has_valid
-        self.epoch = 0
-        self.rank: tuple[float, float] | None = None
-        self.weights: dict[str, Tensor] = {}
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether there are weights to keep, with a finite score or loss where there is one."""
-        return self.rank is not None and (not self.has_valid or max(self.rank) > -math.inf)
-
-    def offer(self, record: EpochRecord, network: nn.Module) -> bool:
-        """Keep the network's weights if this epoch is the best so far."""
-        score = record.valid_score
-        rank = (
-            -math.inf if score is None or not math.isfinite(score) else self.sign * score,
-            -math.inf if record.valid_loss is None else -record.valid_loss,
-        )
-        # Without validation rows the last epoch is the best. With them, an epoch whose loss is not
-        # finite has the lowest rank: it must not win by having none.
-        if self.has_valid and self.rank is not None and rank <= self.rank:
-            return False
-        self.rank, self.epoch = rank, record.epoch
-        self.weights = {name: value.clone() for name, value in network.state_dict().items()}
-        return True
-
-    def restore(self, network: nn.Module) -> None:
-        """Put the best weights back."""
-        if self.weights:
-            network.load_state_dict(self.weights)
 
 
 def _validated(
@@ -350,22 +463,33 @@ def _validated(
     return replace(record, valid_loss=loss if math.isfinite(loss) else None, valid_score=value)
 
 
-def _not_finite(
-    network: nn.Module, loss: Tensor, epoch: int, step: int, rate: float, values: Tensor
-) -> str:
+def _not_finite(error: NotFiniteError, run: _Run, names: Names | None) -> str:
     """Say where the loss stopped being a number, and what the inputs and weights look like."""
-    network.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    squares = [
-        float((p.grad.double() ** 2).sum()) for p in network.parameters() if p.grad is not None
-    ]
-    norm = math.sqrt(sum(squares)) if all(map(math.isfinite, squares)) else math.inf
-    has_bad_input = values.is_floating_point() and not bool(torch.isfinite(values).all())
     inputs = (
-        "the batch holds values that are not finite" if has_bad_input else "the batch is finite"
+        "the batch holds values that are not finite"
+        if error.has_bad_input
+        else "the batch is finite"
     )
-    return (
-        f"the loss became {float(loss.detach())} in epoch {epoch}, step {step}, at learning rate "
-        f"{rate:.3g}; gradient norm {norm:.3g}; {inputs}.\n"
-        f"  Fix: try a lower rate, for instance --rate {rate / 10:.2g}."
-    )
+    lines = [
+        f"the loss became {error.value} in epoch {run.epoch}, step {run.number + 1}, at learning "
+        f"rate {run.rate:.3g}; gradient norm {error.norm:.3g}; {inputs}."
+    ]
+    if names is not None:
+        found = names(error.batch.rows)
+        more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+        lines.append(f"  Its items: {', '.join(found[:MOST_NAMED])}{more}.")
+    lines.append(f"  Fix: try a lower rate, for instance --rate {run.rate / 10:.2g}.")
+    return "\n".join(lines)
+
+
+def _lasting(seconds: float) -> str:
+    """A duration as a person says it.
+
+    >>> _lasting(8.2), _lasting(95), _lasting(7260)
+    ('8 s', '1 min 35 s', '2 h 1 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

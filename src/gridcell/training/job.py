@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import platform
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from gridcell import layers, networks
-from gridcell.batches import Items, Texts, Variation, items_of, training_batches
-from gridcell.cache import write_whole
-from gridcell.config import TrainConfig
-from gridcell.errors import ConfigError, NetworkError, StorageError
+from gridcell.batches import Items, Texts, Variation, items_of
+from gridcell.config import Config, TrainConfig, to_mapping
+from gridcell.doctor import Finding
+from gridcell.errors import ConfigError, NetworkError
 from gridcell.networks.answers import Answers
 from gridcell.networks.run import channels_last, outputs
 from gridcell.preparation import Preparation, outputs_of, told
 from gridcell.preparation.cache import Decoded
 from gridcell.samples import STEP_TASKS, Samples
+from gridcell.training import diagnosis, profile
 from gridcell.training.calibration import calibrated
-from gridcell.training.device import choose_device
-from gridcell.training.fit import History, Score, Watcher, fit
+from gridcell.training.checkpoint import About, Checkpoints
+from gridcell.training.device import choose_device, device_name
+from gridcell.training.fit import Around, Names, Score, fit
+from gridcell.training.history import History, Watcher
+from gridcell.training.measured import measured_precision
 from gridcell.training.objective import Objective, choose_objective
 from gridcell.training.plan import Plan, effort_of, plan
-from gridcell.training.precision import Precision, PrecisionChoice, choose_precision
+from gridcell.training.precision import PrecisionChoice
 from gridcell.training.residuals import with_intervals
+from gridcell.training.signals import learning_layers
+from gridcell.training.state import State
 from gridcell.training.variation import choose_variation
 from gridcell.training.vectors import start_from, vectors_for
 
@@ -54,10 +57,24 @@ class Job:
     variation: Variation | None
     config: TrainConfig
     notes: tuple[str, ...]
+    names: Names
+    """File names of rows."""
+    truths_of: Callable[[Items], NDArray[np.generic]]
+    """What answers for some items are scored against."""
     columns: int = 1
     """Columns to forecast, where windows are: each is an item of its own."""
 
-    def fit(self, score: Score, *, name: str, better: Better, watcher: Watcher | None) -> History:
+    def fit(
+        self,
+        score: Score,
+        *,
+        name: str,
+        better: Better,
+        watcher: Watcher | None,
+        checkpoints: Checkpoints | None = None,
+        state: State | None = None,
+        around: Around | None = None,
+    ) -> History:
         """Train the network in place; see `fit`."""
         return fit(
             self.network,
@@ -73,6 +90,25 @@ class Job:
             optimizer=self.config.optimizer,
             seed=self.config.seed,
             watcher=watcher,
+            checkpoints=checkpoints,
+            state=state,
+            around=around,
+            names=self.names,
+        )
+
+    def about(self, config: Config, *, digest: str, fold: int | None = None) -> About:
+        """What a checkpoint has to say of this training, so that it can be started again.
+
+        digest   of the data
+        fold     which one it is, in a cross-validation
+        """
+        return About(
+            settings=_from_the_root(config),
+            data_digest=digest,
+            plan=self.plan,
+            precision=self.precision.precision,
+            threads=torch.get_num_threads(),
+            fold=fold,
         )
 
     def answers(self) -> Answers:
@@ -86,6 +122,61 @@ class Job:
             )
         return calibrated(self.objective.answers, predicted, self.valid_targets)
 
+    def profile(self, history: History) -> list[str]:
+        """Where the time went, for the user."""
+        reading = profile.measure_reading(self.train, size=self.plan.batch_size)
+        return profile.told(history.spent_s, history.seconds, reading)
+
+    def diagnose(self, history: History, score: Score, *, better: Better) -> Diagnosis:
+        """Look at how the training went, and how the network does on training rows as they are."""
+        fit = self._fit(score, history.score_name, better=better)
+        dead = diagnosis.dead_units(self.network, self.train)
+        layers = list(learning_layers(self.network))
+        findings = diagnosis.diagnose(
+            history, rate=self.plan.rate, layers=layers, fit=fit, dead=dead
+        )
+        return Diagnosis(fit, tuple(findings))
+
+    def _fit(self, score: Score, name: str, *, better: Better) -> diagnosis.Fit | None:
+        """The score on as many training rows as there are validation rows, and on those."""
+        is_onward = isinstance(self.valid, Texts) and self.valid.is_onward
+        if self.valid is None or is_onward or not is_dataclass(self.train):
+            return None
+        draw = np.random.default_rng(self.config.seed)
+        chosen = draw.permutation(len(self.train))[: max(len(self.valid), 1)]
+        some = cast(Items, replace(self.train, rows=self.train.rows[np.sort(chosen)]))
+        values = []
+        for items, truths in ((some, self.truths_of(some)), (self.valid, self.valid_targets)):
+            values.append(score(self.objective.answers.of(outputs(self.network, items)), truths))
+        if values[0] is None or values[1] is None:
+            return None
+        return diagnosis.Fit(
+            name, values[0], values[1], min(len(some), len(self.valid)), better == "higher"
+        )
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is to be said of a training that is over."""
+
+    fit: diagnosis.Fit | None
+    findings: tuple[Finding, ...]
+
+    def told(self) -> list[str]:
+        """How the network does on training and on validation rows, for the user."""
+        return [] if self.fit is None else [self.fit.told()]
+
+
+def _from_the_root(config: Config) -> dict[str, Any]:
+    """The settings, with paths that hold wherever they are read."""
+
+    def whole(path: Path | None) -> Path | None:
+        return None if path is None else Path(os.path.abspath(path))
+
+    vectors, cache = whole(config.data.vectors), whole(config.data.cache)
+    data = replace(config.data, vectors=vectors, cache=cache)
+    return to_mapping(replace(config, path=Path(os.path.abspath(config.path)), data=data))
+
 
 def check(config: TrainConfig) -> None:
     """Refuse what cannot work whatever the data is, before any of it is read.
@@ -94,6 +185,11 @@ def check(config: TrainConfig) -> None:
     """
     choose_device(config.device)
     networks.check_name(config.net)
+    if config.budget is not None and config.budget.startswith("+"):
+        raise ConfigError(
+            f"budget {config.budget} is on top of one that was spent.",
+            fix=f"give {config.budget[1:]}, or name a run's folder with --resume.",
+        )
 
 
 def prepare(
@@ -106,11 +202,13 @@ def prepare(
     valid_rows: NDArray[np.int64],
     memory: Path,
     vectors: Path | None = None,
+    about: About | None = None,
 ) -> Job:
     """Choose network, plan, arithmetic and augmentation for these rows.
 
     vectors  file of word vectors that the embedding starts from
     memory   folder in which measurements of this machine are kept from run to run
+    about    plan and arithmetic of a training that is resumed
     """
     if config.patience is not None and not len(valid_rows):
         raise ConfigError(
@@ -183,13 +281,16 @@ def prepare(
     valid = drawn(valid_rows) if len(valid_rows) else None
     _check_leaves_steps(network, train)
     work = _work(network, train)
-    decided = plan(
-        config,
-        items=len(train),
-        multiply_adds=work,
-        effort=effort_of(samples),
-    )
-    precision = _precision(config, network, train, objective, decided, device, memory)
+    if about is None:
+        effort = effort_of(samples)
+        decided = plan(config, items=len(train), multiply_adds=work, effort=effort)
+        size = decided.batch_size
+        precision = measured_precision(
+            config.precision, network, train, objective, size=size, device=device, memory=memory
+        )
+    else:
+        decided = about.plan
+        precision = PrecisionChoice(about.precision, f"{about.precision}, as before")
     notes = (
         *told(prep, decoded, train_rows),
         *of_vectors,
@@ -200,7 +301,7 @@ def prepare(
         f"Epochs: {decided.epochs}, {decided.epochs_reason}.",
         f"Steps: batches of {decided.batch_size}, {config.optimizer} at rate {decided.rate:g}, "
         f"{decided.schedule}.",
-        f"Arithmetic: {precision.reason}, on {_device_name(device)}.",
+        f"Arithmetic: {precision.reason}, on {device_name(device)}.",
         f"Augmentation: {varied.reason}.",
     )
     return Job(
@@ -214,8 +315,15 @@ def prepare(
         variation=varied.variation,
         config=config,
         notes=notes,
+        names=partial(_names, samples),
+        truths_of=lambda items: _truths(samples, items, items.rows),
         columns=len(samples.labels),
     )
+
+
+def _names(samples: Samples, rows: NDArray[np.int64]) -> list[str]:
+    """Files that some rows came from, each once."""
+    return [samples.paths[row] for row in np.unique(rows)]
 
 
 def _check_keeps_steps(network: networks.Network) -> None:
@@ -286,55 +394,3 @@ def _work(network: networks.Network, items: Items) -> int:
         with torch.device("meta"):
             network = networks.build(network.notation, layout)
     return sum(row.multiply_adds for row in networks.rows(network))
-
-
-def _precision(
-    config: TrainConfig,
-    network: networks.Network,
-    train: Items,
-    objective: Objective,
-    decided: Plan,
-    device: torch.device,
-    memory: Path,
-) -> PrecisionChoice:
-    """Measure, or remember what was measured here for this network and batch size."""
-    batches = training_batches(train, size=decided.batch_size, seed=0, epoch=0, is_varied=False)
-    batch = next(batches)
-    batches.close()  # type: ignore[attr-defined]
-    values, targets = batch.values.to(device), batch.targets.to(device)
-    lengths = None if batch.lengths is None else batch.lengths.to(device)
-
-    def loss(trial: nn.Module) -> Tensor:
-        return objective.loss(trial(values, lengths), targets, lengths)
-
-    machine = (platform.node(), _device_name(device), torch.__version__, torch.get_num_threads())
-    about = (*machine, network.notation, str(network.layout), decided.batch_size)
-    file = memory / "precision" / f"{hashlib.sha256(repr(about).encode()).hexdigest()[:20]}.json"
-    choice = choose_precision(config.precision, network, loss, device, remembered=_remembered(file))
-    if config.precision == "auto" and not file.exists():
-        _keep(file, choice.precision)
-    return choice
-
-
-def _remembered(file: Path) -> Precision | None:
-    try:
-        return cast(Precision, msgspec.json.decode(file.read_bytes(), type=Precision))
-    except (OSError, msgspec.MsgspecError):
-        return None
-
-
-def _keep(file: Path, precision: Precision) -> None:
-    # Without a place for it, the next run measures again: nothing is lost.
-    with contextlib.suppress(StorageError):
-        write_whole(file, lambda stream: _write(stream.write, precision))
-
-
-def _write(write: Callable[[bytes], object], precision: Precision) -> None:
-    write(msgspec.json.encode(precision))
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    return f"the processor, {threads} thread{'' if threads == 1 else 's'}"

@@ -51,6 +51,21 @@ class Objective:
         scaled = (targets - np.array(mean)) / np.array(deviation)
         return torch.from_numpy(scaled.astype(np.float32))
 
+    def weight(self, targets: Tensor, lengths: Tensor | None = None) -> float:
+        """What the loss of these targets is a mean over: items, or valid steps, by class weight.
+
+        By it the means of a batch's pieces add up to the mean of the whole.
+        """
+        is_numbers = self.task == "classify" and targets.dtype == torch.int64
+        if (is_numbers and targets.ndim == 2) or (self.task == "labels" and targets.ndim == 3):
+            if lengths is None:
+                targets = targets.flatten(0, 1)
+            else:
+                targets = targets[valid_steps(lengths, targets.shape[1])]
+        if self.class_weights and is_numbers:
+            return float(torch.tensor(self.class_weights)[targets].sum())
+        return float(len(targets))
+
     def loss(self, outputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The mean loss of a batch, in float32.
 

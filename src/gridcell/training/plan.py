@@ -93,7 +93,7 @@ def plan(
         if config.weight_decay is None
         else config.weight_decay,
         ema=ema,
-        patience=config.patience or max(5, epochs // 2),
+        patience=config.patience or usual_patience(epochs),
         schedule=config.schedule,
         budget_s=budget_s,
         epochs_reason=reason,
@@ -103,6 +103,11 @@ def plan(
 def effort_of(samples: Samples) -> Effort:
     """Return how long these samples are worth training on."""
     return WRITING if samples.task == "write" else EFFORTS[samples.kind]
+
+
+def usual_patience(epochs: int) -> int:
+    """Epochs without a better score before a training of so many stops."""
+    return max(5, epochs // 2)
 
 
 def _batch_size(items: int) -> int:

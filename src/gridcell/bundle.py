@@ -1,0 +1,131 @@
+"""The one form in which gridcell writes what it will read again: a zip that cannot hold code.
+
+    manifest.json        format number, version that wrote it, SHA-256 of the other members
+    ...                  JSON and safetensors, named by whoever writes
+
+Nothing is compressed and nothing is run: a member is bytes whose digest the manifest names. A file
+that is cut, changed, from a later version or not ours is refused with one sentence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import msgspec
+
+from gridcell.cache import write_whole
+from gridcell.errors import ModelFileError
+from gridcell.sources.wording import shown
+from gridcell.version import MODEL_FORMAT, VERSION
+
+MANIFEST = "manifest.json"
+LARGEST_JSON_BYTES = 64 << 20
+
+
+def write(path: Path, members: Mapping[str, bytes]) -> None:
+    """Write the file, whole or not at all; the same members give the same bytes.
+
+    Raises   StorageError where it cannot be written
+    """
+    manifest = {
+        "format": MODEL_FORMAT,
+        "written_by": f"gridcell {VERSION}",
+        "sha256": {name: _sha256(content) for name, content in members.items()},
+    }
+
+    def save(stream: BinaryIO) -> None:
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+            for name, content in {MANIFEST: msgspec.json.encode(manifest), **members}.items():
+                # A fixed date: the same model gives the same bytes.
+                archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
+
+    write_whole(path, save)
+
+
+def read(path: Path, names: Sequence[str], *, what: str) -> list[bytes]:
+    """Return the members of these names, checked against the manifest.
+
+    what     which file the user could name instead, such as "the model.gridcell inside a run"
+
+    Raises   ModelFileError where it is missing, cut, changed, unsafe, or from a later version
+    """
+    if not os.path.exists(path):
+        raise ModelFileError(f"{path} does not exist.", fix=f"name {what}.")
+    if path.is_dir():
+        raise ModelFileError(f"{path} is a folder.", fix=f"name {what}.")
+    try:
+        with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
+            _check_sizes(path, archive)
+            # The format first: a later one may have other members.
+            manifest = _manifest(path, archive)
+            _check_names(path, archive, [MANIFEST, *names])
+            contents = {name: archive.read(name) for name in names}
+    except ModelFileError:
+        raise
+    except Exception as error:
+        # zipfile raises half a dozen kinds for a file that was cut or changed.
+        raise ModelFileError(
+            f"{path} is not a safe gridcell bundle, or it is cut: {error}.",
+            fix="copy it again from where it was trained.",
+        ) from None
+    for name in names:
+        if manifest["sha256"].get(name) != _sha256(contents[name]):
+            raise ModelFileError(
+                f"{path} was changed or damaged after it was written: "
+                f"{name} has not the digest that the manifest names.",
+                fix="copy it again from where it was trained.",
+            )
+    return [contents[name] for name in names]
+
+
+def _check_sizes(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuse what could unpack to more than it seems; nothing is unpacked for that."""
+    for info in archive.infolist():
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise ModelFileError(f"{path} is not a safe gridcell bundle: it is compressed.")
+        if info.filename.endswith(".json") and info.file_size > LARGEST_JSON_BYTES:
+            raise ModelFileError(f"{path} is not a safe gridcell bundle: its JSON is too large.")
+
+
+def _check_names(path: Path, archive: zipfile.ZipFile, wanted: Sequence[str]) -> None:
+    names = archive.namelist()
+    strange = sorted(set(names) - set(wanted))
+    twice = [name for name in wanted if names.count(name) > 1]
+    missing = [name for name in wanted if name not in names]
+    if strange or twice or missing:
+        what = (
+            f"it holds {shown(strange[0])}"
+            if strange
+            else f"it holds {twice[0]} twice"
+            if twice
+            else f"it lacks {missing[0]}"
+        )
+        raise ModelFileError(f"{path} is not a safe gridcell bundle: {what}.")
+
+
+def _manifest(path: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
+    if MANIFEST not in archive.namelist():
+        raise ModelFileError(f"{path} is not a safe gridcell bundle: it lacks {MANIFEST}.")
+    try:
+        manifest = msgspec.json.decode(archive.read(MANIFEST))
+        number = int(manifest["format"])
+        digests = dict(manifest["sha256"])
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError, RecursionError):
+        raise ModelFileError(f"{path} is not a safe gridcell bundle: bad manifest.") from None
+    if number > MODEL_FORMAT:
+        raise ModelFileError(
+            f"{path} has format {number}, written by {manifest.get('written_by', 'others')}; "
+            f"this gridcell {VERSION} reads formats up to {MODEL_FORMAT}.",
+            fix="install that version or a later one.",
+        )
+    return cast(dict[str, Any], {**manifest, "sha256": digests})
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,135 @@
+"""Going on with a training, whatever stopped it, or giving more to one that is done.
+
+The run's folder holds checkpoints: the settings of the run and all of its state. Data are read as
+before, must be the same, and the training takes its next step.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from gridcell import pipeline, record, splits, training
+from gridcell.config import SECTIONS, Config, from_mapping, seconds
+from gridcell.errors import ConfigError, SourceError
+from gridcell.record import Run
+from gridcell.teller import Silent, Teller
+from gridcell.training import About, State
+from gridcell.training.plan import MOST_EPOCHS, usual_patience
+
+
+def resume(
+    folder: Path,
+    *,
+    budget: str | None = None,
+    epochs: int | None = None,
+    rate: float | None = None,
+    teller: Teller | None = None,
+) -> Run:
+    """Go on with the training whose run folder this is, from its newest checkpoint.
+
+    A training that was stopped ends with the bits of one that was not. One that is done goes on
+    where more is given, its schedule stretched over the whole.
+
+    budget   time to train on for (`+10m`), or of all training together (`30m`)
+    epochs   epochs of all training together
+    rate     another peak of the learning rate
+
+    Raises   ConfigError where there is no checkpoint, nothing is left to do, or another process
+             trains there; SourceError where the data are not those of before
+    """
+    tell, started = teller or Silent(), time.perf_counter()
+    about, state, notes = training.latest(folder)
+    about = _with_more(about, state, budget=budget, epochs=epochs, rate=rate)
+    if state.position.is_over:
+        if budget is None and epochs is None:
+            raise ConfigError(
+                f"{folder}: that training is done ({state.position.ended}).",
+                fix="give it more: --budget +10m, or more --epochs.",
+            )
+        state = replace(state, position=replace(state.position, ended=None))
+    config = config_of(about)
+    training.keep_memory()
+    training.check(config.train)
+    position = state.position
+    tell.section(
+        f"Resuming {folder}",
+        [
+            *notes,
+            f"After {position.done:,} steps and {position.elapsed_s:,.0f} s, "
+            f"in epoch {position.epoch} of {about.plan.epochs}.",
+            *_threads(about),
+        ],
+    )
+    data, parts = pipeline.inspect(config, tell)
+    if about.fold is not None:
+        parts = splits.fold(data.samples, config.split, number=about.fold, seed=config.train.seed)
+    check_same_data(about, data)
+    return pipeline.train_on(
+        data, parts, config, folder, tell, started=started, resumed=(about, state)
+    )
+
+
+def check_same_data(about: About, data: pipeline.Data) -> None:
+    """Raise SourceError unless these are the data that the training began with."""
+    if record.data_digest(data.samples) != about.data_digest:
+        raise SourceError(
+            f"{about.settings['path']}: the data are no longer those that the training began with.",
+            fix="put them back, or begin a new training.",
+        )
+
+
+def config_of(about: About) -> Config:
+    """Return the settings that a training was begun with, as they hold here."""
+    settings = about.settings
+    config = from_mapping(Path(settings["path"]), {name: settings[name] for name in SECTIONS})
+    if config.train.device == "cuda" and not torch.cuda.is_available():
+        # Begun on a GPU, and there is none here: the processor goes on, with other last bits.
+        config = replace(config, train=replace(config.train, device="auto"))
+    return config
+
+
+def _threads(about: About) -> list[str]:
+    now = torch.get_num_threads()
+    if now == about.threads:
+        return []
+    return [
+        f"Threads: {about.threads} before, {now} now, so the last bits of its sums will differ."
+    ]
+
+
+def _with_more(
+    about: About, state: State, *, budget: str | None, epochs: int | None, rate: float | None
+) -> About:
+    """Return the plan and settings with what is given now in place of what was given before."""
+    plan, position = about.plan, state.position
+    train = dict(about.settings["train"])
+    if budget is not None:
+        spent = position.elapsed_s if budget.startswith("+") else 0.0
+        total = spent + seconds(budget.removeprefix("+"))
+        if total <= position.elapsed_s:
+            raise ConfigError(
+                f"budget {budget}: {position.elapsed_s:.0f} s of training are spent already.",
+                fix=f"give more on top, for instance --budget +{budget}.",
+            )
+        # Time decides: so many epochs that they do not.
+        plan = replace(plan, budget_s=total, epochs=position.epoch + MOST_EPOCHS)
+        plan = replace(plan, epochs_reason=f"or fewer, as many as {total:.0f} s allow")
+        train |= {"budget": f"{total:.3f}s", "epochs": None}
+    if epochs is not None:
+        if epochs < position.epoch:
+            raise ConfigError(
+                f"epochs = {epochs}: {position.epoch - 1} are done already.",
+                fix="give more of them; they count from the beginning.",
+            )
+        plan = replace(plan, epochs=epochs, budget_s=None, epochs_reason="as asked")
+        train |= {"budget": None, "epochs": epochs}
+    if (budget or epochs) and train["patience"] is None:
+        plan = replace(plan, patience=usual_patience(plan.epochs))
+    if rate is not None:
+        plan = replace(plan, rate=rate)
+        train["rate"] = rate
+    return replace(about, plan=plan, settings={**about.settings, "train": train})

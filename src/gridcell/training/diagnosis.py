@@ -1,0 +1,238 @@
+"""What a careful person would say of a training that is over, in sentences with their figures.
+
+Nothing here looks at test rows. Thresholds are set so that trainings that go well are left alone;
+the tests hold one of each illness, and some that are healthy.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gridcell.batches import Items, plain_batches
+from gridcell.doctor import Finding
+from gridcell.layers import Activation
+from gridcell.networks import Network
+from gridcell.training.history import History
+from gridcell.training.signals import Signal
+
+FEWEST_JUDGED = 30
+"""Rows, of training and validation each, below which a gap between them says little."""
+GAP, SMALL_GAP = 0.1, 0.02
+GAP_OF_ERRORS, SMALL_GAP_OF_ERRORS = 1.5, 1.1
+LEARNED = 0.95
+LOSS_RISE, RISE_OF_FIRST = 1.5, 0.2
+LEAST_FALL = 0.05
+STILL_FALLING = 0.05
+LARGE_UPDATE, SMALL_UPDATE = 0.1, 1e-4
+"""Of the weights' norm that a step changes; about 0.001 is usual."""
+VANISHED = 1e-4
+EXPLODED = 100.0
+DEAD_SHARE = 0.2
+LOOKED_AT = 256
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The score by which the epoch was chosen, on training rows as they are and on validation."""
+
+    name: str
+    train: float
+    valid: float
+    rows: int
+    """The fewer of both."""
+    higher_is_better: bool
+
+    def told(self) -> str:
+        """Both, for the user."""
+        return (
+            f"Of as many training rows as there are validation rows, as they are: {self.name} "
+            f"{self.train:.4f}; of those {self.valid:.4f}."
+        )
+
+
+@dataclass(frozen=True)
+class Dead:
+    """Units of a relu that answered to none of the items looked at."""
+
+    layer: str
+    dead: int
+    units: int
+
+
+def diagnose(
+    history: History,
+    *,
+    rate: float,
+    layers: Sequence[str],
+    fit: Fit | None = None,
+    dead: Sequence[Dead] = (),
+) -> list[Finding]:
+    """Return what went wrong, or could go better, in this training; nothing where it went well.
+
+    layers   names of the layers that `history.signals` are of
+    """
+    return [
+        *_fit(history, fit),
+        *_rate(history, rate),
+        *_gradients(history.signals, layers, rate),
+        *_dead(dead),
+    ]
+
+
+@torch.no_grad()
+def dead_units(network: Network, items: Items) -> list[Dead]:
+    """Count the channels of each relu that are zero for every one of some items."""
+    alive: dict[int, Tensor] = {}
+    names: dict[int, str] = {}
+    handles = []
+
+    def look(number: int, output: Tensor) -> None:
+        places = [axis for axis in range(output.ndim) if axis != 2]  # [B, T, C, *grid]
+        seen = (output > 0).any(places[0]) if len(places) == 1 else output.amax(places) > 0
+        alive[number] = alive.get(number, torch.zeros_like(seen)) | seen
+
+    for number, (name, module) in enumerate(network.named_modules()):
+        if isinstance(module, Activation) and module.name == "relu":
+            names[number] = name
+
+            def hook(_: nn.Module, __: object, output: Tensor, number: int = number) -> None:
+                look(number, output)
+
+            handles.append(module.register_forward_hook(hook))
+    was_training = network.training
+    device = next(network.parameters()).device
+    network.eval()
+    try:
+        seen = 0
+        for batch in plain_batches(items, size=32):
+            lengths = None if batch.lengths is None else batch.lengths.to(device)
+            network(batch.values.to(device), lengths)
+            seen += len(batch.rows)
+            if seen >= LOOKED_AT:
+                break
+    finally:
+        network.train(was_training)
+        for handle in handles:
+            handle.remove()
+    order = {number: place for place, number in enumerate(sorted(names), start=1)}
+    return [
+        Dead(f"relu {order[number]}", int((~units).sum()), len(units))
+        for number, units in sorted(alive.items())
+    ]
+
+
+def _fit(history: History, fit: Fit | None) -> list[Finding]:
+    if fit is None or fit.rows < FEWEST_JUDGED:
+        return []
+    if fit.higher_is_better:
+        is_apart, is_near = fit.train - fit.valid > GAP, fit.train - fit.valid < SMALL_GAP
+        is_learned = fit.train > LEARNED
+    else:
+        is_apart = fit.valid > GAP_OF_ERRORS * fit.train
+        is_near, is_learned = fit.valid < SMALL_GAP_OF_ERRORS * fit.train, False
+    both = f"{fit.name} {fit.train:.3f} on training rows, {fit.valid:.3f} on validation rows"
+    if is_apart:
+        text = f"It overfits: {both}. More items help most, then augmentation, dropout(0.5) in "
+        return [Finding("warning", text + "--net, a larger --weight-decay, a smaller --net.")]
+    is_last = history.best_epoch == len(history.epochs) > 1
+    if is_near and is_last and not is_learned and history.ended in ("all epochs", "budget"):
+        text = f"It could learn more: {both}, and the last epoch was the best. Give more --epochs "
+        return [Finding("note", text + "or a larger --net.")]
+    return []
+
+
+def _rate(history: History, rate: float) -> list[Finding]:
+    losses = [record.loss for record in history.epochs]
+    updates = [_share(signal.updates, signal.weights) for signal in history.signals]
+    usual = statistics.median(updates) if updates else SMALL_UPDATE
+    fall = 1 - min(losses) / losses[0] if losses[0] > 0 else 0.0
+    changed = f"each step changed the weights by {usual:.1g} of their size (about 0.001 is usual)"
+    if usual > LARGE_UPDATE:
+        return [Finding("warning", f"The learning rate was too high: {changed}. {_lower(rate)}")]
+    if max(updates, default=0.0) > 1:
+        step = history.signals[updates.index(max(updates))].step + 1
+        text = f"step {step} changed the weights by {max(updates):.2g} times their own size"
+        return [Finding("warning", f"The learning rate was too high: {text}. {_lower(rate)}")]
+    for epoch in range(1, len(losses)):
+        lowest = min(losses[:epoch])
+        # Near zero a loss may double and mean nothing.
+        if losses[epoch] > max(LOSS_RISE * lowest, RISE_OF_FIRST * losses[0]) > 0:
+            return [
+                Finding(
+                    "warning",
+                    f"The learning rate was too high: the training loss rose from {lowest:.3g} to "
+                    f"{losses[epoch]:.3g} in epoch {epoch + 1}. {_lower(rate)}",
+                )
+            ]
+    if usual < SMALL_UPDATE and len(losses) > 1 and fall < LEAST_FALL:
+        text = f"The learning rate was too low: the training loss fell by {fall:.1%} and {changed}."
+        return [Finding("warning", f"{text} Try --rate {10 * rate:.2g}.")]
+    return []
+
+
+def _lower(rate: float) -> str:
+    return f"Try --rate {rate / 3:.2g}."
+
+
+def _gradients(signals: Sequence[Signal], layers: Sequence[str], rate: float) -> list[Finding]:
+    found = []
+    whole = [_total(signal.gradients) for signal in signals]
+    for place in range(2, len(whole)):
+        # Beside those before it: in a training that goes well gradients become small.
+        usual, largest = statistics.median(whole[:place]), whole[place]
+        if largest > EXPLODED * usual > 0:
+            signal = signals[place]
+            worst = layers[max(range(len(layers)), key=lambda n: signal.gradients[n])]
+            found.append(
+                Finding(
+                    "warning",
+                    f"Gradients exploded: their norm was {largest:.3g} at step {signal.step} where "
+                    f"{usual:.3g} was usual before, most of it in {worst}. {_lower(rate)}",
+                )
+            )
+            break
+    if len(layers) > 1 and signals:
+        shares = [
+            statistics.median(_share([s.gradients[n]], [s.weights[n]]) for s in signals)
+            for n in range(len(layers))
+        ]
+        strongest = max(shares)
+        faint = [n for n, share in enumerate(shares) if share < VANISHED * strongest]
+        if faint:
+            named = layers[faint[0]] + (f" and {len(faint) - 1} more" if faint[1:] else "")
+            found.append(
+                Finding(
+                    "warning",
+                    f"Gradients vanish: in {named} they are {shares[faint[0]] / strongest:.1g} of "
+                    "the strongest layer's, by the size of its weights, so it hardly learns. Put "
+                    "batchnorm and relu, or residual(...), around deep layers.",
+                )
+            )
+    return found
+
+
+def _dead(dead: Sequence[Dead]) -> list[Finding]:
+    worst = max(dead, key=lambda layer: layer.dead / layer.units, default=None)
+    if worst is None or worst.dead <= DEAD_SHARE * worst.units:
+        return []
+    return [
+        Finding(
+            "warning",
+            f"Dead units: {worst.dead} of the {worst.units} of {worst.layer} are zero for every "
+            "item looked at. A lower --rate or batchnorm before relu keeps them alive.",
+        )
+    ]
+
+
+def _total(norms: Sequence[float]) -> float:
+    return math.hypot(*norms)
+
+
+def _share(part: Sequence[float], whole: Sequence[float]) -> float:
+    return _total(part) / max(_total(whole), 1e-12)

@@ -1,0 +1,132 @@
+"""One training step: loss, gradients, optimizer, average.
+
+Where the memory does not hold a batch, it is cut into pieces whose gradients are added up, so that
+the step stays the same but for rounding (and for batchnorm, which averages over a piece).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from gridcell.batches import Batch
+from gridcell.errors import MemoryFullError, TrainingError
+from gridcell.process import is_out_of_memory
+from gridcell.training.average import WeightAverage
+from gridcell.training.objective import Objective
+from gridcell.training.precision import Precision, arithmetic
+
+
+class NotFiniteError(TrainingError):
+    """The loss of a batch is no longer a number; the weights are those before it."""
+
+    def __init__(self, loss: Tensor, network: nn.Module, batch: Batch) -> None:
+        self.value, self.batch = float(loss.detach()), batch
+        self.norm = _gradient_norm(network, loss)
+        values = batch.values
+        self.has_bad_input = values.is_floating_point() and not bool(torch.isfinite(values).all())
+        super().__init__(f"the loss became {self.value}.")
+
+
+class TrainingStep:
+    """What every step needs; `take` is one."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        *,
+        precision: Precision,
+        average: WeightAverage | None,
+        note: Callable[[str], None],
+    ) -> None:
+        self.network, self.objective, self.optimizer = network, objective, optimizer
+        self.precision, self.average, self.note = precision, average, note
+        self.device = next(network.parameters()).device
+        self.parts = 1
+        self.spent_s: dict[str, float] = defaultdict(float)
+
+    def take(self, batch: Batch, rate: float) -> float:
+        """Learn from a batch and return its mean loss.
+
+        Raises   NotFiniteError before anything is changed, where the loss is not a number;
+                 MemoryFullError where not even a single item fits into the memory
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        while True:
+            try:
+                value = self._gradients(batch)
+                break
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Outside of the handler: its traceback would hold the tensors that are in the way.
+            self._cut_smaller(batch)
+        started = time.perf_counter()
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update()
+        self.spent_s["optimizer"] += time.perf_counter() - started
+        return value
+
+    def _gradients(self, batch: Batch) -> float:
+        self.optimizer.zero_grad()
+        pieces = batch.cut(self.parts)
+        weights = [self.objective.weight(piece.targets, piece.lengths) for piece in pieces]
+        total, value = sum(weights), 0.0
+        for piece, weight in zip(pieces, weights, strict=True):
+            started = time.perf_counter()
+            lengths = None if piece.lengths is None else piece.lengths.to(self.device)
+            with arithmetic(self.precision, self.device):
+                predicted = self.network(piece.values.to(self.device), lengths)
+            loss = self.objective.loss(predicted, piece.targets.to(self.device), lengths)
+            found = float(loss.detach())
+            if not math.isfinite(found):
+                raise NotFiniteError(loss, self.network, batch)
+            if len(pieces) > 1:
+                share = weight / total
+                loss, found = loss * share, found * share
+            value += found
+            forward = time.perf_counter()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.spent_s["forward"] += forward - started
+            self.spent_s["backward"] += time.perf_counter() - forward
+        return value
+
+    def _cut_smaller(self, batch: Batch) -> None:
+        """Cut batches into twice as many pieces as before, and say so."""
+        self.optimizer.zero_grad()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        items = len(batch.rows)
+        before = -(-items // self.parts)
+        if before == 1:
+            tried = sorted({-(-items // 2**n) for n in range(items.bit_length() + 1)}, reverse=True)
+            raise MemoryFullError(
+                f"the memory is full even with one item at a time (tried "
+                f"{', '.join(map(str, tried))} at once).",
+                fix="give a smaller --image-size (of sounds and series --window, of clips "
+                "--frames), or a smaller --net; --batch-size is as small as it can be.",
+            )
+        self.parts *= 2
+        self.note(
+            f"The memory is full: {before} -> {-(-items // self.parts)} items at a time; their "
+            f"gradients are added up, so each step still learns from {items}."
+        )
+
+
+def _gradient_norm(network: nn.Module, loss: Tensor) -> float:
+    network.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    squares = [
+        float((p.grad.double() ** 2).sum()) for p in network.parameters() if p.grad is not None
+    ]
+    network.zero_grad()
+    return math.sqrt(sum(squares)) if all(map(math.isfinite, squares)) else math.inf

@@ -1,0 +1,261 @@
+"""Going on with a run: from the command line and in Python, after a stop, a kill, or its end."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import gridcell
+from gridcell import folds, pipeline
+from gridcell.config import from_mapping
+from gridcell.errors import ConfigError, SourceError
+from gridcell.resuming import resume
+from gridcell.training import checkpoint
+from tests.recordings import SOUND_NET, Listening, speakers, tones
+from tests.test_cli import Run as Command
+from tests.test_cli import refused, run
+from tests.test_pipeline import SETTINGS, colours, paint, strict_json
+
+assert run  # the fixture
+
+NET = "conv(8, 3) batchnorm relu maxpool(2) dropout(0.3)"
+SRC = Path(gridcell.__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    return colours(tmp_path / "toy")
+
+
+class Stopping(Listening):
+    """Asks to stop after so many steps."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after, self.seen = after, 0
+
+    def step(self, _: Any) -> None:
+        self.seen += 1
+        self.wants_stop = self.seen >= self.after
+
+
+def train(path: Path, out: Path, teller: Any = None, **settings: Any) -> pipeline.Run:
+    chosen = SETTINGS | {"net": NET, "ema": 0.9, "batch_size": 8, "patience": 99} | settings
+    return pipeline.train(from_mapping(path, chosen, out=out), teller)
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.gridcell").read_bytes()
+
+
+# C28
+@pytest.mark.parametrize("stop_after", [1, 5, 13])
+def test_a_stopped_run_goes_on_to_the_same_model(
+    toy: Path, tmp_path: Path, stop_after: int
+) -> None:
+    train(toy, tmp_path / "whole")
+    cut = train(toy, tmp_path / "cut", Stopping(stop_after))
+    assert cut.was_interrupted
+    teller = Listening()
+    gone_on = resume(tmp_path / "cut", teller=teller)
+    assert gone_on.folder == tmp_path / "cut"
+    assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
+    assert f"Resuming {tmp_path / 'cut'}" in teller.text
+    assert f"After {stop_after} steps and " in teller.text
+    one, other = (strict_json(tmp_path / n / "run.json") for n in ("whole", "cut"))
+    assert one["scores"] == other["scores"]
+    losses = [[e["loss"] for e in r["training"]["history"]["epochs"]] for r in (one, other)]
+    assert losses[0] == losses[1] and len(losses[0]) == 6
+
+
+# C28
+def test_sounds_and_their_augmentation_go_on_to_the_same_model(tmp_path: Path) -> None:
+    data = tones(tmp_path / "tones")
+    settings: dict[str, Any] = {"net": SOUND_NET + " lstm(4) last dropout(0.2)", "epochs": 3}
+    train(data, tmp_path / "whole", **settings)
+    train(data, tmp_path / "cut", Stopping(4), **settings)
+    resume(tmp_path / "cut")
+    assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
+
+
+def test_the_data_are_found_from_anywhere(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    train(Path("toy"), tmp_path / "cut", Stopping(3))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert resume(tmp_path / "cut").history.ended == "all epochs"
+
+
+def test_the_command_goes_on_and_says_how(run: Command, toy: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut"
+    train(toy, cut, Stopping(3))
+    said = run("train", cut, "--resume")
+    assert said.code == 0
+    assert f"Resuming {cut}" in said.out
+    assert f"To train on: gridcell train {cut} --resume --budget +10m" in said.out
+    refused(run("train", cut, "--resume"), "that training is done (all epochs).", "--budget +10m")
+
+
+def test_more_epochs_go_on_where_it_ended(run: Command, toy: Path, tmp_path: Path) -> None:
+    train(toy, tmp_path / "run", epochs=2)
+    said = run("train", tmp_path / "run", "--resume", "--epochs", "5")
+    assert said.code == 0
+    found = strict_json(tmp_path / "run" / "run.json")
+    assert [e["epoch"] for e in found["training"]["history"]["epochs"]] == [1, 2, 3, 4, 5]
+    assert found["settings"]["train"]["epochs"] == 5
+    refused(
+        run("train", tmp_path / "run", "--resume", "--epochs", "3"),
+        "epochs = 3: 5 are done already.",
+    )
+
+
+def test_more_time_goes_on_where_it_ended(toy: Path, tmp_path: Path) -> None:
+    first = train(toy, tmp_path / "run", epochs=2)
+    more = resume(tmp_path / "run", budget="+2s")
+    assert len(more.history.epochs) > 2
+    assert more.history.ended == "budget"
+    assert more.history.seconds == pytest.approx(first.history.seconds + 2, abs=1.0)
+    with pytest.raises(ConfigError, match="of training are spent already"):
+        resume(tmp_path / "run", budget="1s")
+
+
+def test_a_lower_rate_may_be_given(toy: Path, tmp_path: Path) -> None:
+    train(toy, tmp_path / "cut", Stopping(7), schedule="constant")
+    gone_on = resume(tmp_path / "cut", rate=1e-4)
+    rates = [record.rate for record in gone_on.history.epochs]
+    assert rates == [0.02] + [1e-4] * 5
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--batch-size", "4"], "batch_size has no effect beside resume"),
+        (["--net", "lenet"], "net has no effect beside resume"),
+        (["--target", "x"], "target has no effect beside resume"),
+        (["--valid", "0.2"], "valid has no effect beside resume"),
+        (["--out", "there"], "out has no effect beside resume"),
+    ],
+)
+def test_what_the_run_keeps_is_refused(
+    run: Command, toy: Path, tmp_path: Path, words: list[str], told: str
+) -> None:
+    train(toy, tmp_path / "cut", Stopping(3))
+    refused(run("train", tmp_path / "cut", "--resume", *words), told, "Fix: leave --")
+
+
+def test_a_folder_that_is_no_run_is_named(run: Command, toy: Path, tmp_path: Path) -> None:
+    refused(run("train", toy, "--resume"), "toy holds no checkpoint", "runs/photos")
+    refused(run("train", toy, "--budget", "+10m"), "is on top of one that was spent", "--resume")
+
+
+def test_other_data_are_refused(toy: Path, tmp_path: Path) -> None:
+    train(toy, tmp_path / "cut", Stopping(3))
+    paint(toy / "red" / "another.png", (200, 60, 40), seed=77)
+    with pytest.raises(SourceError, match="are no longer those that the training began with"):
+        resume(tmp_path / "cut")
+
+
+def test_one_process_at_a_time(toy: Path, tmp_path: Path) -> None:
+    class Second(Stopping):
+        def epoch(self, _: Any) -> None:
+            with pytest.raises(ConfigError, match="another process is training there"):
+                resume(tmp_path / "cut")
+
+    train(toy, tmp_path / "cut", Second(5), epochs=2)
+
+
+def test_a_diverged_run_without_anything_good_leaves_nothing(toy: Path, tmp_path: Path) -> None:
+    with pytest.raises(gridcell.errors.TrainingError) as caught:
+        train(toy, tmp_path / "run", optimizer="sgd", rate=1e6)
+    assert "Its items: " in str(caught.value) and ".png" in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_in_python_as_on_the_command_line(toy: Path, tmp_path: Path) -> None:
+    train(toy, tmp_path / "run", epochs=2)
+    for epochs in (3, 4):
+        assert (
+            len(gridcell.resume(tmp_path / "run", epochs=epochs, quiet=True).history.epochs)
+            == epochs
+        )
+    run = gridcell.resume(str(tmp_path / "run"), epochs=5)
+    assert run.history.ended == "all epochs"
+
+
+# --- Cross-validation ----------------------------------------------------------------------------
+
+
+def test_a_cross_validation_goes_on_to_the_same_models(run: Command, tmp_path: Path) -> None:
+    table = speakers(tmp_path / "data")
+    settings = SETTINGS | {
+        "target": ("pitch",),
+        "net": SOUND_NET,
+        "epochs": 3,
+        "folds": "fold",
+        "ema": 0.5,
+    }
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    folds.cross_validate(from_mapping(table, settings, out=whole))
+    stopped = folds.cross_validate(from_mapping(table, settings, out=cut), Stopping(5))
+    assert stopped.was_interrupted and len(stopped.runs) == 1
+    refused(run("train", cut, "--resume", "--epochs", "9"), "on a cross-validation that goes on")
+    said = run("train", cut, "--resume")
+    assert said.code == 0 and "Over 3 of 3 folds" in said.out
+    for fold in ("fold-0", "fold-1", "fold-2"):
+        assert weights(whole / fold) == weights(cut / fold)
+    one, other = (strict_json(folder / "run.json") for folder in (whole, cut))
+    assert one["scores"] == other["scores"] and one["folds"] == other["folds"]
+
+
+# --- Killed --------------------------------------------------------------------------------------
+
+
+def command(*words: str | Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"}
+    words = (sys.executable, "-m", "gridcell", "train", *map(str, words))
+    return subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL)
+
+
+# C46
+@pytest.mark.slow
+def test_killed_again_and_again_it_ends_with_the_same_bits(toy: Path, tmp_path: Path) -> None:
+    """SIGKILL at any moment: reading, training, scoring, in the middle of writing."""
+    settings = ["--net", NET, "--batch-size", "8", "--precision", "float32", "--epochs", "300"]
+    settings += ["--cache", str(tmp_path / "cache")]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert command(toy, *settings, "--out", whole).wait() == 0
+    draw = random.Random(0)
+    kills = 0
+    for _ in range(60):
+        has_begun = bool(checkpoint._found(killed))
+        words = [killed, "--resume"] if has_begun else [toy, *settings, "--out", killed]
+        process = command(*words)
+        if kills < 8:
+            time.sleep(draw.uniform(1.0, 6.0))
+            process.send_signal(signal.SIGKILL)
+            kills += process.wait() == -signal.SIGKILL
+        if process.wait() == 0:
+            break
+    assert kills >= 2
+    assert weights(whole) == weights(killed)
+    assert not [path for path in killed.iterdir() if path.name.endswith(".part")]

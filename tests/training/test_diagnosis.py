@@ -1,0 +1,193 @@
+"""A training's illnesses, each made on purpose, and healthy trainings that are left alone. S20"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gridcell import evaluation, networks
+from gridcell.axes import Layout
+from gridcell.batches import Batch
+from gridcell.networks import Network
+from gridcell.training import History, diagnosis
+from gridcell.training.diagnosis import Dead, Fit, diagnose
+from gridcell.training.signals import learning_layers
+from gridcell.training.state import EpochRecord
+
+from .test_fit import Watching, fitted
+from .test_job import job
+from .toys import SIDE, images, network, plan
+
+NORMED = "conv(4, 3) batchnorm relu conv(8, 3) batchnorm relu maxpool(2)"
+
+
+def findings(net: Network, history: History, rate: float = 0.01, **more: Any) -> list[str]:
+    found = diagnose(history, rate=rate, layers=list(learning_layers(net)), **more)
+    return [finding.text for finding in found]
+
+
+def trained(notation: str = NORMED, **changes: Any) -> tuple[Network, History]:
+    net = network(notation)
+    optimizer = changes.pop("optimizer", "adamw")
+    return net, fitted(net, images(80), plan=plan(**changes), optimizer=optimizer)
+
+
+def curve(losses: list[float], *, best: int | None = None, ended: Any = "all epochs") -> History:
+    records = [EpochRecord(n, x, x, None, 0.1, 1.0, False) for n, x in enumerate(losses, start=1)]
+    return History(tuple(records), best or len(losses), ended, 1.0, 1.0, "accuracy")
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("notation", [NORMED, "conv(4, 3) relu maxpool(2)", "rows flatten lstm(8)"])
+def test_a_training_that_goes_well_is_left_alone(notation: str, optimizer: str) -> None:
+    net, history = trained(notation, epochs=6, optimizer=optimizer)
+    dead = diagnosis.dead_units(net, images(40))
+    fit = Fit("accuracy", 1.0, 0.98, 40, True)
+    assert findings(net, history, fit=fit, dead=dead) == []
+
+
+def test_a_rate_too_low_is_named_with_its_figures() -> None:
+    net, history = trained(rate=1e-7, epochs=5)
+    (text,) = findings(net, history, 1e-7)
+    assert text.startswith("The learning rate was too low: the training loss fell by ")
+    assert "of their size (about 0.001 is usual). Try --rate 1e-06." in text
+
+
+def test_a_rate_too_high_is_named_with_its_figures() -> None:
+    net, history = trained("conv(4, 3) relu maxpool(2)", rate=3.0, epochs=4)
+    text = findings(net, history, 3.0)[0]
+    assert text.startswith("The learning rate was too high: ")
+    assert text.endswith("Try --rate 1.")
+
+
+def test_a_loss_that_jumps_up_is_a_rate_too_high() -> None:
+    net = network(NORMED)
+    (text,) = findings(net, curve([1.0, 0.5, 0.9, 0.4]))
+    assert "the training loss rose from 0.5 to 0.9 in epoch 3" in text
+    assert findings(net, curve([1.0, 0.5, 0.6, 0.4])) == []
+
+
+def test_gradients_that_vanish_are_named_with_their_layer() -> None:
+    """Twelve layers of sigmoids: what reaches the first has passed slopes of at most a quarter."""
+    deep = "flatten " + " ".join(["dense(8) sigmoid"] * 12)
+    net, history = trained(deep, epochs=2)
+    found = findings(net, history)
+    text = next(text for text in found if text.startswith("Gradients vanish: in layer "))
+    assert "layer 2, dense(8)" in text  # the flatten before it has nothing to learn
+    assert "of the strongest layer's" in text
+
+
+def test_gradients_that_explode_are_named_with_step_and_layer() -> None:
+    net = network(NORMED)
+    history = fitted(net, images(80), plan=plan(epochs=6))
+    signals = list(history.signals)
+    wild = tuple(1e4 * norm for norm in signals[3].gradients)
+    signals[3] = replace(signals[3], gradients=wild)
+    text = findings(net, replace(history, signals=tuple(signals)))[0]
+    assert text.startswith("Gradients exploded: their norm was ")
+    assert f"at step {signals[3].step} where" in text
+    assert "most of it in layer " in text
+
+
+def test_dead_units_are_counted() -> None:
+    net = network("conv(10, 3) relu maxpool(2)")
+    biases = [p for name, p in net.named_parameters() if name.endswith("bias") and len(p) == 10]
+    with torch.no_grad():
+        biases[0][:4] = -1e4
+    (dead,) = diagnosis.dead_units(net, images(40))
+    assert dead == Dead("relu 1", 4, 10)
+    assert net.training
+    (text,) = findings(net, curve([1.0, 0.5]), dead=[dead])
+    assert text.startswith("Dead units: 4 of the 10 of relu 1 are zero for every item looked at.")
+
+
+def test_units_that_live_in_padding_alone_are_dead() -> None:
+    net = networks.build("dense(3) relu mean", Layout(1, (), steps=None), outputs=2)
+    for parameter in net.parameters():
+        parameter.data.zero_()
+    dead = diagnosis.dead_units(net, _Steps())  # type: ignore[arg-type]
+    assert dead == [Dead("relu 1", 3, 3)]
+
+
+class _Steps:
+    """Two series of unlike length."""
+
+    rows = torch.arange(2).numpy()
+
+    def __len__(self) -> int:
+        return 2
+
+    def steps(self) -> Any:
+        return torch.tensor([2, 5]).numpy()
+
+    def batch(self, places: Any, generator: Any = None) -> Any:
+        return Batch(torch.ones(2, 5, 1), torch.tensor([2, 5]), torch.zeros(2).long(), places)
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "higher", "told"),
+    [
+        (0.99, 0.80, True, "It overfits: accuracy 0.990 on training rows, 0.800 on validation"),
+        (0.99, 0.95, True, None),
+        (0.70, 0.69, True, "It could learn more: accuracy 0.700 on training rows, 0.690 on"),
+        (0.97, 0.965, True, None),
+        (1.0, 3.0, False, "It overfits: accuracy 1.000 on training rows, 3.000 on validation"),
+        (1.0, 1.2, False, None),
+    ],
+)
+def test_training_and_validation_rows_are_compared(
+    train: float, valid: float, higher: bool, told: str | None
+) -> None:
+    fit = Fit("accuracy", train, valid, 100, higher)
+    found = findings(network(), curve([1.0, 0.8, 0.7]), fit=fit)
+    assert (found == []) if told is None else found[0].startswith(told)
+    few = Fit("accuracy", train, valid, 29, higher)
+    assert findings(network(), curve([1.0, 0.8, 0.7]), fit=few) == []
+
+
+def test_a_network_that_learned_by_heart_is_seen_by_its_job(tmp_path: Path) -> None:
+    """Classes without a meaning: training rows are known, validation rows are guessed."""
+    big = "conv(64, 3) batchnorm relu flatten dense(128) relu"
+    made = job(tmp_path, valid=30, net=big, epochs=40, augment=False, rate=0.003)
+    mixed = made.train.targets[torch.randperm(60, generator=torch.Generator().manual_seed(0))]
+    made = replace(
+        made,
+        train=replace(made.train, targets=mixed),  # type: ignore[type-var]
+        valid=replace(made.valid, targets=mixed),  # type: ignore[type-var]
+        valid_targets=mixed.numpy()[made.valid.rows],  # type: ignore[union-attr]
+        truths_of=lambda items: mixed.numpy()[items.rows],
+    )
+
+    def accuracy(answers: Any, targets: Any) -> float | None:
+        return evaluation.quick("classify", answers, targets, "accuracy")
+
+    history = made.fit(accuracy, name="accuracy", better="higher", watcher=None)
+    found = made.diagnose(history, accuracy, better="higher")
+    assert found.fit is not None and found.fit.train > found.fit.valid + 0.1
+    assert any(f.text.startswith("It overfits: accuracy ") for f in found.findings)
+    assert "Of as many training rows as there are validation rows" in found.told()[0]
+
+
+def test_signals_are_taken_all_along_and_survive_a_stop() -> None:
+    net = network(NORMED)
+    history = fitted(net, images(80), plan=plan(epochs=6), watcher=Watching(net))
+    steps = [signal.step for signal in history.signals]
+    assert steps == sorted(set(steps)) and 20 <= len(steps) <= 60
+    assert all(len(s.gradients) == len(learning_layers(net)) for s in history.signals)
+    assert all(min(s.weights) > 0 and min(s.updates) > 0 for s in history.signals)
+
+
+def test_names_of_layers_are_those_of_the_notation() -> None:
+    net = networks.build(
+        "conv(4, 3) relu residual(conv(4, 3) relu conv(4, 3)) globalpool",
+        Layout(1, (SIDE, SIDE), steps=1),
+        outputs=2,
+    )
+    names = list(learning_layers(net))
+    assert names[0] == "layer 1, conv(4, 3)"
+    assert names[1].startswith("layer 3, residual(conv(4, 3)")
+    assert names[2] == "layer 5, dense(2)"
