@@ -2,6 +2,9 @@
 
     python benchmarks/images.py /usr/share/datasets/fashion-mnist
     python benchmarks/images.py PATH --seeds 0 1 2 -- --budget 10m
+    python benchmarks/images.py PATH/TO/cifar10 -- --budget 15m
+
+A folder with train.parquet and test.parquet (columns file and jpeg) is written out as files first.
 
 Everything after -- goes to `gridcell train`. Each run is a process of its own with an empty cache,
 so the time holds reading, decoding, training, scoring and writing.
@@ -54,14 +57,31 @@ def main() -> None:
     asked, options = parser.parse_known_args()
     options = [option for option in options if option != "--"]
     rows = []
-    for seed in asked.seeds:
-        rows.append(run(asked.path, seed, options, asked.log))
-        if seed == asked.seeds[0]:
-            print("  seed " + " ".join(f"{name:>18}" for name in rows[0]))
-        print(f"{seed:6d} " + " ".join(f"{value:18.4f}" for value in rows[-1].values()), flush=True)
+    with tempfile.TemporaryDirectory() as place:
+        path = unpacked(asked.path, Path(place))
+        for seed in asked.seeds:
+            rows.append(run(path, seed, options, asked.log))
+            if seed == asked.seeds[0]:
+                print("  seed " + " ".join(f"{name:>18}" for name in rows[0]))
+            print(f"{seed:6d} " + " ".join(f"{v:18.4f}" for v in rows[-1].values()), flush=True)
     for name, of in (("mean", statistics.mean), ("spread", _spread)):
         values = (of([row[column] for row in rows]) for column in rows[0])
         print(f"{name:>6} " + " ".join(f"{value:18.4f}" for value in values))
+
+
+def unpacked(path: Path, place: Path) -> Path:
+    """Write the files that lie in train.parquet and test.parquet, each split in its own folder."""
+    if not (path / "train.parquet").exists():
+        return path
+    import duckdb
+
+    for split in ("train", "test"):
+        rows = duckdb.sql(f"select file, jpeg from '{path / split}.parquet'").fetchall()
+        for name, content in rows:
+            file = place / split / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+    return place
 
 
 def _spread(values: list[float]) -> float:

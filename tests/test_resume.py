@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import gridcell
-from gridcell import folds, pipeline
+from gridcell import folds, pipeline, record
 from gridcell.config import from_mapping
 from gridcell.errors import ConfigError, SourceError
 from gridcell.resuming import resume
@@ -189,6 +189,30 @@ def test_a_diverged_run_without_anything_good_leaves_nothing(toy: Path, tmp_path
         train(toy, tmp_path / "run", optimizer="sgd", rate=1e6)
     assert "Its items: " in str(caught.value) and ".png" in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("is_second", [False, True])
+def test_stopped_between_the_last_step_and_the_model_only_that_is_written(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_second: bool
+) -> None:
+    train(toy, tmp_path / "whole", epochs=4)
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    if is_second:
+        train(toy, tmp_path / "cut", epochs=3)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(record, "write", killed)
+        if is_second:
+            resume(tmp_path / "cut", epochs=4)
+        else:
+            train(toy, tmp_path / "cut", epochs=4)
+    gone_on = resume(tmp_path / "cut")
+    assert len(gone_on.history.epochs) == 4 and gone_on.history.ended == "all epochs"
+    assert gone_on.scores is not None and gone_on.model_file.exists()
+    if not is_second:  # else the schedule was another one
+        assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
 
 
 def test_in_python_as_on_the_command_line(toy: Path, tmp_path: Path) -> None:

@@ -265,6 +265,15 @@ def write(
     ]
 
 
+def steps_written(folder: Path) -> int | None:
+    """Steps of the training whose model and record lie in a folder; None where none are whole."""
+    try:
+        content = msgspec.json.decode((folder / RECORD_FILE).read_bytes())
+        return int(content["training"]["history"]["steps"])
+    except (OSError, msgspec.MsgspecError, KeyError, TypeError, ValueError):
+        return None
+
+
 def write_folds(folder: Path, config: Config, samples: Samples, content: dict[str, Any]) -> str:
     """Write the record of a cross-validation; return a line about it for the user."""
     whole = {

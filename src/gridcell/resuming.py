@@ -43,18 +43,22 @@ def resume(
     """
     tell, started = teller or Silent(), time.perf_counter()
     about, state, notes = training.latest(folder)
+    position = state.position
     about = _with_more(about, state, budget=budget, epochs=epochs, rate=rate)
     if state.position.is_over:
-        if budget is None and epochs is None:
+        has_more = budget is not None or epochs is not None
+        if not has_more and record.steps_written(folder) == state.position.done:
             raise ConfigError(
                 f"{folder}: that training is done ({state.position.ended}).",
                 fix="give it more: --budget +10m, or more --epochs.",
             )
-        state = replace(state, position=replace(state.position, ended=None))
+        # Else it was stopped after its last step, before the model was written.
+        state = replace(
+            state, position=replace(state.position, ended=None if has_more else position.ended)
+        )
     config = config_of(about)
     training.keep_memory()
     training.check(config.train)
-    position = state.position
     tell.section(
         f"Resuming {folder}",
         [

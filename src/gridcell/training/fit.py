@@ -167,9 +167,10 @@ def fit(
         run.items / max(run.busy_s, 1e-9),
         score_name,
         failure,
-        run.step.parts,
-        run.spent(),
-        tuple(run.signals.taken),
+        steps=run.done,
+        parts=run.step.parts,
+        spent_s=run.spent(),
+        signals=tuple(run.signals.taken),
     )
 
 

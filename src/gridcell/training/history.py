@@ -34,6 +34,8 @@ class History:
     score_name: str
     failure: str = ""
     """What went wrong, where the loss was no longer finite."""
+    steps: int = 0
+    """Steps that were taken, over all epochs."""
     parts: int = 1
     """Pieces that each batch was cut into in the end, where the memory did not hold it whole."""
     spent_s: dict[str, float] = field(default_factory=dict)
