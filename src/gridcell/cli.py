@@ -317,6 +317,67 @@ def show(
 
 
 @app.command
+def bench(
+    network: str | None = None,
+    /,
+    *,
+    input: str | None = None,
+    batch_size: int = 128,
+    steps: str | None = None,
+    json: Json = False,
+) -> int:
+    """Measure this machine's peak, and what share of it a network's training step reaches.
+
+    Example: gridcell bench "lstm(128) last" --input Tx9
+
+    Parameters
+    ----------
+    network
+        Notation, the name of a preset, or a model.gridcell file; a small CNN and a small LSTM where
+        left out.
+    input
+        Size of a sample: 32x32x3 of an image, Tx9 of a series of 9 columns; not needed for a model
+        file.
+    batch_size
+        Items in one step.
+    steps
+        Steps of an item where its size begins with T: 100, or 50-100 where items differ; 100 where
+        left out.
+    """
+    if network is None:
+        for name, value in (("input", input), ("steps", steps)):
+            if value is not None:
+                raise ConfigError(
+                    f"{name} has no effect without a network.",
+                    fix=f"name one, or leave --{name} out.",
+                )
+    TrainConfig(batch_size=batch_size)  # refuses what no training takes
+    from gridcell import bench as benches
+    from gridcell import shown, training
+    from gridcell.training.device import choose_device
+
+    training.keep_memory()
+    wanted = benches.STANDARD if network is None else ((network, input),)
+    # What cannot be built is refused before anything is measured.
+    subjects = [benches.subject_of(*each, steps=steps) for each in wanted]
+    device = choose_device("auto")
+    machine = benches.measure_machine(device)
+    if not json:
+        shown.print_machine(machine)
+    speeds = []
+    for subject in subjects:
+        speed = benches.measure_network(subject, machine, batch_size=batch_size, device=device)
+        speeds.append(speed)
+        if not json:
+            shown.print_speed(speed)
+    if json:
+        _print_json({"machine": machine, "networks": speeds})
+    else:
+        shown.print_meaning()
+    return EXIT_DONE
+
+
+@app.command
 def demo(
     name: Literal["digits"] = "digits",
     /,
@@ -429,7 +490,7 @@ def _print_json(content: Any) -> None:
 
 
 def _command(words: Sequence[str]) -> str:
-    known = {"train", "inspect", "evaluate", "predict", "show", "demo"}
+    known = {"train", "inspect", "evaluate", "predict", "show", "bench", "demo"}
     return f"{words[0]} " if words and words[0] in known else ""
 
 

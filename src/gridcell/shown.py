@@ -1,4 +1,4 @@
-"""`gridcell show`: the table of a network, from notation, a preset or a model file."""
+"""What `gridcell show` and `gridcell bench` print: a network's table, and how fast it trains."""
 
 from __future__ import annotations
 
@@ -6,12 +6,24 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gridcell import networks
 from gridcell.axes import Layout
 from gridcell.errors import ConfigError
 from gridcell.networks import Network, Row
 from gridcell.networks.presets import PRESETS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from gridcell.bench import Machine, NetworkSpeed
+
+MEANING = (
+    "A step near the peak is bound by arithmetic, so that only less work makes it quicker; one far "
+    "below it is bound by memory or by overhead, and larger batches or wider layers cost it little."
+)
 
 
 def table_of(
@@ -22,7 +34,7 @@ def table_of(
     network   notation, a preset's name, or a model file
     input     such as "32x32x3" or "Tx40x1"; needed for all but a model file
     """
-    if network.endswith(".gridcell") or os.path.isfile(network):
+    if is_model_file(network):
         from gridcell.model import Model
 
         if input is not None or outputs is not None:
@@ -31,17 +43,30 @@ def table_of(
                 fix="leave --input and --outputs out.",
             )
         built = Model.load(Path(network)).network
-        return networks.rows(built), _heading(built), built.notes
+    else:
+        built = built_of(network, input, outputs=outputs, command="show")
+    return networks.rows(built), _heading(built), built.notes
+
+
+def is_model_file(network: str) -> bool:
+    """Whether a network is named by a model file, not by notation or a preset."""
+    return network.endswith(".gridcell") or os.path.isfile(network)
+
+
+def built_of(network: str, input: str | None, *, outputs: int | None, command: str) -> Network:
+    """Build what notation or a preset's name stands for on a sample of this size.
+
+    command   that it is built for, for what is said where something is missing
+    """
     if input is None:
-        raise ConfigError("show needs the size of the input.", fix="add --input 32x32x3.")
+        raise ConfigError(f"{command} needs the size of the input.", fix="add --input 32x32x3.")
     layout = read_layout(input)
     if outputs is None and network in PRESETS:
         raise ConfigError(
             f"the preset {network} needs the number of answers.", fix="add --outputs 10."
         )
     choice = networks.choose_network(network, layout)
-    built = networks.build(choice.notation, layout, outputs=outputs)
-    return networks.rows(built), _heading(built), built.notes
+    return networks.build(choice.notation, layout, outputs=outputs)
 
 
 def read_layout(text: str) -> Layout:
@@ -71,14 +96,9 @@ def read_layout(text: str) -> Layout:
 
 def print_table(rows: Sequence[Row], heading: str, notes: Sequence[str]) -> None:
     """Print the table to the terminal."""
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = 200
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
+    console, table = _console(), _table()
     for name in ("layer", "output", "arithmetic", "parameters", "multiply-adds", "memory", "sees"):
         is_number = name in ("multiply-adds", "memory", "sees")
         table.add_column(name, justify="right" if is_number else "left", header_style="dim")
@@ -104,6 +124,90 @@ def print_table(rows: Sequence[Row], heading: str, notes: Sequence[str]) -> None
     )
     for note in notes:
         console.print(Text(note[0].upper() + note[1:]))
+
+
+def print_machine(machine: Machine) -> None:
+    """Print what the machine can do at best."""
+    threads = f"{machine.threads} thread{'' if machine.threads == 1 else 's'}"
+    table = _table()
+    table.add_column("arithmetic", header_style="dim")
+    for name in ("matrix product", "3x3 convolution"):
+        table.add_column(name, justify="right", header_style="dim")
+    for peak in machine.peaks:
+        speeds = (peak.matrix_gflop_per_s, peak.convolution_gflop_per_s)
+        table.add_row(
+            peak.precision, *("" if s is None else f"{_speed(s)} GFLOP/s" for s in speeds)
+        )
+    _print(f"This machine: {machine.device}, {threads}, PyTorch {machine.torch}", table)
+    for peak in machine.peaks:
+        if peak.reason:
+            _print(f"{peak.precision} is left out: {peak.reason}.")
+    _print(f"A large copy moves {machine.copy_gb_per_s:.1f} GB/s, bytes read and bytes written.")
+
+
+def print_speed(speed: NetworkSpeed) -> None:
+    """Print one training step of a network, first in the arithmetic that a training takes."""
+    steps = "" if speed.steps is None else f" of {speed.steps.replace('-', ' to ')} steps"
+    work = speed.multiply_adds / speed.batch_size
+    table = _table()
+    table.add_column("one training step", header_style="dim")
+    for name in ("ms", "items/s", "GFLOP/s", "of the peak"):
+        table.add_column(name, justify="right", header_style="dim")
+    for each in speed.speeds:
+        table.add_row(
+            f"{each.precision}{', which auto takes' * (each.precision == speed.auto)}",
+            f"{1000 * each.seconds:.1f}",
+            f"{each.items_per_s:,.0f}",
+            _speed(each.gflop_per_s),
+            "" if each.share is None else f"{100 * each.share:.0f} %",
+        )
+    _print(
+        "",
+        f"{speed.input} -> {speed.notation}",
+        f"{speed.batch_size:,} items{steps}; {speed.parameters:,} parameters, {work:,.0f} "
+        "multiply-adds forward an item",
+        table,
+        *(f"{note[0].upper()}{note[1:]}" for note in speed.notes),
+    )
+
+
+def print_meaning() -> None:
+    """Say what a share of the peak means."""
+    _print("", MEANING)
+
+
+def _print(*parts: str | Table) -> None:
+    """Print lines and tables as they are; `[` and `:` mean nothing."""
+    from rich.text import Text
+
+    console = _console()
+    for part in parts:
+        console.print(Text(part) if isinstance(part, str) else part)
+
+
+def _console() -> Console:
+    """A console that leaves the text as it is, and lets a file have long lines."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 200
+    return console
+
+
+def _table() -> Table:
+    from rich.table import Table
+
+    return Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
+
+
+def _speed(gflop_per_s: float) -> str:
+    """GFLOP/s with a digit behind the point where the number is small.
+
+    >>> _speed(3.14159), _speed(1234.5)
+    ('3.1', '1,234')
+    """
+    return f"{gflop_per_s:,.1f}" if gflop_per_s < 100 else f"{gflop_per_s:,.0f}"
 
 
 def _heading(network: Network) -> str:
