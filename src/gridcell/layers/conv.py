@@ -23,7 +23,8 @@ from gridcell.layers.window import (
     times,
 )
 
-CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+# Over one axis too in two dimensions, see `_slide`.
+CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv2d, 2: F.conv2d, 3: F.conv3d}
 
 
 class Conv(nn.Module):
@@ -136,15 +137,30 @@ class Conv(nn.Module):
             # F.pad counts from the last axis.
             x = F.pad(x, [cells for side in reversed(sides) for cells in side])
             padding = [0] * len(sides)
-        return CONVOLUTIONS[len(sides)](
+        stride = [window.stride for window in self.windows]
+        dilation = [window.dilation for window in self.windows]
+        weight: Tensor = self.weight
+        is_line = len(sides) == 1
+        if is_line:
+            # As a picture of one row: the kernel for one axis knows no channels last, and would
+            # copy to and fro for every layer that does.
+            x, weight = x[:, :, None], weight[:, :, None]
+            stride, dilation, padding = [1, *stride], [1, *dilation], [0, *padding]
+        y = CONVOLUTIONS[len(sides)](
             x,
-            self.weight,
+            weight,
             self.bias,
-            stride=[window.stride for window in self.windows],
+            stride=stride,
             padding=padding,
-            dilation=[window.dilation for window in self.windows],
+            dilation=dilation,
             groups=self.groups,
         )
+        if self.channels == 1 and y.ndim == 4:
+            # With one channel both layouts look the same, and PyTorch takes the other. One copy
+            # here, or every gradient behind would meet values in another layout, at ten times the
+            # cost. (Strides set by hand instead crash its kernels.)
+            y = y.contiguous(memory_format=torch.channels_last)
+        return y[:, :, 0] if is_line else y
 
 
 def _windows(

@@ -133,7 +133,9 @@ def _by_row(
 
 
 def channels_last(network: nn.Module) -> None:
-    """Lay 2-D filters out with channels last in memory, as convolutions like them."""
+    """Lay filters out with channels last in memory, as convolutions like them."""
+    layouts = {4: torch.channels_last, 5: torch.channels_last_3d}
     for parameter in network.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        if parameter.ndim in layouts:
+            layout = layouts[parameter.ndim]
+            parameter.data = parameter.data.contiguous(memory_format=layout)
