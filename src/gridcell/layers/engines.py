@@ -78,11 +78,6 @@ def refuses_fused(x: Tensor) -> str | None:
     return None
 
 
-def is_traced() -> bool:
-    """Whether a graph is being recorded: then lengths are symbols, and nothing may look at them."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
-
-
 def _arithmetic(x: Tensor) -> torch.dtype:
     if torch.is_autocast_enabled(x.device.type):
         return torch.get_autocast_dtype(x.device.type)

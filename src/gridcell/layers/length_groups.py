@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from gridcell.layers.engines import is_traced
+from gridcell.layers.lengths import is_full, is_traced
 from gridcell.layers.recurrent_state import Ends, with_rows
 
 STEP_COST = 800_000
@@ -87,6 +87,8 @@ def run_on_true_steps(
     # A recorded graph must not look at lengths; on a GPU a look would wait for all work before it.
     if lengths is None or step_rows is None or x.device.type != "cpu" or is_traced():
         return run(x, lengths, first)
+    if is_full(lengths, steps):
+        return run(x, None, first)
     order = torch.argsort(lengths, descending=True, stable=True)
     descending: list[int] = lengths[order].tolist()
     groups = length_groups(descending, step_rows=step_rows)
@@ -105,7 +107,7 @@ def run_on_true_steps(
             y, end = x.new_zeros(len(rows), 0, features), group_first
         else:
             y, end = run(group_x, None if is_even else group_lengths, group_first)
-        outputs.append(pad(y, (0, 0, 0, steps - group.steps)))
+        outputs.append(pad(y, (0, 0, 0, steps - group.steps)) if group.steps < steps else y)
         ends.append(end)
     if len(groups) == 1:
         return outputs[0], ends[0]

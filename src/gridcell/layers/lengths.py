@@ -48,6 +48,11 @@ def valid_steps(lengths: Tensor, steps: int) -> Tensor:
     return torch.arange(steps, device=lengths.device)[None, :] < lengths[:, None]
 
 
+def is_traced() -> bool:
+    """Whether a graph is being recorded: then lengths are symbols, and nothing may look at them."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+
+
 def is_full(lengths: Tensor | None, steps: int) -> bool:
     """Whether it is known that there is no padding; on a GPU to look would cost more than it saves.
 
@@ -56,7 +61,9 @@ def is_full(lengths: Tensor | None, steps: int) -> bool:
     """
     if lengths is None:
         return True
-    return lengths.device.type == "cpu" and bool((lengths == steps).all())
+    if lengths.device.type != "cpu" or is_traced():
+        return False
+    return bool((lengths == steps).all())
 
 
 def mask_steps(x: Tensor, lengths: Tensor | None) -> Tensor:

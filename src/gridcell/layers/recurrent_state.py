@@ -13,8 +13,7 @@ from torch import Tensor
 
 from gridcell.axes import check_shape
 from gridcell.errors import NetworkError, ShapeError
-from gridcell.layers.engines import is_traced
-from gridcell.layers.lengths import check_lengths, mask_steps
+from gridcell.layers.lengths import check_lengths, is_traced, mask_steps
 
 Ends = tuple[Tensor, ...]
 """States at one end of a walk: h, and c where there is one."""

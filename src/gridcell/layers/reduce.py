@@ -11,7 +11,7 @@ from gridcell.axes import Layout, check_shape
 from gridcell.errors import ShapeError
 from gridcell.layers.activation import same_layout
 from gridcell.layers.first_weights import draw
-from gridcell.layers.lengths import check_lengths, mask_steps, same_lengths, valid_steps
+from gridcell.layers.lengths import check_lengths, is_full, mask_steps, same_lengths, valid_steps
 
 
 def no_lengths(_layer: object, _lengths: Tensor | None) -> None:
@@ -41,10 +41,12 @@ class Last(nn.Module):
         check_shape(x, "B T D", layer="last")
         if self.both and x.shape[2] % 2:
             raise ShapeError(f"last of both directions needs features in pairs; got {x.shape[2]}.")
+        check_lengths(lengths, x, layer="last")
+        if is_full(lengths, x.shape[1]) and x.shape[1]:
+            lengths = None  # a slice, whose gradient costs less than that of chosen steps
         if lengths is None:
             y = x[:, -1]
         else:
-            check_lengths(lengths, x, layer="last")
             rows = torch.arange(x.shape[0], device=x.device)
             y = x[rows, (lengths - 1).clamp(min=0)]
         if self.both:
