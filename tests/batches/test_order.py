@@ -127,6 +127,19 @@ def test_the_reading_thread_gives_what_would_be_made_inline() -> None:
         assert (batch.rows == rows).all()
 
 
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_any_number_of_threads_reads_the_same_batches(threads: int) -> None:
+    data = replace(images(50), augment=shaken)  # type: ignore[arg-type]
+    whole = drawn(data)
+    read = list(training_batches(data, size=8, seed=0, epoch=1, threads=threads))
+    later = list(training_batches(data, size=8, seed=0, epoch=1, threads=threads, first=3))
+    assert len(read) == len(whole) and len(later) == len(whole) - 3
+    for some, other in ((read, whole), (later, whole[3:])):
+        for batch, wanted in zip(some, other, strict=True):
+            assert torch.equal(batch.values, wanted.values)
+            assert (batch.rows == wanted.rows).all()
+
+
 def test_augmentation_draws_from_the_seed_of_its_step() -> None:
     def numbers(seed: int, epoch: int) -> list[float]:
         drawn: list[float] = []

@@ -422,6 +422,50 @@ def test_a_budget_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "the time budget is spent" in history.told()[0]
 
 
+@pytest.mark.parametrize("budget_s", [30.0, 60.0, 600.0])
+def test_a_budget_holds_for_the_whole_command(
+    monkeypatch: pytest.MonkeyPatch, budget_s: float
+) -> None:
+    """On a clock that work alone moves: reading, steps, validations and the last scores. S19"""
+    now = [0.0]
+
+    class Timed(nn.Module):
+        """Takes 0.1 s for a step, and 0.05 s for an item that is scored."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network()
+
+        def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+            now[0] += 0.1 if self.training else 0.05 * len(values)
+            found = self.inner(values, lengths)
+            assert isinstance(found, Tensor)
+            return found
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    around = training.Around(before_s=7.0, scored_after=100)
+    history = fitted(Timed(), images(400), plan=plan(epochs=1000, budget_s=budget_s), around=around)
+    assert history.ended == "budget"
+    whole = 7.0 + history.seconds + 100 * 0.05
+    assert whole == pytest.approx(budget_s, rel=0.03)
+
+
+def test_the_forecast_says_what_a_budget_is_enough_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 0.1
+        return now[0]
+
+    monkeypatch.setattr(time, "perf_counter", clock)
+    net = network()
+    watcher = Watching(net)
+    fitted(net, images(400), plan=plan(epochs=1000, budget_s=600.0), watcher=watcher)
+    (note,) = watcher.notes
+    assert note.startswith("Forecast: ") and "ms a step, " in note and " an epoch: " in note
+    assert "the budget is enough for about " in note and "GB of memory so far." in note
+
+
 def test_a_budget_that_is_more_than_enough_still_ends_the_schedule() -> None:
     history = fitted(network(), plan=plan(epochs=3, budget_s=3600.0, schedule="one-cycle"))
     assert history.ended == "all epochs" and len(history.epochs) == 3
