@@ -1,7 +1,11 @@
 """Every number that the settings leave open is chosen from the data, and says why."""
 
+from dataclasses import replace
+
 from gridcell.config import TrainConfig
-from gridcell.training.plan import EFFORTS, plan
+from gridcell.samples import TextFacts
+from gridcell.training.plan import EFFORTS, SHORT_TEXTS, WRITING, effort_of, plan
+from tests.preparation.test_texts import samples
 
 
 def test_what_is_asked_is_taken() -> None:
@@ -60,3 +64,18 @@ def test_sounds_and_clips_are_seen_less_often_than_images_of_as_much_work() -> N
         plan(TrainConfig(epochs=77), items=9, multiply_adds=1, effort=EFFORTS["sounds"]).epochs
         == 77
     )
+
+
+def test_names_are_read_more_often_than_sentences() -> None:
+    names = samples(["Ivanova", "Nakamura", "O'Neill"])
+    sentences = samples(["A film that is longer than it should be."] * 3)
+    assert effort_of(names) == SHORT_TEXTS and effort_of(sentences) == EFFORTS["texts"]
+    assert isinstance(names.facts, TextFacts)
+    tokens = replace(names, facts=replace(names.facts, is_tokenized=True))
+    assert effort_of(tokens) == EFFORTS["texts"]
+    assert effort_of(replace(names, task="write")) == WRITING
+    often, seldom = (
+        plan(TrainConfig(), items=16_000, multiply_adds=3 * 10**6, effort=effort_of(each)).epochs
+        for each in (names, sentences)
+    )
+    assert (often, seldom) == (21, 12)

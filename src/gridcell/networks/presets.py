@@ -11,7 +11,7 @@ from gridcell.axes import Layout
 from gridcell.errors import NetworkError, did_you_mean
 from gridcell.networks.notation import SIGNATURES, parse
 from gridcell.networks.presets_of_forecasts import of_forecasts
-from gridcell.networks.presets_of_steps import Choice, of_steps, writer
+from gridcell.networks.presets_of_steps import Choice, of_steps, spelled, writer
 
 LARGEST_SMALL_SIDE = 64
 MOST_STEPS_OF_A_WORD = 150
@@ -172,6 +172,9 @@ def _auto(
 ) -> Choice:
     """Images: a residual CNN. Long sounds are scenes, where the order of things says little."""
     if not layout.grid:
+        short = None if is_each else spelled(layout, steps, embedding)
+        if short is not None:
+            return short
         name = "lstm" if layout.vocabulary or is_each else "lstm_fcn"
         choice = of_steps(name, layout, is_each=is_each, embedding=embedding)
         return Choice(choice.notation, f"auto took {choice.reason}")

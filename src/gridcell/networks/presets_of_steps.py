@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from gridcell.axes import Layout
 from gridcell.errors import NetworkError
 
+MOST_LETTERS = 200
+"""With at most so many different steps a text is spelled: they are letters and marks, not words."""
+MOST_STEPS_OF_A_NAME = 40
+"""Longer texts are sentences, which the words tell apart; only names were measured."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -87,6 +92,28 @@ def _text_cnn(first: str, is_each: bool) -> Choice:
     return Choice(
         f"{first} dropout(0.3) parallel({branches}) dropout(0.5)",
         "the cnn preset: an embedding, then windows of 3, 4 and 5 words",
+    )
+
+
+def spelled(layout: Layout, steps: int | None, embedding: int | None) -> Choice | None:
+    """Return a network for short texts that are spelled, None where these are not.
+
+    Three letters in a row and the ends of a name tell its language. On validation rows of 20,050
+    names in 18 languages, in 12 epochs at seed 0, an LSTM read out by its maximum over time named
+    78 %; by its last step, with less dropout, 82 %; behind a convolution of three letters 84 %.
+    In 25 epochs that came to 85.8 %, and behind two convolutions to 86.0 %; the 20 epochs that a
+    default training takes gave 86.1 and 85.8 % (seeds 0 and 1), TF-IDF of one to four letters with
+    logistic regression 85.3 and 85.4 %.
+    """
+    if not 0 < layout.vocabulary <= MOST_LETTERS or layout.alphabet:
+        return None
+    if steps is None or steps > MOST_STEPS_OF_A_NAME:
+        return None
+    return Choice(
+        f"embed({embedding or 64}) 2*(conv(128, time=3) batchnorm relu) "
+        "lstm(128, both) last dropout(0.5)",
+        f"auto took convolutions over three letters, then an LSTM both ways (texts of {steps} "
+        "letters are words or names, and their parts and ends tell most)",
     )
 
 
