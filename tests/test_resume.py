@@ -215,6 +215,32 @@ def test_stopped_between_the_last_step_and_the_model_only_that_is_written(
         assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
 
 
+@pytest.mark.parametrize(
+    ("stop", "told"),
+    [
+        (KeyboardInterrupt(2), "gridcell: interrupted.\n  Go on: gridcell train {} --resume"),
+        (MemoryError(), "the memory is full.\n  Fix: give a smaller --batch-size"),
+    ],
+)
+def test_what_stops_the_work_says_how_to_go_on(
+    run: Command,
+    toy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: BaseException,
+    told: str,
+) -> None:
+    def stopped(*_: Any, **__: Any) -> None:
+        raise stop
+
+    monkeypatch.setattr(record, "write", stopped)
+    out = tmp_path / "cut"
+    said = run("train", toy, "--epochs", "1", "--net", NET, "--out", out)
+    assert said.code in (130, 2)
+    assert told.format(out) in said.err
+    assert f"Go on: gridcell train {out} --resume" in said.err
+
+
 def test_in_python_as_on_the_command_line(toy: Path, tmp_path: Path) -> None:
     train(toy, tmp_path / "run", epochs=2)
     for epochs in (3, 4):

@@ -62,13 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), error.exit_code)
     except KeyboardInterrupt as error:
         number = error.args[0] if error.args else signal.SIGINT
-        what = "".join(getattr(error, "__notes__", ["nothing was written."]))
-        return _complain(f"interrupted; {what}", 128 + number)
+        notes = getattr(error, "__notes__", [])
+        what = "".join(f".\n  {note}" for note in notes) or "; nothing was written."
+        return _complain(f"interrupted{what}", 128 + number)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
+        notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", []))
         return _complain(
-            "the memory is full.\n  Fix: give a smaller --batch-size or --image-size.",
+            f"the memory is full.\n  Fix: give a smaller --batch-size or --image-size.{notes}",
             EXIT_UNUSABLE,
         )
     except BrokenPipeError:

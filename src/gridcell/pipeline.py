@@ -6,8 +6,9 @@ folder, table ─> Samples ─> decoded, cached once ─> splits ─> Preparatio
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -104,7 +105,8 @@ def train_on(
         main, better = "log loss", "lower"
     quick = partial(evaluation.quick, task, name=main)
     digest = record.data_digest(data.samples)
-    with record.reclaimed(folder) if resumed else record.claimed(folder) as mine:
+    hold = record.reclaimed(folder) if resumed else record.claimed(folder)
+    with hold as mine, _saying_how_to_go_on(mine):
 
         def fit(job: Job) -> History:
             about = before or job.about(config, digest=digest, fold=fold)
@@ -158,9 +160,6 @@ def _fitted(
     try:
         history = fit(job)
         failure = history.failure
-    except KeyboardInterrupt as stop:
-        stop.add_note(f"go on with: gridcell train {folder} --resume")
-        raise
     except GridcellError as error:
         if is_new:
             training.remove_checkpoints(folder)  # nothing in them is worth going on from
@@ -174,6 +173,17 @@ def _fitted(
         "Diverged", [*failure.splitlines(), f"Once more from the start: --rate {again.rate:g}"]
     )
     return _fitted(prepared(again), fit, prepared, folder, tell, is_new=is_new)
+
+
+@contextlib.contextmanager
+def _saying_how_to_go_on(folder: Path) -> Iterator[None]:
+    """Note on what stops the work that the training is not lost."""
+    try:
+        yield
+    except (KeyboardInterrupt, MemoryError, RuntimeError) as stop:
+        if training.has_checkpoint(folder):
+            stop.add_note(f"Go on: gridcell train {folder} --resume")
+        raise
 
 
 def inspect(config: Config, teller: Teller | None = None) -> tuple[Data, Parts]:

@@ -116,7 +116,7 @@ def test_units_that_live_in_padding_alone_are_dead() -> None:
 class _Steps:
     """Two series of unlike length."""
 
-    rows = torch.arange(2).numpy()
+    rows, cells = torch.arange(2).numpy(), 1
 
     def __len__(self) -> int:
         return 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gridcell.augment.clips import ClipAugment
-from gridcell.batches.order import Batch
+from gridcell.batches.order import Batch, sampled
 from gridcell.preparation.cache import Decoded
 
 
@@ -47,6 +47,10 @@ class Clips:
     def windows(self) -> Clips:
         """A clip is seen whole: its frames were chosen over all of it."""
         return self
+
+    def sample(self, count: int, *, seed: int) -> Clips:
+        """About so many of the items, drawn at random, each once."""
+        return replace(self, rows=sampled(self.rows, count, seed=seed))
 
     def batch(self, places: NDArray[np.int64], generator: torch.Generator | None = None) -> Batch:
         """Return these clips as uint8 `[B, T, C, H, W]`, channels last in memory, and lengths."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gridcell.batches.order import Batch
+from gridcell.batches.order import Batch, sampled
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.forecast import ForecastPreparation
 
@@ -57,6 +57,11 @@ class Forecasts:
     def windows(self) -> Forecasts:
         """A window is one already."""
         return self
+
+    def sample(self, count: int, *, seed: int) -> Forecasts:
+        """Windows with about so many items, drawn at random, each once."""
+        windows = count // len(self.preparation.targets)
+        return replace(self, windows_used=sampled(self.windows_used, windows, seed=seed))
 
     def batch(self, places: NDArray[np.int64], generator: torch.Generator | None = None) -> Batch:
         """Return these items as float32 `[B, T, C, F]` and their targets `[B, H]`."""

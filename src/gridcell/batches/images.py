@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gridcell.augment.images import ImageAugment
-from gridcell.batches.order import Batch
+from gridcell.batches.order import Batch, sampled
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,10 @@ class Images:
     def windows(self) -> Images:
         """An image is seen whole."""
         return self
+
+    def sample(self, count: int, *, seed: int) -> Images:
+        """About so many of the items, drawn at random, each once."""
+        return replace(self, rows=sampled(self.rows, count, seed=seed))
 
     def batch(self, places: NDArray[np.int64], generator: torch.Generator | None = None) -> Batch:
         """Return these images as `[B, 1, C, H, W]`, channels last in memory."""

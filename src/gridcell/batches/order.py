@@ -82,8 +82,21 @@ class Items(Protocol):
     def windows(self) -> Items:
         """The same data for evaluation: a long item as several, all with its row."""
 
+    def sample(self, count: int, *, seed: int) -> Items:
+        """About so many of the items, drawn at random, each once."""
+
     def batch(self, places: NDArray[np.int64], generator: torch.Generator | None = None) -> Batch:
         """Return the items at these places 0 .. N - 1, varied where a generator is given."""
+
+
+def sampled(rows: NDArray[np.int64], count: int, *, seed: int) -> NDArray[np.int64]:
+    """Draw up to so many different rows, in ascending order.
+
+    >>> sampled(np.array([4, 4, 2, 9]), 3, seed=0).tolist()
+    [2, 4, 9]
+    """
+    known = np.unique(rows)
+    return np.sort(np.random.default_rng(seed).permutation(known)[: max(count, 1)])
 
 
 def epoch_batches(items: Items, *, size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gridcell.augment.sounds import SoundAugment
-from gridcell.batches.order import Batch
+from gridcell.batches.order import Batch, sampled
 from gridcell.batches.stretches import drawn_starts, mixed_targets, window_starts
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.sounds import SoundPreparation
@@ -69,6 +69,10 @@ class Sounds:
         return replace(
             self, rows=np.array(rows, np.int64), firsts=np.array(firsts, np.int64), augment=None
         )
+
+    def sample(self, count: int, *, seed: int) -> Sounds:
+        """About so many of the items, drawn at random, each once."""
+        return replace(self, rows=sampled(self.rows, count, seed=seed))
 
     def batch(self, places: NDArray[np.int64], generator: torch.Generator | None = None) -> Batch:
         """Return these sounds as float32 features `[B, T, 1, F]` and their lengths."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gridcell.augment.texts import TextAugment
-from gridcell.batches.order import Batch
+from gridcell.batches.order import Batch, sampled
 from gridcell.batches.stretches import drawn_starts, tags_of
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.texts import TextPreparation
@@ -75,6 +75,10 @@ class Texts:
             return self
         times = np.maximum(1, self.steps() // self.preparation.stretch)
         return replace(self, rows=np.repeat(self.rows, times), is_cut=True)
+
+    def sample(self, count: int, *, seed: int) -> Texts:
+        """About so many of the items, drawn at random, each once."""
+        return replace(self, rows=sampled(self.rows, count, seed=seed), is_cut=False)
 
     def batch(self, places: NDArray[np.int64], generator: torch.Generator | None = None) -> Batch:
         """Return these texts as int32 ids `[B, T]` (or `[B, T, 1 + L]`), lengths and targets."""

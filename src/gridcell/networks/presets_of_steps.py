@@ -113,7 +113,7 @@ def spelled(layout: Layout, steps: int | None, embedding: int | None) -> Choice 
         f"embed({embedding or 64}) 2*(conv(128, time=3) batchnorm relu) "
         "lstm(128, both) last dropout(0.5)",
         f"auto took convolutions over three letters, then an LSTM both ways (texts of {steps} "
-        "letters are words or names, and their parts and ends tell most)",
+        "characters are words or names, whose parts and ends tell most)",
     )
 
 

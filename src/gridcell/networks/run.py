@@ -35,7 +35,7 @@ def outputs(network: nn.Module, items: Items) -> NDArray[np.float32]:
     parts, keys = [], []
     windows = items.windows()
     try:
-        for batch in plain_batches(windows, size=_batch_size(windows)):
+        for batch in plain_batches(windows, size=evaluation_batch_size(windows)):
             lengths = None if batch.lengths is None else batch.lengths.to(device)
             found = network(batch.values.to(device), lengths).float().cpu().numpy()
             if found.ndim == 3:
@@ -108,7 +108,7 @@ def _step_keys(
     return keys
 
 
-def _batch_size(items: Items) -> int:
+def evaluation_batch_size(items: Items) -> int:
     """As many items as keep what one layer holds of them to some hundred megabytes."""
     steps = items.steps()
     if steps is None or not len(steps):

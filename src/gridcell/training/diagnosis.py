@@ -18,6 +18,7 @@ from gridcell.batches import Items, plain_batches
 from gridcell.doctor import Finding
 from gridcell.layers import Activation
 from gridcell.networks import Network
+from gridcell.networks.run import evaluation_batch_size
 from gridcell.training.history import History
 from gridcell.training.signals import Signal
 
@@ -110,7 +111,7 @@ def dead_units(network: Network, items: Items) -> list[Dead]:
     network.eval()
     try:
         seen = 0
-        for batch in plain_batches(items, size=32):
+        for batch in plain_batches(items, size=evaluation_batch_size(items)):
             lengths = None if batch.lengths is None else batch.lengths.to(device)
             network(batch.values.to(device), lengths)
             seen += len(batch.rows)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -140,11 +140,9 @@ class Job:
     def _fit(self, score: Score, name: str, *, better: Better) -> diagnosis.Fit | None:
         """The score on as many training rows as there are validation rows, and on those."""
         is_onward = isinstance(self.valid, Texts) and self.valid.is_onward
-        if self.valid is None or is_onward or not is_dataclass(self.train):
+        if self.valid is None or is_onward:
             return None
-        draw = np.random.default_rng(self.config.seed)
-        chosen = draw.permutation(len(self.train))[: max(len(self.valid), 1)]
-        some = cast(Items, replace(self.train, rows=self.train.rows[np.sort(chosen)]))
+        some = self.train.sample(len(self.valid), seed=self.config.seed)
         values = []
         for items, truths in ((some, self.truths_of(some)), (self.valid, self.valid_targets)):
             values.append(score(self.objective.answers.of(outputs(self.network, items)), truths))
