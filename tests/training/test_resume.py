@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,27 @@ def test_a_training_that_is_over_is_only_read_again(tmp_path: Path) -> None:
     again, told = run(tmp_path / "run")
     assert is_same(whole, again) and same_history(history, told)
     assert told.ended == "all epochs"
+
+
+def test_stopped_after_a_budget_cut_its_epoch_that_epoch_still_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last checkpoint stands in mid-epoch; what was scored of it is scored again."""
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 0.1
+        return now[0]
+
+    monkeypatch.setattr(time, "perf_counter", clock)
+    short = plan(epochs=100, ema=0.8, budget_s=9.0)
+    whole, history = run(tmp_path / "run", plan=short)
+    assert history.ended == "budget"
+    _, found, _ = training.latest(tmp_path / "run")
+    assert found.position.step > 0  # it was cut
+    again, told = run(tmp_path / "run", plan=short)
+    assert is_same(whole, again) and same_history(history, told)
+    assert told.ended == "budget"
 
 
 def test_early_stopping_counts_on(tmp_path: Path) -> None:

@@ -120,15 +120,19 @@ def fit(
         around=around or Around(),
         best=Best(higher_is_better, has_valid=valid is not None and len(valid) > 0),
     )
-    if state is not None:
-        run.restore(state)
-    run.keep()
     ended: Ended = "all epochs"
     failure = ""
+    is_over = False
+    if state is not None:
+        run.restore(state)
+        if state.position.ended not in (None, "interrupted"):
+            # It was stopped after its last step, before the model was written.
+            ended, is_over = state.position.ended, True
     here = run.state()
-    is_over = state is not None and state.position.is_over
-    if is_over and state is not None and state.position.ended:
-        ended = state.position.ended
+    if is_over and run.number:
+        run.scored(score, valid_targets)  # the epoch that the budget cut
+    elif not is_over:
+        run.keep()
     try:
         while run.epoch <= plan.epochs and not is_over:
             cut = run.steps_of_epoch()
