@@ -90,23 +90,27 @@ class BatchNorm(nn.Module):
             return self._normalize(x)
         check_shape(x, "B T C *grid", layer="batchnorm", C=self.channels)
         check_lengths(lengths, x, layer="batchnorm")
+        channels_last = x.movedim(2, -1)
         if lengths is None or not self.training or is_full(lengths, x.shape[1]):
-            y = self._normalize(mask_steps(x, lengths).flatten(0, 1))
-            return mask_steps(y.reshape(x.shape), lengths)
+            silent = mask_steps(channels_last, lengths)
+            y = self._normalize(silent.reshape(-1, self.channels)).reshape(silent.shape)
+            return mask_steps(y, lengths).movedim(-1, 2)
         valid_BT = valid_steps(lengths, x.shape[1])
         if not valid_BT.any():
             return mask_steps(x, lengths)
-        # Gathering the valid steps first lets the library's own kernel do the rest. Channels stay
-        # last in memory, as convolutions leave them.
-        rows = self._normalize(x.movedim(2, -1)[valid_BT].movedim(-1, 1)).movedim(1, -1)
-        y = rows.new_zeros(*x.shape[:2], *rows.shape[1:])
-        y[valid_BT] = rows
+        # Gathering the valid steps first lets the library's own kernel do the rest.
+        rows = channels_last[valid_BT]
+        y = torch.zeros_like(channels_last, memory_format=torch.contiguous_format)
+        normalized = self._normalize(rows.reshape(-1, self.channels)).reshape(rows.shape)
+        y[valid_BT] = normalized.to(y.dtype)
         return y.movedim(-1, 2)
 
     def _normalize(self, x: Tensor) -> Tensor:
-        if x.ndim == 3:
-            # Of three axes the kernel knows no channels last, and takes ten times as long.
-            return self._normalize(x[..., None])[..., 0]
+        """Normalize rows [N, C].
+
+        Two axes only, and not for speed alone: of more, PyTorch 2.13 reads a gradient that lies
+        otherwise in memory than its values wrongly where an axis has a single place.
+        """
         if self.training and x.numel() == self.channels:
             raise ShapeError(
                 f"batchnorm cannot train on {tuple(x.shape)}: one value a channel has no variance.",
