@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gridcell import training
 from gridcell.augment.images import ImageAugment
-from gridcell.batches import Images
+from gridcell.batches import Images, epoch_batches
 from gridcell.errors import TrainingError
 from gridcell.layers import BatchNorm
 from gridcell.networks.answers import Answers
@@ -508,6 +508,24 @@ def test_steps_and_epochs_are_told_in_order() -> None:
     assert all(r.seconds_left >= 0 and r.items_per_s > 0 for r in watcher.steps)
     assert watcher.steps[-1].seconds_left == 0
     assert watcher.steps[4].loss == pytest.approx(watcher.epochs[0].loss)
+
+
+def test_items_of_unlike_length_are_trained_to_the_end_of_their_last_epoch() -> None:
+    """Sorted by length within a neighbourhood they make more batches than a division tells."""
+
+    class Lengthy(Images):
+        def steps(self) -> Any:
+            return np.ones(len(self), np.int64)
+
+    made = images(2500)
+    data = Lengthy(made.pixels, made.targets, made.rows)
+    assert len(epoch_batches(data, size=64, seed=0, epoch=1)) == 42 > 2500 / 64 + 1
+    net = network()
+    watcher = Watching(net)
+    history = fitted(net, data, plan=plan(epochs=2, batch_size=64), watcher=watcher)
+    assert history.ended == "all epochs"
+    assert [(r.step, r.steps) for r in watcher.steps][-1] == (42, 42)
+    assert history.steps == 84
 
 
 def test_the_history_says_how_it_went() -> None:

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gridcell.batches import Items, Texts, training_batches
+from gridcell.batches import Items, Texts, epoch_batches, training_batches
 from gridcell.errors import TrainingError
 from gridcell.layers import set_generator
 from gridcell.networks.run import outputs, said
@@ -143,7 +143,7 @@ def fit(
                 ended = cut
                 break
             here = run.state()
-            if run.progress() >= 1.0 and run.epoch <= plan.epochs:
+            if plan.budget_s is not None and run.progress() >= 1.0 and run.epoch <= plan.epochs:
                 ended = "budget"
                 break
             if valid is not None and record.epoch - run.best.epoch >= plan.patience:
@@ -211,7 +211,8 @@ class _Run:
         )
         self.generator = torch.Generator(self.step.device).manual_seed(seed)
         set_generator(network, self.generator)
-        self.steps = -(-len(train) // plan.batch_size)
+        # Counted, not divided: items sorted by length make a batch or two more.
+        self.steps = len(epoch_batches(train, size=plan.batch_size, seed=seed, epoch=1))
         # Where time decides, the epochs of the plan are only the most there can be.
         epochs = plan.epochs if plan.budget_s is None else min(plan.epochs, USUAL_EPOCHS)
         self.signals = Signals(network, epochs * self.steps)
@@ -283,7 +284,8 @@ class _Run:
                     self._forecast()
                 if self.watcher.wants_stop:
                     return "interrupted"
-                if self.number < self.steps and self.progress() >= 1.0:
+                is_timed = self.plan.budget_s is not None
+                if is_timed and self.number < self.steps and self.progress() >= 1.0:
                     return "budget"
                 self.keep(is_forced=False)
                 waited = time.perf_counter()
