@@ -252,6 +252,24 @@ def test_in_python_as_on_the_command_line(toy: Path, tmp_path: Path) -> None:
     assert run.history.ended == "all epochs"
 
 
+# C05
+def test_a_diverged_run_is_trained_once_more_if_asked(toy: Path, tmp_path: Path) -> None:
+    wild: dict[str, Any] = {"optimizer": "sgd", "on_divergence": "retry", "ema": 0.0}
+    teller = Listening()
+    once = train(toy, tmp_path / "run", teller, rate=4.0, net="conv(8, 3) relu", **wild)
+    assert once.history.ended == "all epochs" and not once.history.failure
+    assert "Diverged\nthe loss became " in teller.text
+    assert "Once more from the start: --rate 0.4" in teller.text
+    assert strict_json(tmp_path / "run" / "run.json")["training"]["plan"]["rate"] == 0.4
+    plain = train(
+        toy, tmp_path / "plain", rate=0.4, net="conv(8, 3) relu", optimizer="sgd", ema=0.0
+    )
+    assert weights(once.folder) == weights(plain.folder)
+    with pytest.raises(gridcell.errors.TrainingError, match="the loss became"):
+        train(toy, tmp_path / "again", rate=1e6, net="conv(8, 3) relu", **wild)
+    assert not (tmp_path / "again").exists()
+
+
 # --- Cross-validation ----------------------------------------------------------------------------
 
 

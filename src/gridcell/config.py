@@ -165,7 +165,8 @@ class TrainConfig:
     epochs: int | None = None
     """Times that every training row is seen; chosen from the data where left out."""
     budget: str | None = None
-    """Longest time that training may take, such as 90s, 10m or 1h; fits the epochs to it."""
+    """Time that the whole command may take (of a cross-validation each fold), such as 90s, 10m or
+    1h; epochs and schedule are fitted to it."""
     batch_size: int | None = None
     """Items in one step; chosen from the data where left out."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
