@@ -20,7 +20,8 @@ from gridcell import folds, pipeline, record
 from gridcell.config import from_mapping
 from gridcell.errors import ConfigError, SourceError
 from gridcell.resuming import resume
-from gridcell.training import checkpoint
+from gridcell.training import Checkpoints, checkpoint
+from gridcell.training.step import TrainingStep
 from tests.recordings import SOUND_NET, Listening, speakers, tones
 from tests.test_cli import Run as Command
 from tests.test_cli import refused, run
@@ -241,6 +242,75 @@ def test_what_stops_the_work_says_how_to_go_on(
     assert f"Go on: gridcell train {out} --resume" in said.err
 
 
+def test_a_memory_that_fills_up_late_costs_no_checkpoint(
+    run: Command, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Checkpoints, "is_due", property(lambda self: True))
+    take, seen = TrainingStep._gradients, [0]
+
+    def narrow(self: TrainingStep, batch: Any) -> float:
+        seen[0] += 1
+        if seen[0] > 12:
+            raise MemoryError
+        return take(self, batch)
+
+    monkeypatch.setattr(TrainingStep, "_gradients", narrow)
+    out = tmp_path / "run"
+    words = ["--net", NET, "--epochs", "4", "--batch-size", "8", "--precision", "float32"]
+    refused(run("train", toy, *words, "--out", out), "the memory is full even with 1 item", "Go on")
+    monkeypatch.setattr(TrainingStep, "_gradients", take)
+    assert run("train", out, "--resume").code == 0
+    assert run("train", toy, *words, "--out", tmp_path / "whole").code == 0
+    assert weights(out) == weights(tmp_path / "whole")
+
+
+def test_what_a_kill_in_the_first_write_leaves_is_swept(
+    run: Command, toy: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".checkpoint-00000000.gridcell.0123abcd.part").write_bytes(b"half")
+    (tmp_path / "run" / record.CLAIM_FILE).touch()
+    said = run("train", toy, "--epochs", "1", "--net", NET, "--out", tmp_path / "run")
+    assert said.code == 0
+    assert not [p for p in (tmp_path / "run").iterdir() if p.name.startswith(".")]
+
+
+def test_a_retry_leaves_nothing_of_what_diverged(toy: Path, tmp_path: Path) -> None:
+    """Stopped early in its second try, it is that one which goes on."""
+    wild: dict[str, Any] = {"optimizer": "sgd", "on_divergence": "retry", "ema": 0.0}
+    wild |= {"net": "conv(8, 3) relu", "rate": 4.0}
+
+    class Second(Stopping):
+        """Counts the steps from the second beginning on."""
+
+        def step(self, record: Any) -> None:
+            if "Diverged" in self.text:
+                super().step(record)
+
+    cut = train(toy, tmp_path / "cut", Second(3), **wild)
+    assert cut.was_interrupted
+    resume(tmp_path / "cut")
+    whole = train(toy, tmp_path / "whole", **wild)
+    assert weights(tmp_path / "cut") == weights(whole.folder)
+
+
+def test_where_the_time_went_is_told_when_asked(run: Command, toy: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ["--epochs", "2", "--net", NET, "--profile", "--out", out]
+    more = ["--resume", "--epochs", "3", "--profile"]
+    for said in (run("train", toy, *words), run("train", out, *more)):
+        assert said.code == 0 and "Where the time went" in said.out
+        for what in ("forward", "backward", "waiting for data", "validation", "to vary."):
+            assert what in said.out
+    assert "Where the time went" not in run("train", out, "--resume", "--epochs", "4").out
+
+
+def test_more_epochs_and_more_time_at_once_are_refused(toy: Path, tmp_path: Path) -> None:
+    train(toy, tmp_path / "run", epochs=1)
+    with pytest.raises(ConfigError, match="epochs and budget both say how long"):
+        resume(tmp_path / "run", epochs=5, budget="+10m")
+
+
 def test_in_python_as_on_the_command_line(toy: Path, tmp_path: Path) -> None:
     train(toy, tmp_path / "run", epochs=2)
     for epochs in (3, 4):
@@ -287,6 +357,7 @@ def test_a_cross_validation_goes_on_to_the_same_models(run: Command, tmp_path: P
     stopped = folds.cross_validate(from_mapping(table, settings, out=cut), Stopping(5))
     assert stopped.was_interrupted and len(stopped.runs) == 1
     refused(run("train", cut, "--resume", "--epochs", "9"), "on a cross-validation that goes on")
+    refused(run("train", cut / "fold-0", "--resume", "--epochs", "9"), "no effect on a fold")
     said = run("train", cut, "--resume")
     assert said.code == 0 and "Over 3 of 3 folds" in said.out
     for fold in ("fold-0", "fold-1", "fold-2"):

@@ -59,18 +59,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{error}\n  Fix: gridcell {_command(words)}--help lists what there is.", EXIT_UNUSABLE
         )
     except GridcellError as error:
-        return _complain(str(error), error.exit_code)
+        return _complain(f"{error}{_notes(error)}", error.exit_code)
     except KeyboardInterrupt as error:
         number = error.args[0] if error.args else signal.SIGINT
-        notes = getattr(error, "__notes__", [])
-        what = "".join(f".\n  {note}" for note in notes) or "; nothing was written."
-        return _complain(f"interrupted{what}", 128 + number)
+        notes = _notes(error)
+        return _complain(
+            f"interrupted.{notes}" if notes else "interrupted; nothing was written.", 128 + number
+        )
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", []))
+        fix = "give a smaller --batch-size or --image-size."
         return _complain(
-            f"the memory is full.\n  Fix: give a smaller --batch-size or --image-size.{notes}",
+            f"the memory is full.\n  Fix: {fix}{_notes(error)}",
             EXIT_UNUSABLE,
         )
     except BrokenPipeError:
@@ -433,11 +434,16 @@ def _resume(config: Config, terminal: Any) -> Any:
             if getattr(train, name):
                 raise ConfigError(
                     f"{name} has no effect on a cross-validation that goes on.",
-                    fix=f"leave --{name} out, or go on with one of its folds.",
+                    fix=f"leave --{name} out: its scores are over trainings that are alike.",
                 )
         return folds.resume(config.path, terminal)
     return resume(
-        config.path, budget=train.budget, epochs=train.epochs, rate=train.rate, teller=terminal
+        config.path,
+        budget=train.budget,
+        epochs=train.epochs,
+        rate=train.rate,
+        profile=train.profile,
+        teller=terminal,
     )
 
 
@@ -500,6 +506,11 @@ def _drop_output() -> None:
     """Let what is still to be written to standard output go nowhere."""
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def _notes(error: BaseException) -> str:
+    """What was added to an error on its way: how to go on, as whoever called last knows it."""
+    return "".join(f"\n  {note}" for note in getattr(error, "__notes__", [])[-1:])
 
 
 def _complain(text: str, code: int) -> int:

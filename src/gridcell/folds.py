@@ -99,6 +99,17 @@ def _over_folds(
     data: Data, config: Config, folder: Path, tell: Teller, *, started: float
 ) -> CrossRun:
     """Train each fold in a folder inside this one, or go on with what is there."""
+    try:
+        return _each_fold(data, config, folder, tell, started=started)
+    except BaseException as stop:
+        if begun(folder):
+            stop.add_note(f"Go on: gridcell train {folder} --resume")
+        raise
+
+
+def _each_fold(
+    data: Data, config: Config, folder: Path, tell: Teller, *, started: float
+) -> CrossRun:
     names = data.samples.fold_names
     inner_names = _folder_names(names)
     runs: list[Run] = []
@@ -108,7 +119,11 @@ def _over_folds(
         which = f"Fold {number + 1} of {len(names)}"
         tell.section(f"{which}: {config.split.folds} {name} is the test part", parts.notes)
         inner = folder / inner_names[number]
-        resumed = training.latest(inner)[:2] if training.has_checkpoint(inner) else None
+        resumed = None
+        if training.has_checkpoint(inner):
+            about, state, notes = training.latest(inner)
+            resumed = about, state
+            tell.section(f"Going on with {inner}", notes)
         run = pipeline.train_on(
             data,
             parts,

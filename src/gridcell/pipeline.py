@@ -85,7 +85,7 @@ def train_on(
     """
     rows, valid_rows, test_rows = (parts.rows(name) for name in SPLIT_NAMES)
     prep = preparation.fit(data.chosen, data.decoded, rows)  # train rows alone
-    before, state = resumed or (None, None)
+    before = None if resumed is None else resumed[0]
     prepared = partial(
         training.prepare,
         samples=data.samples,
@@ -105,12 +105,14 @@ def train_on(
         main, better = "log loss", "lower"
     quick = partial(evaluation.quick, task, name=main)
     digest = record.data_digest(data.samples)
-    hold = record.reclaimed(folder) if resumed else record.claimed(folder)
+    # A run that goes on is held by whoever goes on with it.
+    hold = contextlib.nullcontext(folder) if resumed else record.claimed(folder)
     with hold as mine, _saying_how_to_go_on(mine):
 
-        def fit(job: Job) -> History:
-            about = before or job.about(config, digest=digest, fold=fold)
-            after = len(valid_rows) + len(test_rows)
+        def fit(job: Job, about: About | None, state: State | None) -> History:
+            settings = replace(config, train=job.config)
+            about = about or job.about(settings, digest=digest, fold=fold)
+            after = job.looked_at_after + len(test_rows)
             return job.fit(
                 quick,
                 name=main,
@@ -121,7 +123,7 @@ def train_on(
                 around=training.Around(time.perf_counter() - started, scored_after=after),
             )
 
-        job, history = _fitted(job, fit, prepared, mine, tell, is_new=resumed is None)
+        job, history = _fitted(job, fit, prepared, mine, tell, resumed=resumed)
         answers = job.answers()  # probabilities calibrated on validation rows
         diagnosis = job.diagnose(history, quick, better=better)
         tell.section("Trained", [*history.told(), *answers.told(), *diagnosis.told()])
@@ -149,30 +151,31 @@ def train_on(
 
 def _fitted(
     job: Job,
-    fit: Callable[[Job], History],
+    fit: Callable[[Job, About | None, State | None], History],
     prepared: Callable[[TrainConfig], Job],
     folder: Path,
     tell: Teller,
     *,
-    is_new: bool,
+    resumed: tuple[About, State] | None,
 ) -> tuple[Job, History]:
     """Train; where that diverges, and it was asked for, once more at a tenth of the rate."""
+    is_tried_again = job.config.on_divergence == "retry"
     try:
-        history = fit(job)
+        history = fit(job, *(resumed or (None, None)))
         failure = history.failure
-    except GridcellError as error:
-        if is_new:
+    except TrainingError as error:
+        if resumed is None:
             training.remove_checkpoints(folder)  # nothing in them is worth going on from
-        if not (isinstance(error, TrainingError) and job.config.on_divergence == "retry"):
+        if not is_tried_again:
             raise
         failure = str(error)
-    if not (failure and is_new and job.config.on_divergence == "retry"):
+    if not (failure and is_tried_again):
         return job, history
     again = replace(job.config, rate=job.plan.rate / 10, on_divergence="stop")
-    tell.section(
-        "Diverged", [*failure.splitlines(), f"Once more from the start: --rate {again.rate:g}"]
-    )
-    return _fitted(prepared(again), fit, prepared, folder, tell, is_new=is_new)
+    once_more = f"Once more from the start: --rate {again.rate:g}"
+    tell.section("Diverged", [*failure.splitlines(), once_more])
+    training.remove_checkpoints(folder)
+    return _fitted(prepared(again), fit, prepared, folder, tell, resumed=None)
 
 
 @contextlib.contextmanager
@@ -180,7 +183,7 @@ def _saying_how_to_go_on(folder: Path) -> Iterator[None]:
     """Note on what stops the work that the training is not lost."""
     try:
         yield
-    except (KeyboardInterrupt, MemoryError, RuntimeError) as stop:
+    except (KeyboardInterrupt, MemoryError, RuntimeError, GridcellError) as stop:
         if training.has_checkpoint(folder):
             stop.add_note(f"Go on: gridcell train {folder} --resume")
         raise

@@ -33,6 +33,8 @@ from gridcell.version import VERSION
 MODEL_FILE = "model.gridcell"
 RECORD_FILE = "run.json"
 CLAIM_FILE = ".being-written"
+PART = re.compile(r"\..*\.part")
+"""What `write_whole` writes to before it has the whole."""
 LEAST_FREE_BYTES = 50 << 20
 
 
@@ -148,6 +150,8 @@ def _claim(folder: Path, *, is_new: bool) -> Iterator[bool]:
         return
     is_ours = _lock(file) and _is_at(path, file)
     try:
+        if is_ours:
+            _sweep(folder)
         # Between the look and the claim another run may have come, written and gone.
         yield is_ours and (not is_new or os.listdir(folder) == [CLAIM_FILE])
     finally:
@@ -168,8 +172,15 @@ def _holds_something(folder: Path) -> bool:
     """
     if not os.path.isdir(folder):
         return os.path.exists(folder)
-    held = os.listdir(folder)
+    held = [name for name in os.listdir(folder) if not PART.fullmatch(name)]
     return bool(held) and (held != [CLAIM_FILE] or _is_held(folder / CLAIM_FILE))
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a process left that was killed while it wrote: files that are not whole."""
+    for path in folder.iterdir():
+        if PART.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _is_held(claim: Path) -> bool:
@@ -256,6 +267,8 @@ def write(
 
     write_whole(record_file, save)
     more = "" if run.was_interrupted else " --budget +10m"
+    if run.history.failure:
+        more = f" --rate {job.plan.rate / 10:.2g}"
     return [
         f"{model_file}, {model_file.stat().st_size / 1e6:.1f} MB",
         f"{record_file}: settings, history, scores",

@@ -18,7 +18,9 @@ from gridcell.errors import ConfigError, SourceError
 from gridcell.record import Run
 from gridcell.teller import Silent, Teller
 from gridcell.training import About, State
-from gridcell.training.plan import MOST_EPOCHS, usual_patience
+from gridcell.training.plan import usual_patience
+
+ENDLESS_EPOCHS = 10_000
 
 
 def resume(
@@ -27,6 +29,7 @@ def resume(
     budget: str | None = None,
     epochs: int | None = None,
     rate: float | None = None,
+    profile: bool = False,
     teller: Teller | None = None,
 ) -> Run:
     """Go on with the training whose run folder this is, from its newest checkpoint.
@@ -37,44 +40,50 @@ def resume(
     budget   time to train on for (`+10m`), or of all training together (`30m`)
     epochs   epochs of all training together
     rate     another peak of the learning rate
+    profile  tell where the time went
 
     Raises   ConfigError where there is no checkpoint, nothing is left to do, or another process
              trains there; SourceError where the data are not those of before
     """
     tell, started = teller or Silent(), time.perf_counter()
-    about, state, notes = training.latest(folder)
-    position = state.position
-    about = _with_more(about, state, budget=budget, epochs=epochs, rate=rate)
-    if state.position.is_over:
-        has_more = budget is not None or epochs is not None
-        if not has_more and record.steps_written(folder) == state.position.done:
-            raise ConfigError(
-                f"{folder}: that training is done ({state.position.ended}).",
-                fix="give it more: --budget +10m, or more --epochs.",
+    training.latest(folder)  # says what is wrong with the folder before it is touched
+    with record.reclaimed(folder):
+        about, state, notes = training.latest(folder)
+        position = state.position
+        about = _with_more(about, state, budget=budget, epochs=epochs, rate=rate)
+        if state.position.is_over:
+            has_more = budget is not None or epochs is not None
+            if not has_more and record.steps_written(folder) == state.position.done:
+                raise ConfigError(
+                    f"{folder}: that training is done ({state.position.ended}).",
+                    fix="give it more: --budget +10m, or more --epochs.",
+                )
+            # Else it was stopped after its last step, before the model was written.
+            state = replace(
+                state, position=replace(state.position, ended=None if has_more else position.ended)
             )
-        # Else it was stopped after its last step, before the model was written.
-        state = replace(
-            state, position=replace(state.position, ended=None if has_more else position.ended)
+        config = config_of(about)
+        config = replace(config, train=replace(config.train, profile=profile))
+        training.keep_memory()
+        training.check(config.train)
+        tell.section(
+            f"Resuming {folder}",
+            [
+                *notes,
+                f"After {position.done:,} steps and {position.elapsed_s:,.0f} s, "
+                f"in epoch {position.epoch} of {about.plan.epochs}.",
+                *_threads(about),
+            ],
         )
-    config = config_of(about)
-    training.keep_memory()
-    training.check(config.train)
-    tell.section(
-        f"Resuming {folder}",
-        [
-            *notes,
-            f"After {position.done:,} steps and {position.elapsed_s:,.0f} s, "
-            f"in epoch {position.epoch} of {about.plan.epochs}.",
-            *_threads(about),
-        ],
-    )
-    data, parts = pipeline.inspect(config, tell)
-    if about.fold is not None:
-        parts = splits.fold(data.samples, config.split, number=about.fold, seed=config.train.seed)
-    check_same_data(about, data)
-    return pipeline.train_on(
-        data, parts, config, folder, tell, started=started, resumed=(about, state)
-    )
+        data, parts = pipeline.inspect(config, tell)
+        if about.fold is not None:
+            parts = splits.fold(
+                data.samples, config.split, number=about.fold, seed=config.train.seed
+            )
+        check_same_data(about, data)
+        return pipeline.train_on(
+            data, parts, config, folder, tell, started=started, resumed=(about, state)
+        )
 
 
 def check_same_data(about: About, data: pipeline.Data) -> None:
@@ -109,6 +118,17 @@ def _with_more(
     about: About, state: State, *, budget: str | None, epochs: int | None, rate: float | None
 ) -> About:
     """Return the plan and settings with what is given now in place of what was given before."""
+    given = {"budget": budget, "epochs": epochs, "rate": rate}
+    if about.fold is not None and any(value is not None for value in given.values()):
+        name = next(name for name, value in given.items() if value is not None)
+        raise ConfigError(
+            f"{name} has no effect on a fold: the scores are over trainings that are alike.",
+            fix=f"leave --{name} out.",
+        )
+    if budget is not None and epochs is not None:
+        raise ConfigError(
+            "epochs and budget both say how long to train.", fix="give only one of them."
+        )
     plan, position = about.plan, state.position
     train = dict(about.settings["train"])
     if budget is not None:
@@ -120,7 +140,7 @@ def _with_more(
                 fix=f"give more on top, for instance --budget +{budget}.",
             )
         # Time decides: so many epochs that they do not.
-        plan = replace(plan, budget_s=total, epochs=position.epoch + MOST_EPOCHS)
+        plan = replace(plan, budget_s=total, epochs=position.epoch + ENDLESS_EPOCHS)
         plan = replace(plan, epochs_reason=f"or fewer, as many as {total:.0f} s allow")
         train |= {"budget": f"{total:.3f}s", "epochs": None}
     if epochs is not None:

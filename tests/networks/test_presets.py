@@ -137,16 +137,23 @@ def test_series_and_texts_have_presets_of_their_own(layout: Layout, is_each: boo
 
 def test_names_are_read_by_parts_of_them_and_sentences_by_words() -> None:
     letters, words = Layout(1, vocabulary=80), Layout(1, vocabulary=8000)
-    name = networks.choose_network("auto", letters, steps=7)
+    name = networks.choose_network("auto", letters, steps=7, is_spelled=True)
     assert "conv(128, time=3)" in name.notation and "last" in name.notation
-    assert "texts of 7 letters are words or names" in name.reason
-    assert "embed(50)" in networks.choose_network("auto", letters, steps=7, embedding=50).notation
+    assert "texts of 7 characters are words or names" in name.reason
+    given = networks.choose_network("auto", letters, steps=7, is_spelled=True, embedding=50)
+    assert "embed(50)" in given.notation
     network = networks.build(name.notation, letters, outputs=18)
     ids, longer = torch.tensor([[5, 6, 7]]), torch.tensor([[5, 6, 7, 9, 9]])
     network.eval()
     torch.testing.assert_close(network(ids), network(longer, torch.tensor([3])))
-    for layout, steps in ((letters, 300), (letters, None), (words, 7)):
-        other = networks.choose_network("auto", layout, steps=steps)
+    few_words = Layout(1, vocabulary=20)
+    for layout, steps, is_spelled in (
+        (letters, 300, True),
+        (letters, None, True),
+        (words, 7, False),
+        (few_words, 7, False),
+    ):
+        other = networks.choose_network("auto", layout, steps=steps, is_spelled=is_spelled)
         assert other.notation == networks.choose_network("lstm", layout).notation
     tagged = networks.choose_network("auto", letters, steps=7, is_each=True)
     assert "conv" not in tagged.notation

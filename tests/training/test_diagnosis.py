@@ -89,7 +89,7 @@ def test_gradients_that_explode_are_named_with_step_and_layer() -> None:
     signals[3] = replace(signals[3], gradients=wild)
     text = findings(net, replace(history, signals=tuple(signals)))[0]
     assert text.startswith("Gradients exploded: their norm was ")
-    assert f"at step {signals[3].step} where" in text
+    assert f"at step {signals[3].step + 1} where" in text
     assert "most of it in layer " in text
 
 
@@ -103,6 +103,24 @@ def test_dead_units_are_counted() -> None:
     assert net.training
     (text,) = findings(net, curve([1.0, 0.5]), dead=[dead])
     assert text.startswith("Dead units: 4 of the 10 of relu 1 are zero for every item looked at.")
+
+
+@pytest.mark.parametrize("notation", ["rows flatten lstm(4) last dense(6) relu", "dense(6) relu"])
+def test_units_behind_the_last_step_are_counted_too(notation: str) -> None:
+    net = network(notation if "rows" in notation else f"conv(2, 3) relu flatten {notation}")
+    with torch.no_grad():
+        next(p for p in net.parameters() if p.shape == (6,))[:2] = -1e4
+    *_, dead = diagnosis.dead_units(net, images(40))
+    assert (dead.dead, dead.units) == (2, 6)
+
+
+def test_units_that_answer_to_one_class_alone_are_alive(tmp_path: Path) -> None:
+    """Items lie sorted by class: those looked at are drawn at random."""
+    made = images(4000)
+    order = torch.argsort(made.targets, stable=True).numpy()
+    data = replace(made, pixels=made.pixels[order], targets=made.targets[order])
+    assert len(set(data.sample(256, seed=0).truths().tolist())) == 2
+    assert len(set(data.truths()[:256].tolist())) == 1
 
 
 def test_units_that_live_in_padding_alone_are_dead() -> None:

@@ -80,9 +80,16 @@ def test_a_memory_too_small_for_one_item_names_what_was_tried() -> None:
     with pytest.raises(MemoryFullError) as caught:
         fitted(Narrow(0))
     text = str(caught.value)
-    assert "the memory is full even with one item at a time (tried 8, 4, 2, 1 at once)." in text
+    assert "the memory is full even with 1 item at a time (tried 8, 4, 2, 1 at once)." in text
     assert "--image-size" in text and "--batch-size" in text
     assert caught.value.exit_code == 2
+
+
+def test_a_memory_for_single_items_cannot_train_batchnorm_and_that_is_said() -> None:
+    narrow = Narrow(1)
+    narrow.inner = network("flatten dense(8) batchnorm relu")
+    with pytest.raises(MemoryFullError, match=r"even with 1 item at a time \(tried 8, 4, 2, 1 at"):
+        fitted(narrow)
 
 
 def test_another_error_is_not_taken_for_a_full_memory() -> None:

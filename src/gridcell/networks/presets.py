@@ -27,6 +27,7 @@ def choose_network(
     steps: int | None = None,
     is_each: bool = False,
     is_onward: bool = False,
+    is_spelled: bool = False,
     is_forecast: bool = False,
     embedding: int | None = None,
 ) -> Choice:
@@ -34,6 +35,7 @@ def choose_network(
 
     steps     of a usual item, where items differ in their number of steps
     is_each   whether every step is to have an answer of its own
+    is_spelled whether the steps of a text are its letters
     is_onward whether it must be given before what comes later is known
     is_forecast whether items are windows whose next steps are wanted
     embedding numbers that stand for a word, where vectors that others trained say how many
@@ -48,7 +50,7 @@ def choose_network(
     if is_onward and name in ("auto", "lstm"):
         return writer(embedding)
     if name == "auto":
-        return _auto(layout, steps, is_each=is_each, embedding=embedding)
+        return _auto(layout, steps, is_each=is_each, is_spelled=is_spelled, embedding=embedding)
     if name in PRESETS and not layout.grid:
         return of_steps(name, layout, is_each=is_each, embedding=embedding)
     if is_each and name in ("cnn", "crnn"):
@@ -168,11 +170,12 @@ def _auto(
     steps: int | None = None,
     *,
     is_each: bool = False,
+    is_spelled: bool = False,
     embedding: int | None = None,
 ) -> Choice:
     """Images: a residual CNN. Long sounds are scenes, where the order of things says little."""
     if not layout.grid:
-        short = None if is_each else spelled(layout, steps, embedding)
+        short = spelled(steps, embedding) if is_spelled and not is_each else None
         if short is not None:
             return short
         name = "lstm" if layout.vocabulary or is_each else "lstm_fcn"

@@ -36,6 +36,7 @@ VANISHED = 1e-4
 EXPLODED = 100.0
 DEAD_SHARE = 0.2
 LOOKED_AT = 256
+"""Training items, drawn at random, by which units are called dead."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,14 @@ def diagnose(
 
 @torch.no_grad()
 def dead_units(network: Network, items: Items) -> list[Dead]:
-    """Count the channels of each relu that are zero for every one of some items."""
+    """Count the channels of each relu that are zero for every one of these items."""
     alive: dict[int, Tensor] = {}
     names: dict[int, str] = {}
     handles = []
 
     def look(number: int, output: Tensor) -> None:
-        places = [axis for axis in range(output.ndim) if axis != 2]  # [B, T, C, *grid]
-        seen = (output > 0).any(places[0]) if len(places) == 1 else output.amax(places) > 0
+        channel = 1 if output.ndim == 2 else 2  # [B, D], or [B, T, C, *grid]
+        seen = output.amax([axis for axis in range(output.ndim) if axis != channel]) > 0
         alive[number] = alive.get(number, torch.zeros_like(seen)) | seen
 
     for number, (name, module) in enumerate(network.named_modules()):
@@ -110,13 +111,9 @@ def dead_units(network: Network, items: Items) -> list[Dead]:
     device = next(network.parameters()).device
     network.eval()
     try:
-        seen = 0
         for batch in plain_batches(items, size=evaluation_batch_size(items)):
             lengths = None if batch.lengths is None else batch.lengths.to(device)
             network(batch.values.to(device), lengths)
-            seen += len(batch.rows)
-            if seen >= LOOKED_AT:
-                break
     finally:
         network.train(was_training)
         for handle in handles:
@@ -193,8 +190,8 @@ def _gradients(signals: Sequence[Signal], layers: Sequence[str], rate: float) ->
             found.append(
                 Finding(
                     "warning",
-                    f"Gradients exploded: their norm was {largest:.3g} at step {signal.step} where "
-                    f"{usual:.3g} was usual before, most of it in {worst}. {_lower(rate)}",
+                    f"Gradients exploded: their norm was {largest:.3g} at step {signal.step + 1} "
+                    f"where {usual:.3g} was usual before, most of it in {worst}. {_lower(rate)}",
                 )
             )
             break

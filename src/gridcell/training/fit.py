@@ -222,7 +222,7 @@ class _Run:
         self.other_s = {"waiting": 0.0, "validation": 0.0, "checkpoints": 0.0}
         self.before_s = 0.0
         self.began = self.done
-        self.told_failure = ""
+        self.is_failing = False
         self.started = time.perf_counter()
 
     def elapsed(self) -> float:
@@ -243,13 +243,18 @@ class _Run:
 
     def _available_s(self, budget_s: float) -> float:
         """Seconds that the budget leaves to training itself, the last validation taken off."""
-        valid = 0 if self.valid is None else len(self.valid)
-        if self.scored_s and valid:
-            an_item = self.scored_s / valid
-        else:
-            an_item = USUAL_SCORING_SHARE * self.busy_s / max(self.items, 1)
-        after = an_item * (valid + self.around.scored_after)
+        after = self._scoring_s(self._valid_items + self.around.scored_after)
         return max(budget_s - self.around.before_s - after, 1e-3)
+
+    @property
+    def _valid_items(self) -> int:
+        return 0 if self.valid is None else len(self.valid)
+
+    def _scoring_s(self, items: int) -> float:
+        """Seconds that scoring so many items takes, as the last validation did."""
+        if self.scored_s and self._valid_items:
+            return items * self.scored_s / self._valid_items
+        return items * USUAL_SCORING_SHARE * self.busy_s / max(self.items, 1)
 
     def steps_of_epoch(self) -> Ended | None:
         """Take the steps of this epoch that are left; return why, where some were not taken."""
@@ -389,9 +394,9 @@ class _Run:
         self.checkpoints.write(replace(state, position=replace(state.position, ended=ended)))
         self.other_s["checkpoints"] += time.perf_counter() - start
         failure = self.checkpoints.failure
-        if failure and failure != self.told_failure:
+        if failure and not self.is_failing:
             self.watcher.note(f"No checkpoint: {failure} The training goes on without it.")
-        self.told_failure = failure
+        self.is_failing = bool(failure)
 
     def _record(self) -> StepRecord:
         return StepRecord(
@@ -410,9 +415,9 @@ class _Run:
 
     def _forecast(self) -> None:
         """Say how long it will take, once a few steps are measured."""
-        a_step = self.epoch_s / max(self.number, 1)
-        an_epoch = a_step * self.steps
-        left = self._seconds_left()
+        a_step = self.busy_s / max(self.done, 1)
+        an_epoch = a_step * self.steps + self._scoring_s(self._valid_items)
+        left = (self.plan.epochs - self.done / self.steps) * an_epoch
         if left < WORTH_A_FORECAST_S and self.plan.budget_s is None:
             return
         memory = peak_memory()
@@ -421,11 +426,12 @@ class _Run:
         if self.plan.budget_s is None:
             text += f": about {_lasting(left)} left"
         else:
-            fits = self.plan.epochs * self.steps * a_step <= self._available_s(self.plan.budget_s)
+            spare = self._available_s(self.plan.budget_s) - self.elapsed()
+            enough = self.done / self.steps + spare / an_epoch
             text += (
                 f": {self.plan.epochs} epochs take less than the budget"
-                if fits
-                else f": the budget is enough for about {left / an_epoch + self.epoch - 1:.1f}"
+                if left <= spare
+                else f": the budget is enough for about {enough:.1f}"
             )
         self.watcher.note(f"Forecast: {text}{held}.")
 
@@ -485,7 +491,7 @@ def _not_finite(error: NotFiniteError, run: _Run, names: Names | None) -> str:
         found = names(error.batch.rows)
         more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
         lines.append(f"  Its items: {', '.join(found[:MOST_NAMED])}{more}.")
-    lines.append(f"  Fix: try a lower rate, for instance --rate {run.rate / 10:.2g}.")
+    lines.append(f"  Fix: try a lower rate, for instance --rate {run.plan.rate / 10:.2g}.")
     return "\n".join(lines)
 
 

@@ -21,7 +21,7 @@ from gridcell.doctor import Finding
 from gridcell.errors import ConfigError, NetworkError
 from gridcell.networks.answers import Answers
 from gridcell.networks.run import channels_last, outputs
-from gridcell.preparation import Preparation, outputs_of, told
+from gridcell.preparation import Preparation, TextPreparation, outputs_of, told
 from gridcell.preparation.cache import Decoded
 from gridcell.samples import STEP_TASKS, Samples
 from gridcell.training import diagnosis, profile
@@ -122,6 +122,13 @@ class Job:
             )
         return calibrated(self.objective.answers, predicted, self.valid_targets)
 
+    @property
+    def looked_at_after(self) -> int:
+        """Items that are looked at between training and the last scores."""
+        valid = 0 if self.valid is None else len(self.valid)
+        # Calibration, the comparison with as many training rows, and dead units.
+        return 3 * valid + min(diagnosis.LOOKED_AT, len(self.train))
+
     def profile(self, history: History) -> list[str]:
         """Where the time went, for the user."""
         reading = profile.measure_reading(self.train, size=self.plan.batch_size)
@@ -130,7 +137,8 @@ class Job:
     def diagnose(self, history: History, score: Score, *, better: Better) -> Diagnosis:
         """Look at how the training went, and how the network does on training rows as they are."""
         fit = self._fit(score, history.score_name, better=better)
-        dead = diagnosis.dead_units(self.network, self.train)
+        some = self.train.sample(diagnosis.LOOKED_AT, seed=self.config.seed)
+        dead = diagnosis.dead_units(self.network, some)
         layers = list(learning_layers(self.network))
         findings = diagnosis.diagnose(
             history, rate=self.plan.rate, layers=layers, fit=fit, dead=dead
@@ -169,7 +177,7 @@ def _from_the_root(config: Config) -> dict[str, Any]:
     """The settings, with paths that hold wherever they are read."""
 
     def whole(path: Path | None) -> Path | None:
-        return None if path is None else Path(os.path.abspath(path))
+        return None if path is None else Path(os.path.abspath(path.expanduser()))
 
     vectors, cache = whole(config.data.vectors), whole(config.data.cache)
     data = replace(config.data, vectors=vectors, cache=cache)
@@ -230,6 +238,7 @@ def prepare(
         steps=_usual_steps(prep, decoded),
         is_each=is_each,
         is_onward=samples.task == "write",
+        is_spelled=isinstance(prep, TextPreparation) and prep.level == "characters",
         is_forecast=samples.task == "forecast",
         embedding=embedding,
     )

@@ -38,13 +38,13 @@ def measured_precision(
     size     items of a batch; where the memory does not hold them, a part of them is measured
     memory   folder in which measurements of this machine are kept
     """
-    machine = (platform.node(), device_name(device), torch.__version__, torch.get_num_threads())
-    about = (*machine, network.notation, str(network.layout), size)
-    file = memory / "precision" / f"{hashlib.sha256(repr(about).encode()).hexdigest()[:20]}.json"
-    remembered = _remembered(file)
     batches = training_batches(train, size=size, seed=0, epoch=0, is_varied=False)
     whole = next(batches)
     batches.close()
+    machine = (platform.node(), device_name(device), torch.__version__, torch.get_num_threads())
+    about = (*machine, network.notation, str(network.layout), tuple(whole.values.shape))
+    file = memory / "precision" / f"{hashlib.sha256(repr(about).encode()).hexdigest()[:20]}.json"
+    remembered = _remembered(file)
     for parts in (2**n for n in range(len(whole.rows).bit_length() + 1)):
         try:
             loss = _loss_of(whole.cut(parts)[0], objective, device)
@@ -55,7 +55,7 @@ def measured_precision(
                 raise
     else:
         return PrecisionChoice("float32", "float32: the memory is too full to try another")
-    if asked == "auto" and not file.exists():
+    if asked == "auto" and remembered is None:
         _keep(file, choice.precision)
     return choice
 

@@ -59,7 +59,7 @@ class Position:
     """Score, higher is better, and negative loss of the best epoch; None for minus infinity."""
     records: tuple[EpochRecord, ...] = ()
     spent_s: dict[str, float] = field(default_factory=dict)
-    """Seconds by what they went to: waiting, forward, backward, optimizer, validation."""
+    """Seconds by what they went to, see `profile`."""
     signals: tuple[Signal, ...] = ()
     ended: Ended | None = None
     """Why the training ended; None while it is under way."""
@@ -72,7 +72,7 @@ class Position:
 
 @dataclass(frozen=True)
 class State:
-    """A position, and the tensors that belong to it by name, on the processor."""
+    """A position, and the tensors that belong to it by name."""
 
     position: Position
     tensors: dict[str, Tensor]

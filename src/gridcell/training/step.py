@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gridcell.batches import Batch
-from gridcell.errors import MemoryFullError, TrainingError
+from gridcell.errors import MemoryFullError, ShapeError, TrainingError
 from gridcell.process import is_out_of_memory
 from gridcell.training.average import WeightAverage
 from gridcell.training.objective import Objective
@@ -64,6 +64,10 @@ class TrainingStep:
             try:
                 value = self._gradients(batch)
                 break
+            except ShapeError:
+                if self.parts == 1:
+                    raise
+                raise self._too_small(len(batch.rows)) from None  # batchnorm needs two items
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -108,17 +112,22 @@ class TrainingStep:
         items = len(batch.rows)
         before = -(-items // self.parts)
         if before == 1:
-            tried = sorted({-(-items // 2**n) for n in range(items.bit_length() + 1)}, reverse=True)
-            raise MemoryFullError(
-                f"the memory is full even with one item at a time (tried "
-                f"{', '.join(map(str, tried))} at once).",
-                fix="give a smaller --image-size (of sounds and series --window, of clips "
-                "--frames), or a smaller --net; --batch-size is as small as it can be.",
-            )
+            raise self._too_small(items)
         self.parts *= 2
         self.note(
             f"The memory is full: {before} -> {-(-items // self.parts)} items at a time; their "
             f"gradients are added up, so each step still learns from {items}."
+        )
+
+    def _too_small(self, items: int) -> MemoryFullError:
+        """The error of a memory that holds no piece of a batch that could be learned from."""
+        smallest = -(-items // self.parts)
+        tried = [-(-items // 2**n) for n in range(self.parts.bit_length())]
+        return MemoryFullError(
+            f"the memory is full even with {smallest} item{'' if smallest == 1 else 's'} at a time "
+            f"(tried {', '.join(map(str, dict.fromkeys(tried)))} at once).",
+            fix="give a smaller --image-size (of sounds and series --window, of clips --frames), "
+            "or a smaller --net; --batch-size is as small as it can be.",
         )
 
 
