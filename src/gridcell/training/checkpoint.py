@@ -26,7 +26,7 @@ from gridcell.training.state import Position, State
 MEMBERS = ("training.json", "state.safetensors")
 NAME = re.compile(r"checkpoint-(\d{8})\.gridcell")
 KEPT = 2
-LEAST_EVERY_S = 5.0
+LEAST_EVERY_S = 1.0
 MOST_SHARE = 0.02
 """Of the time, for writing: a large network is written less often."""
 
