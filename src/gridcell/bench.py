@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 import math
-import platform
 import re
 import statistics
 import time
@@ -29,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gridcell import layers, networks, shown
+from gridcell import layers, networks, record, shown
 from gridcell.batches import Batch
 from gridcell.errors import ConfigError
 from gridcell.layers import set_generator
@@ -38,6 +37,7 @@ from gridcell.networks.answers import Answers
 from gridcell.networks.presets import PRESETS
 from gridcell.networks.run import channels_last
 from gridcell.training import Objective, choose_precision
+from gridcell.training.device import synchronise
 from gridcell.training.optimizer import choose_optimizer
 from gridcell.training.precision import Precision, has_bfloat16
 from gridcell.training.step import TrainingStep
@@ -199,7 +199,9 @@ def measure_machine(device: torch.device) -> Machine:
     else:
         peaks.append(Peak("bfloat16", None, None, "this processor has no bfloat16 instructions"))
     return Machine(
-        device=_device_name(device),
+        device=torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else record.processor_name(),
         threads=torch.get_num_threads(),
         torch=str(torch.__version__),
         peaks=tuple(peaks),
@@ -384,16 +386,11 @@ def _shortest_s(work: Callable[[], object], device: torch.device, *, enough_s: f
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
     """Seconds that `work` takes, until a GPU has done it too; never 0, whatever the clock."""
-    _wait(device)
+    synchronise(device)
     start = time.perf_counter()
     work()
-    _wait(device)
+    synchronise(device)
     return max(time.perf_counter() - start, 1e-9)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _draw(
@@ -459,12 +456,3 @@ def _step_seconds(
         if number + 1 >= WARM_UP + LEAST_TIMED and is_enough:
             break
     return {precision: statistics.median(every) for precision, every in seconds.items()}
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    about = Path("/proc/cpuinfo")
-    text = about.read_text(errors="replace") if about.exists() else ""
-    named = re.search(r"^model name\s*:\s*(.+)$", text, re.M)
-    return named[1].strip() if named else platform.processor() or platform.machine()

@@ -80,13 +80,13 @@ def resume(folder: Path, teller: Teller | None = None) -> CrossRun:
              where the data are not those of before
     """
     tell, started = teller or Silent(), time.perf_counter()
-    about, _, _ = training.latest(begun(folder)[0])
-    config = config_of(about)
-    training.keep_memory()
-    training.check(config.train)
-    data, _ = pipeline.inspect(config, tell)
-    check_same_data(about, data)
     with record.reclaimed(folder):
+        about, _, _ = training.latest(begun(folder)[0])
+        config = config_of(about)
+        training.keep_memory()
+        training.check(config.train)
+        data, _ = pipeline.inspect(config, tell)
+        check_same_data(about, data)
         return _over_folds(data, config, folder, tell, started=started)
 
 

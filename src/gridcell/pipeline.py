@@ -104,7 +104,7 @@ def train_on(
     if data.samples.task == "write":
         main, better = "log loss", "lower"
     quick = partial(evaluation.quick, task, name=main)
-    digest = record.data_digest(data.samples)
+    digest = record.data_digest(data.samples) if before is None else before.data_digest
     # A run that goes on is held by whoever goes on with it.
     hold = contextlib.nullcontext(folder) if resumed else record.claimed(folder)
     with hold as mine, _saying_how_to_go_on(mine):
@@ -124,15 +124,17 @@ def train_on(
             )
 
         job, history = _fitted(job, fit, prepared, mine, tell, resumed=resumed)
-        answers = job.answers()  # probabilities calibrated on validation rows
-        diagnosis = job.diagnose(history, quick, better=better)
+        predicted = job.predicted()
+        answers = job.answers(predicted)  # probabilities calibrated on validation rows
+        diagnosis = job.diagnose(history, predicted, quick, better=better)
         tell.section("Trained", [*history.told(), *answers.told(), *diagnosis.told()])
         tell.findings(diagnosis.findings)
         if config.train.profile:
             tell.section("Where the time went", job.profile(history))
 
         remembered = baseline.remember(task, train_targets, len(data.samples.labels))
-        model = Model(job.network.cpu(), _describe(data.samples, prep, job, answers, remembered))
+        described = _describe(data.samples, prep, job, answers, remembered, digest=digest)
+        model = Model(job.network.cpu(), described)
         scores = _score(model, data, test_rows)  # the test rows are read once, here
 
         run, took = Run(mine, model, history, scores), time.perf_counter() - started
@@ -406,6 +408,8 @@ def _describe(
     job: training.Job,
     answers: Answers,
     remembered: tuple[tuple[float, ...], ...],
+    *,
+    digest: str,
 ) -> Description[Preparation]:
     return Description(
         kind=samples.kind,
@@ -415,7 +419,7 @@ def _describe(
         preparation=prep,
         answers=answers,
         train_targets=remembered,
-        trained={"items": len(samples), "data_digest": record.data_digest(samples)},
+        trained={"items": len(samples), "data_digest": digest},
     )
 
 

@@ -240,7 +240,7 @@ def write(
             "task": samples.task,
             "labels": list(samples.labels),
             "items": len(samples),
-            "digest": data_digest(samples),
+            "digest": model.description.trained["data_digest"],
             "rows": counts,
             "notes": [*samples.notes, *parts.notes],
         },
@@ -349,10 +349,19 @@ def _installed(*names: str) -> dict[str, str]:
 
 
 def processor() -> str:
+    """The processor's name as the system tells it, and its cores where it names each."""
+    names = _processor_names()
+    return f"{names[0]}, {len(names)} cores" if names else processor_name()
+
+
+def processor_name() -> str:
     """The processor's name as the system tells it."""
+    names = _processor_names()
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _processor_names() -> list[str]:
+    """The name of each core, where the system lists them."""
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = re.findall(r"^model name\s*:\s*(.+)$", info.read_text(errors="replace"), re.M)
-        if names:
-            return f"{names[0]}, {len(names)} cores"
-    return platform.processor() or platform.machine()
+    text = info.read_text(errors="replace") if info.exists() else ""
+    return re.findall(r"^model name\s*:\s*(.+)$", text, re.M)

@@ -46,7 +46,7 @@ def resume(
              trains there; SourceError where the data are not those of before
     """
     tell, started = teller or Silent(), time.perf_counter()
-    training.latest(folder)  # says what is wrong with the folder before it is touched
+    training.check_has_checkpoint(folder)  # before the folder is touched
     with record.reclaimed(folder):
         about, state, notes = training.latest(folder)
         position = state.position

@@ -184,7 +184,7 @@ def test_a_network_that_learned_by_heart_is_seen_by_its_job(tmp_path: Path) -> N
         return evaluation.quick("classify", answers, targets, "accuracy")
 
     history = made.fit(accuracy, name="accuracy", better="higher", watcher=None)
-    found = made.diagnose(history, accuracy, better="higher")
+    found = made.diagnose(history, made.predicted(), accuracy, better="higher")
     assert found.fit is not None and found.fit.train > found.fit.valid + 0.1
     assert any(f.text.startswith("It overfits: accuracy ") for f in found.findings)
     assert "Of as many training rows as there are validation rows" in found.told()[0]

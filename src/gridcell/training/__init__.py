@@ -4,6 +4,7 @@ from gridcell.training.allocator import keep_memory
 from gridcell.training.checkpoint import (
     About,
     Checkpoints,
+    check_has_checkpoint,
     has_checkpoint,
     latest,
     remove_checkpoints,
@@ -31,6 +32,7 @@ __all__ = [
     "StepRecord",
     "Watcher",
     "check",
+    "check_has_checkpoint",
     "choose_objective",
     "choose_precision",
     "fit",

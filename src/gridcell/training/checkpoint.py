@@ -116,14 +116,9 @@ def latest(folder: Path) -> tuple[About, State, list[str]]:
 
     Raises   ConfigError where there is none; ModelFileError where all are damaged
     """
-    found = _found(folder)
-    if not found:
-        raise ConfigError(
-            f"{folder} holds no checkpoint, from which a training could go on.",
-            fix="name the folder of a run, such as runs/photos.",
-        )
+    check_has_checkpoint(folder)
     notes: list[str] = []
-    for path in found:
+    for path in _found(folder):
         try:
             about, state = read(path)
         except ModelFileError as error:
@@ -135,6 +130,15 @@ def latest(folder: Path) -> tuple[About, State, list[str]]:
     raise ModelFileError(
         "\n".join(notes), fix="train again: no checkpoint of this run can be read."
     )
+
+
+def check_has_checkpoint(folder: Path) -> None:
+    """Raise ConfigError where no training that was begun in this folder can go on."""
+    if not has_checkpoint(folder):
+        raise ConfigError(
+            f"{folder} holds no checkpoint, from which a training could go on.",
+            fix="name the folder of a run, such as runs/photos.",
+        )
 
 
 def has_checkpoint(folder: Path) -> bool:

@@ -29,3 +29,9 @@ def device_name(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
     return f"the processor, {threads} thread{'' if threads == 1 else 's'}"
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until a GPU has done what it was given, so that a clock tells the truth."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

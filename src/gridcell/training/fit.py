@@ -122,12 +122,11 @@ def fit(
     )
     ended: Ended = "all epochs"
     failure = ""
-    is_over = False
+    is_over = state is not None and state.position.is_over
     if state is not None:
         run.restore(state)
-        if state.position.ended not in (None, "interrupted"):
-            # It was stopped after its last step, before the model was written.
-            ended, is_over = state.position.ended, True
+        # It was stopped after its last step, before the model was written.
+        ended = (state.position.ended or ended) if is_over else ended
     here = run.state()
     if is_over and run.number:
         run.scored(score, valid_targets)  # the epoch that the budget cut

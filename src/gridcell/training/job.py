@@ -111,11 +111,19 @@ class Job:
             fold=fold,
         )
 
-    def answers(self) -> Answers:
-        """What the trained network's outputs mean, calibrated on the validation rows."""
+    def predicted(self) -> NDArray[np.float32] | None:
+        """The trained network's outputs for the validation rows; None where they say no more.
+
+        Without such rows there are none; of a text to write on only what came is worth knowing.
+        """
         if self.valid is None or (isinstance(self.valid, Texts) and self.valid.is_onward):
+            return None
+        return outputs(self.network, self.valid)
+
+    def answers(self, predicted: NDArray[np.float32] | None) -> Answers:
+        """What the trained network's outputs mean, calibrated by those for the validation rows."""
+        if predicted is None:
             return self.objective.answers
-        predicted = outputs(self.network, self.valid)
         if self.objective.task == "forecast":
             return with_intervals(
                 self.objective.answers, predicted, self.valid_targets, columns=self.columns
@@ -126,17 +134,27 @@ class Job:
     def looked_at_after(self) -> int:
         """Items that are looked at between training and the last scores."""
         valid = 0 if self.valid is None else len(self.valid)
-        # Calibration, the comparison with as many training rows, and dead units.
-        return 3 * valid + min(diagnosis.LOOKED_AT, len(self.train))
+        # Those rows and as many training rows, and those by which units are called dead.
+        return 2 * valid + min(diagnosis.LOOKED_AT, len(self.train))
 
     def profile(self, history: History) -> list[str]:
         """Where the time went, for the user."""
         reading = profile.measure_reading(self.train, size=self.plan.batch_size)
         return profile.told(history.spent_s, history.seconds, reading)
 
-    def diagnose(self, history: History, score: Score, *, better: Better) -> Diagnosis:
-        """Look at how the training went, and how the network does on training rows as they are."""
-        fit = self._fit(score, history.score_name, better=better)
+    def diagnose(
+        self,
+        history: History,
+        predicted: NDArray[np.float32] | None,
+        score: Score,
+        *,
+        better: Better,
+    ) -> Diagnosis:
+        """Look at how the training went, and how the network does on training rows as they are.
+
+        predicted   outputs for the validation rows, as `predicted` gives them
+        """
+        fit = None if predicted is None else self._fit(predicted, score, history.score_name, better)
         some = self.train.sample(diagnosis.LOOKED_AT, seed=self.config.seed)
         dead = diagnosis.dead_units(self.network, some)
         layers = list(learning_layers(self.network))
@@ -145,20 +163,19 @@ class Job:
         )
         return Diagnosis(fit, tuple(findings))
 
-    def _fit(self, score: Score, name: str, *, better: Better) -> diagnosis.Fit | None:
+    def _fit(
+        self, predicted: NDArray[np.float32], score: Score, name: str, better: Better
+    ) -> diagnosis.Fit | None:
         """The score on as many training rows as there are validation rows, and on those."""
-        is_onward = isinstance(self.valid, Texts) and self.valid.is_onward
-        if self.valid is None or is_onward:
-            return None
+        assert self.valid is not None
         some = self.train.sample(len(self.valid), seed=self.config.seed)
-        values = []
-        for items, truths in ((some, self.truths_of(some)), (self.valid, self.valid_targets)):
-            values.append(score(self.objective.answers.of(outputs(self.network, items)), truths))
-        if values[0] is None or values[1] is None:
+        of = self.objective.answers.of
+        train = score(of(outputs(self.network, some)), self.truths_of(some))
+        valid = score(of(predicted), self.valid_targets)
+        if train is None or valid is None:
             return None
-        return diagnosis.Fit(
-            name, values[0], values[1], min(len(some), len(self.valid)), better == "higher"
-        )
+        rows = min(len(some), len(self.valid))
+        return diagnosis.Fit(name, train, valid, rows, better == "higher")
 
 
 @dataclass(frozen=True)

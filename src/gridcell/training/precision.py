@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from gridcell.layers import set_generator
+from gridcell.training.device import synchronise
 
 Precision = Literal["float32", "bfloat16"]
 LEAST_TRIED, MOST_TRIED = 2, 12
@@ -108,12 +109,12 @@ def _measured(
         for precision, trial in trials.items():
             # The same dropout in both, or their losses would differ by it.
             set_generator(trial, torch.Generator(device).manual_seed(number))
-            _synchronise(device)
+            synchronise(device)
             start = time.perf_counter()
             with arithmetic(precision, device):
                 value = loss(trial)
             value.backward()  # type: ignore[no-untyped-call]
-            _synchronise(device)
+            synchronise(device)
             # The first step chooses kernels and is not like the rest.
             if number:
                 seconds[precision] = min(seconds[precision], time.perf_counter() - start)
@@ -122,8 +123,3 @@ def _measured(
         if number >= LEAST_TRIED and time.perf_counter() - started > ENOUGH_S:
             break
     return seconds, losses
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
