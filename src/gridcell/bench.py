@@ -221,7 +221,7 @@ def measure_network(
     work = multiply_adds_of(network, batch_size, lengths)
     network.to(device)
     channels_last(network)
-    layers.keep_dtype(network)  # as a training does that chooses its arithmetic
+    layers.keep_state(network)  # as a training does that chooses its arithmetic
     batch = _draw(network, objective, batch_size, lengths, device)
 
     def loss(trial: torch.nn.Module) -> Tensor:

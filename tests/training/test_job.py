@@ -81,7 +81,7 @@ def test_what_was_measured_is_remembered_for_this_network_alone(
         job(tmp_path, net="conv(5, 3) relu")
 
 
-@pytest.mark.parametrize("net", ["rows lstm(4)", "rows rnn(4)"])
+@pytest.mark.parametrize("net", ["rows lstm(4, peephole)", "rows rnn(4)"])
 def test_recurrent_layers_stay_in_float32_unless_asked(tmp_path: Path, net: str) -> None:
     def dtypes(**settings: Any) -> set[torch.dtype]:
         """Of what recurrent layers give in a training step in bfloat16."""
@@ -95,7 +95,8 @@ def test_recurrent_layers_stay_in_float32_unless_asked(tmp_path: Path, net: str)
         return set(seen)
 
     assert dtypes() == {torch.float32}
-    assert dtypes(precision="bfloat16") == {torch.bfloat16}
+    # The cell of an LSTM is float32 even so.
+    assert dtypes(precision="bfloat16") == {torch.bfloat16 if "rnn" in net else torch.float32}
     assert job(tmp_path, net=net, precision="bfloat16").precision.precision == "bfloat16"
 
 

@@ -14,7 +14,7 @@ from gridcell.layers.lstm_eager import Trace
 from gridcell.layers.memory import gradient_by_distance
 from gridcell.layers.norm import BatchNorm, LayerNorm, Normalize
 from gridcell.layers.pool import GlobalPool, Pool
-from gridcell.layers.recurrent_options import keep_dtype, set_truncation
+from gridcell.layers.recurrent_options import keep_state, set_truncation
 from gridcell.layers.recurrent_state import LSTMState, RNNState
 from gridcell.layers.reduce import Each, Embed, Last, Max, Mean, Rows, Whole
 from gridcell.layers.reversible import Reversible
@@ -54,7 +54,7 @@ __all__ = [
     "Trace",
     "Whole",
     "gradient_by_distance",
-    "keep_dtype",
+    "keep_state",
     "mask_steps",
     "set_generator",
     "set_truncation",

@@ -69,7 +69,7 @@ def refuses_fused(x: Tensor) -> str | None:
     """Why the framework's kernels cannot take these values, whatever the layer."""
     if x.device.type not in ("cpu", "cuda"):
         return f"no fused kernel is known to be right on {x.device.type}"
-    if x.device.type == "cpu" and _arithmetic(x) == torch.bfloat16:
+    if x.device.type == "cpu" and arithmetic(x) == torch.bfloat16:
         # Without the instructions oneDNN finds no primitive for an LSTM and raises.
         if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
             return "this processor has no bfloat16 instructions"
@@ -78,7 +78,8 @@ def refuses_fused(x: Tensor) -> str | None:
     return None
 
 
-def _arithmetic(x: Tensor) -> torch.dtype:
+def arithmetic(x: Tensor) -> torch.dtype:
+    """What products of such values are formed in: autocast's choice, or their own dtype."""
     if torch.is_autocast_enabled(x.device.type):
         return torch.get_autocast_dtype(x.device.type)
     return x.dtype

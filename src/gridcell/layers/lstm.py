@@ -18,6 +18,7 @@ from gridcell.layers.length_groups import STEP_COST, run_on_true_steps
 from gridcell.layers.lengths import same_lengths
 from gridcell.layers.lstm_eager import Noise, Trace, draw_noise, walk_eager
 from gridcell.layers.lstm_engines import ENGINES
+from gridcell.layers.lstm_fused import keeps_cell
 from gridcell.layers.lstm_weights import (
     LSTMSizes,
     LSTMWeights,
@@ -108,7 +109,7 @@ class LSTM(nn.Module):
         self.weight_drop = weight_drop
         self.engine = engine
         self.truncate: int | None = None
-        self.keeps_dtype = False
+        self.keeps_state = False
         self._refuse_what_does_not_fit(recurrence, heads)
         self.between = Dropout(dropout)
         check_engine(engine, ENGINES)
@@ -320,12 +321,14 @@ class LSTM(nn.Module):
     def _run(
         self, x: Tensor, lengths: Tensor | None, state: LSTMState | None, *, is_end_wanted: bool
     ) -> tuple[Tensor, LSTMState]:
-        if self.keeps_dtype and torch.is_autocast_enabled(x.device.type):
+        x = check_values(x, lengths, channels=self.channels, weight=self._weight, layer="lstm")
+        engine = ENGINES[self.engine_for(x).name]
+        is_cell_kept = engine.is_fused and keeps_cell(x)
+        if self.keeps_state and torch.is_autocast_enabled(x.device.type) and not is_cell_kept:
             with torch.autocast(x.device.type, enabled=False):
                 x = x.to(self._weight.dtype)
                 return self._run(x, lengths, state, is_end_wanted=is_end_wanted)
-        x = check_values(x, lengths, channels=self.channels, weight=self._weight, layer="lstm")
-        engine = ENGINES[self.engine_for(x).name]
+        first = self._first(x, state)
         truncate = self.truncate if self.training else None
         walked = self._walked_weights()  # once, however the batch is cut
 
@@ -345,11 +348,11 @@ class LSTM(nn.Module):
 
         step_rows = STEP_COST / (self.width * (self.channels + self.width))
         y, end = run_on_true_steps(
-            x,
+            x.to(torch.bfloat16) if is_cell_kept else x,  # once for all walks over it
             lengths,
-            self._first(x, state),
+            first,
             run=run,
             features=self.features,
-            step_rows=step_rows if engine.is_grouped else None,
+            step_rows=step_rows if engine.is_fused else None,
         )
         return y, LSTMState(*(kind.to(x.dtype) for kind in end))

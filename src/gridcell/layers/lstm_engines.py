@@ -21,7 +21,8 @@ class LSTMEngine(NamedTuple):
     walk         x [B, T, C] (0 in the padding, T at least 1), lengths [B] or None, weights,
                  (h, c), noise, whether the last states are wanted
                  -> y [B, T, P] (0 in the padding), (last h, last c)
-    is_grouped   whether it pays to cut a batch on CPU into parts of like lengths
+    is_fused     whether one kernel walks over all steps: then it pays to cut a batch on CPU into
+                 parts of like lengths
     """
 
     refuses: Callable[[Sequence[str], Tensor], str | None]
@@ -29,7 +30,7 @@ class LSTMEngine(NamedTuple):
         [Tensor, Tensor | None, LSTMWeights, Ends, Noise, bool],
         tuple[Tensor, Ends],
     ]
-    is_grouped: bool
+    is_fused: bool
 
 
 def _refuses_fused(options: Sequence[str], x: Tensor) -> str | None:
@@ -63,6 +64,6 @@ def _eager(
 
 
 ENGINES: dict[str, LSTMEngine] = {
-    "fused": LSTMEngine(_refuses_fused, _fused, is_grouped=True),
-    "eager": LSTMEngine(lambda *_: None, _eager, is_grouped=False),
+    "fused": LSTMEngine(_refuses_fused, _fused, is_fused=True),
+    "eager": LSTMEngine(lambda *_: None, _eager, is_fused=False),
 }

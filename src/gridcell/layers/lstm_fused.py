@@ -4,9 +4,10 @@ The kernels know no lengths, and the packed sequences that the framework offers 
 in a slow loop without oneDNN. Here they run over the padding, one way only, and what they leave
 there is thrown away: nothing behind a sequence's end can reach a step before it.
 
-In bfloat16 the kernels keep the cell in bfloat16 as well: what is written into it in portions below
-1/256 of what it holds is lost. Sums over hundreds of small steps want float32 (or the eager
-engine under autocast, whose cell is float32).
+In bfloat16 the framework's own call keeps the cell in bfloat16 as well: what is written into it in
+portions below 1/256 of what it holds is lost. oneDNN can do better, and on CPU it is asked to: the
+products are formed from bfloat16 and summed in float32, and the cell, the biases and the gates are
+float32. On a GPU sums over hundreds of small steps want float32.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import torch
 from torch import Tensor
 
 from gridcell.layers.directions import last_steps
-from gridcell.layers.lengths import mask_steps, valid_steps
+from gridcell.layers.engines import arithmetic
+from gridcell.layers.lengths import is_traced, mask_steps, valid_steps
 from gridcell.layers.lstm_weights import LSTMWeights
 
+LSTM_MODE = 2
+"""What ATen calls an LSTM where it hands a recurrent layer to oneDNN."""
 HOLD = 1e4
 """Inside a gate: sigmoid is exactly 1 at +HOLD and exactly 0 at -HOLD in every dtype."""
 
@@ -41,16 +45,32 @@ def walk_fused(
     Shapes   x [B, T, C], lengths [B], h [B, D], c [B, D] -> y [B, T, D], last h and c
     """
     weight_ih = weights.weight_ih
-    # Under autocast an earlier layer gave bfloat16; autocast itself casts all of them back alike.
-    x, h, c = (value.to(weight_ih.dtype) for value in (x, h, c))
+    kernel = _in_bfloat16 if keeps_cell(x) else _as_framework
+    if kernel is _as_framework:
+        # Under autocast an earlier layer gave bfloat16; autocast itself casts all back alike.
+        x, h, c = (value.to(weight_ih.dtype) for value in (x, h, c))
     if lengths is not None and is_end_wanted:
         is_padding_BT = ~valid_steps(lengths, x.shape[1])
         x = torch.cat([x, is_padding_BT[:, :, None].to(x.dtype)], -1)
         weight_ih = torch.cat([weight_ih, _holding(weights)], 1)
+    y, last_h, last_c = kernel(x, weights._replace(weight_ih=weight_ih), h[None], c[None])
+    if lengths is None:
+        return y, last_h[0], last_c[0]
+    return mask_steps(y, lengths), last_steps(y, lengths, h.to(y.dtype)), last_c[0]
+
+
+def keeps_cell(x: Tensor) -> bool:
+    """Whether the cell stays float32 though products are formed in bfloat16."""
+    return x.device.type == "cpu" and arithmetic(x) == torch.bfloat16 and not is_traced()
+
+
+def _as_framework(
+    x: Tensor, weights: LSTMWeights, h: Tensor, c: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     y, last_h, last_c = torch._VF.lstm(
         x,
-        (h[None].contiguous(), c[None].contiguous()),
-        [weight_ih, weights.weight_hh, weights.bias_ih, weights.bias_hh],
+        (h.contiguous(), c.contiguous()),
+        [weights.weight_ih, weights.weight_hh, weights.bias_ih, weights.bias_hh],
         True,  # with biases
         1,  # layer
         0.0,  # dropout
@@ -60,9 +80,34 @@ def walk_fused(
         False,  # one way
         True,  # batch first
     )
-    if lengths is None:
-        return y, last_h[0], last_c[0]
-    return mask_steps(y, lengths), last_steps(y, lengths, h.to(y.dtype)), last_c[0]
+    return y, last_h, last_c
+
+
+def _in_bfloat16(
+    x: Tensor, weights: LSTMWeights, h: Tensor, c: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """oneDNN's primitive without the framework's wrapper, which would round the cell."""
+    low = torch.bfloat16
+    with torch.autocast("cpu", enabled=False):
+        y, last_h, last_c, _ = torch.ops.aten.mkldnn_rnn_layer(
+            x.to(low).transpose(0, 1).contiguous(),
+            weights.weight_ih.to(low),
+            weights.weight_hh.to(low),
+            weights.bias_ih.float(),
+            weights.bias_hh.float(),
+            h.to(low).contiguous(),
+            c.float().contiguous(),
+            False,  # not from the end
+            [],  # no packed batch
+            LSTM_MODE,
+            h.shape[-1],
+            1,  # layer
+            True,  # with biases
+            False,  # one way
+            False,  # time first
+            torch.is_grad_enabled(),
+        )
+    return y.transpose(0, 1), last_h, last_c
 
 
 def _holding(weights: LSTMWeights) -> Tensor:

@@ -41,15 +41,16 @@ def set_truncation(network: nn.Module, steps: int | None) -> None:
         layer.truncate = steps
 
 
-def keep_dtype(network: nn.Module) -> None:
-    """Let recurrent layers stay in the dtype of their weights where autocast is on around them.
+def keep_state(network: nn.Module) -> None:
+    """Let recurrent layers carry their state in the dtype of their weights, autocast or not.
 
     In bfloat16 a state loses what it adds up: a sum of 1,000 steps of 0.002 ends at 0.5, since
-    0.5 + 0.002 rounds to 0.5.
+    0.5 + 0.002 rounds to 0.5. Where an engine keeps the cell in float32 beside products in
+    bfloat16 (the LSTM's fused one, on CPU), it does so; the other layers stay out of autocast.
     """
     for module in network.modules():
         if isinstance(module, LSTM | RNN):
-            module.keeps_dtype = True
+            module.keeps_state = True
 
 
 def _refuse_both(layer: LSTM | RNN) -> None:

@@ -98,7 +98,7 @@ class RNN(nn.Module):
         self.channels, self.width, self.layers, self.both = channels, width, layers, both
         self.activation, self.dropout, self.engine = activation, dropout, engine
         self.truncate: int | None = None
-        self.keeps_dtype = False
+        self.keeps_state = False
         self.between = Dropout(dropout)
         for layer in range(layers):
             for direction in range(self.directions):
@@ -126,7 +126,7 @@ class RNN(nn.Module):
 
         Hand the state in with the next piece of the same sequences to go on; None starts anew.
         """
-        if self.keeps_dtype and torch.is_autocast_enabled(x.device.type):
+        if self.keeps_state and torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
                 return self.run(x.to(self.weights(0, 0).weight_ih.dtype), lengths, state)
         x, first = self._checked(x, lengths, state)

@@ -280,7 +280,7 @@ def prepare(
     network.to(device)
     layers.set_truncation(network, config.tbptt)
     if config.precision == "auto":
-        layers.keep_dtype(network)  # the rest of the network may be faster in bfloat16
+        layers.keep_state(network)  # the rest of the network may be faster in bfloat16
     objective = choose_objective(
         STEP_TASKS.get(samples.task, samples.task),
         _learned(samples, train_rows),
