@@ -162,3 +162,41 @@ def test_branches_without_time_are_joined_too():
 def test_branches_that_disagree_are_refused(branches, layout, message):
     with pytest.raises(ShapeError, match=f"parallel branches .*{message}"):
         Parallel(Chain([branch]) for branch in branches).out_layout(layout)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(
+    "body",
+    [
+        [Activation("relu"), Pool("max", 2, grid_axes=2)],
+        [Activation("relu"), Pool("max", 2, grid_axes=2, time=2)],
+        [Activation("relu"), Activation("relu"), Pool("max", 3, stride=2, grid_axes=2)],
+        [Activation("relu"), Pool("max", 2, grid_axes=2), Pool("max", 2, grid_axes=2)],
+        # What must stay as it is.
+        [Activation("tanh"), Pool("max", 2, grid_axes=2)],
+        [Activation("relu"), Pool("mean", 2, grid_axes=2)],
+        [Pool("max", 2, grid_axes=2), Activation("relu")],
+    ],
+)
+@pytest.mark.parametrize("lengths", [None, torch.tensor([4, 3, 0])])
+def test_training_gives_the_bits_of_the_order_as_written(body, lengths, dtype):
+    chain = Chain(body)
+    # Of few different numbers, so that many windows have no largest.
+    x = tensor(normal(1, 3, 4, 2, 9, 8).round(), dtype).requires_grad_()
+    results = []
+    for is_training in (True, False):
+        y = chain.train(is_training)(x, lengths)
+        (gradient,) = torch.autograd.grad(y, x, tensor(normal(2, *y.shape), dtype))
+        results.append((y, gradient))
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_layers_run_in_the_order_as_written_where_somebody_looks():
+    """In evaluation; while training the pool goes first, over a quarter of the numbers."""
+    chain = Chain([Activation("relu"), Pool("max", 2, grid_axes=2)])
+    seen = []
+    chain.layers[0].register_forward_hook(lambda _, __, y: seen.append(tuple(y.shape)))
+    for is_training in (False, True):
+        chain.train(is_training)(torch.zeros(1, 1, 1, 4, 4))
+    assert seen == [(1, 1, 1, 4, 4), (1, 1, 1, 2, 2)]

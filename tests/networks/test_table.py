@@ -116,7 +116,7 @@ NETWORKS = {
         Layout(3, (8, 6), steps=9),
         "conv(4, 3, time=2, padding=valid) maxpool(2, time=2) conv(5, 2) flatten dense(6) mean",
     ),
-    "rows": (Layout(1, (9, 8), steps=1), "rows conv(3, 3, time=3) flatten conv(4, time=2) last"),
+    "rows": (Layout(2, (9, 8), steps=1), "rows conv(3, 3, time=3) flatten conv(4, time=2) last"),
     "volume": (Layout(1, (6, 5, 4), steps=1), "conv(3, 2) avgpool(2, stride=1) flatten dense(4)"),
 }
 

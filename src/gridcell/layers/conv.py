@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gridcell.axes import Layout, check_shape
 from gridcell.errors import ShapeError
 from gridcell.layers.first_weights import draw
-from gridcell.layers.lengths import at_least, check_lengths, mask_steps
+from gridcell.layers.lengths import at_least, check_lengths, is_traced, mask_steps
 from gridcell.layers.window import (
     Padding,
     Window,
@@ -146,6 +146,10 @@ class Conv(nn.Module):
             # copy to and fro for every layer that does.
             x, weight = x[:, :, None], weight[:, :, None]
             stride, dilation, padding = [1, *stride], [1, *dilation], [0, *padding]
+        if self.channels == 1 and x.ndim == 4 and x.device.type == "cpu" and not is_traced():
+            # With one channel both layouts look the same, and PyTorch takes the other, at several
+            # times the cost for every layer behind. A second channel of zeros tells them apart.
+            x, weight = _with_zeros(x), _with_zeros(weight)
         y = CONVOLUTIONS[len(sides)](
             x,
             weight,
@@ -155,12 +159,12 @@ class Conv(nn.Module):
             dilation=dilation,
             groups=self.groups,
         )
-        if self.channels == 1 and y.ndim == 4:
-            # With one channel both layouts look the same, and PyTorch takes the other. One copy
-            # here, or every gradient behind would meet values in another layout, at ten times the
-            # cost. (Strides set by hand instead crash its kernels.)
-            y = y.contiguous(memory_format=torch.channels_last)
         return y[:, :, 0] if is_line else y
+
+
+def _with_zeros(x: Tensor) -> Tensor:
+    """`x [N, 1, H, W]` with one more channel, 0, channels last in memory."""
+    return F.pad(x, (0, 0, 0, 0, 0, 1)).contiguous(memory_format=torch.channels_last)
 
 
 def _windows(
