@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -76,3 +78,21 @@ def test_steps_are_those_of_pytorch_s_plain_optimizer(name: Any) -> None:
 def test_a_network_without_vectors_has_one_group() -> None:
     net = torch.nn.Linear(3, 2, bias=False)
     assert len(choose_optimizer(net, "adamw", rate=0.1, weight_decay=0.1).param_groups) == 1
+
+
+def test_a_training_does_not_wait_for_the_compiler_to_be_imported() -> None:
+    """`torch._dynamo` takes more than a second to import, and no step here is compiled."""
+    script = """
+import sys
+import torch
+from gridcell.training.optimizer import choose_optimizer
+
+net = torch.nn.Linear(2, 3)
+for name in ("adamw", "sgd"):
+    optimizer = choose_optimizer(net, name, rate=0.1, weight_decay=0.1)
+    optimizer.zero_grad()
+    net(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
