@@ -1,0 +1,53 @@
+"""Statistics of training rows that take seconds to count: kept beside the values they are of."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from gridcell.cache import write_whole
+from gridcell.errors import StorageError
+from gridcell.preparation.cache import Decoded
+
+FORMAT = 1
+"""One more whenever the same preparation would count something else."""
+
+
+class Statistics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Mean and deviation of each band or channel."""
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+
+def counted_once(
+    decoded: Decoded, rows: NDArray[np.int64], about: object, count: Callable[[], Statistics]
+) -> Statistics:
+    """Return what `count` gives, or what it gave before for these rows and settings.
+
+    about   what the statistics depend on besides the values and rows; its `repr` tells it apart
+
+    Values that lie in no file are counted every time. So are those whose statistics cannot be
+    kept, or read again: nothing is lost by it.
+    """
+    if decoded.file is None:
+        return count()
+    # The name of the values' file stands for the content of all files that they are of.
+    told = repr((FORMAT, decoded.file.name, decoded.bad, about)).encode()
+    digest = hashlib.sha256(told + rows.astype(np.int64).tobytes()).hexdigest()[:32]
+    file = decoded.file.parent.parent / "statistics" / f"{digest}.json"
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        return msgspec.json.decode(file.read_bytes(), type=Statistics)
+    found = count()
+    with contextlib.suppress(StorageError):
+        write_whole(file, lambda stream: _write(stream.write, found))
+    return found
+
+
+def _write(write: Callable[[bytes], object], found: Statistics) -> None:
+    write(msgspec.json.encode(found))
