@@ -6,6 +6,7 @@ model file.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -32,17 +33,12 @@ from gridcell.preparation.series import (
     told_constant,
 )
 from gridcell.preparation.sounds import SoundPreparation, choose_sound, fit_sounds
+from gridcell.preparation.statistics import Statistics, counted_once
 from gridcell.preparation.texts import TextPreparation, choose_texts, fit_texts
 from gridcell.samples import ForecastFacts, Kind, Samples, SeriesFacts, TextFacts
 
-Preparation = (
-    ImagePreparation
-    | SoundPreparation
-    | ClipPreparation
-    | SeriesPreparation
-    | TextPreparation
-    | ForecastPreparation
-)
+OfFiles = ImagePreparation | SoundPreparation | ClipPreparation
+Preparation = OfFiles | SeriesPreparation | TextPreparation | ForecastPreparation
 PREPARATIONS: dict[str, type[Preparation]] = {
     "images": ImagePreparation,
     "sounds": SoundPreparation,
@@ -165,15 +161,25 @@ def told(prep: Preparation, decoded: Decoded, rows: NDArray[np.int64]) -> list[s
 
 
 def fit(prep: Preparation, decoded: Decoded, rows: NDArray[np.int64]) -> Preparation:
-    """Add the statistics of `rows`, the training rows."""
-    if isinstance(prep, SoundPreparation):
-        return fit_sounds(prep, decoded, rows)
-    if isinstance(prep, ClipPreparation):
-        return fit_clips(prep, decoded, rows)
+    """Add the statistics of `rows`, the training rows; those of files are counted once."""
     if isinstance(prep, SeriesPreparation):
         return fit_series(prep, decoded, rows)
     if isinstance(prep, ForecastPreparation):
         return fit_forecast(prep, decoded, rows)
     if isinstance(prep, TextPreparation):
         return fit_texts(prep, decoded, rows)
+
+    def counted() -> Statistics:
+        found = _fit_files(prep, decoded, rows)
+        return Statistics(found.mean, found.deviation)
+
+    found = counted_once(decoded, rows, prep, counted)
+    return replace(prep, mean=found.mean, deviation=found.deviation)
+
+
+def _fit_files(prep: OfFiles, decoded: Decoded, rows: NDArray[np.int64]) -> OfFiles:
+    if isinstance(prep, SoundPreparation):
+        return fit_sounds(prep, decoded, rows)
+    if isinstance(prep, ClipPreparation):
+        return fit_clips(prep, decoded, rows)
     return fit_images(prep, decoded.values, rows)

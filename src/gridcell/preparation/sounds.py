@@ -28,7 +28,6 @@ from gridcell.errors import ConfigError, MissingExtraError
 from gridcell.layers.lengths import valid_steps
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.logmel import LogMel
-from gridcell.preparation.statistics import Statistics, counted_once
 from gridcell.preparation.unreadable import UnreadableError
 from gridcell.samples import Facts, Samples, SoundFacts
 from gridcell.sources.sounds import FRAMES_LARGEST, FRAMES_UNKNOWN, opened
@@ -360,16 +359,10 @@ def fit_sounds(
     """Add each band's mean and deviation over all steps of `rows`, the training rows.
 
     A long sound counts as stretches of the longest that is read at once, one after the other. The
-    same bits for any order of rows. Counted once for the same files, rows and settings.
+    same bits for any order of rows.
     """
-    rows = np.sort(rows)
-    found = counted_once(decoded, rows, chosen, lambda: _counted(chosen, decoded, rows))
-    return replace(chosen, mean=found.mean, deviation=found.deviation)
-
-
-def _counted(chosen: SoundPreparation, decoded: Decoded, rows: NDArray[np.int64]) -> Statistics:
     count, total, squares = 0, np.zeros(chosen.bins), np.zeros(chosen.bins)
-    for features in _features(chosen, decoded, rows):
+    for features in _features(chosen, decoded, np.sort(rows)):
         values = features.numpy().astype(np.float64)
         count += len(values)
         total += values.sum(0)
@@ -378,7 +371,7 @@ def _counted(chosen: SoundPreparation, decoded: Decoded, rows: NDArray[np.int64]
     variance = np.maximum(squares / max(count, 1) - mean**2, 0.0)
     # A band that holds nothing but silence differs by rounding alone.
     deviation = np.where(variance > 1e-8, np.sqrt(variance), 0.0)
-    return Statistics(tuple(map(float, mean)), tuple(map(float, deviation)))
+    return replace(chosen, mean=tuple(map(float, mean)), deviation=tuple(map(float, deviation)))
 
 
 def _features(

@@ -30,6 +30,7 @@ def counted_once(
 ) -> Statistics:
     """Return what `count` gives, or what it gave before for these rows and settings.
 
+    rows    in any order
     about   what the statistics depend on besides the values and rows; its `repr` tells it apart
 
     Values that lie in no file are counted every time. So are those whose statistics cannot be
@@ -39,7 +40,7 @@ def counted_once(
         return count()
     # The name of the values' file stands for the content of all files that they are of.
     told = repr((FORMAT, decoded.file.name, decoded.bad, about)).encode()
-    digest = hashlib.sha256(told + rows.astype(np.int64).tobytes()).hexdigest()[:32]
+    digest = hashlib.sha256(told + np.sort(rows).astype(np.int64).tobytes()).hexdigest()[:32]
     file = decoded.file.parent.parent / "statistics" / f"{digest}.json"
     with contextlib.suppress(OSError, msgspec.MsgspecError):
         return msgspec.json.decode(file.read_bytes(), type=Statistics)
