@@ -27,6 +27,7 @@ OVER_GRID = [
     "layernorm",
     "residual(conv(4, 3) relu conv(4, 3))",
     "parallel(conv(2, 1), conv(2, 3))",
+    "delta",
 ]
 OVER_SERIES = [
     "conv(4) leaky_relu",
@@ -38,6 +39,8 @@ OVER_SERIES = [
     "maxpool(time=2, stride=1)",
     "batchnorm",
     "softmax",
+    "delta",
+    "parallel(delta, dense(2))",
 ]
 OF_FEATURES = [
     "dense(4) tanh",
@@ -134,6 +137,7 @@ FIXED = {
     "lstm(8, layers=2) mean": SERIES,
     "conv(6, time=3, padding=valid) batchnorm relu maxpool(time=2) lstm(6) last": SERIES,
     "conv(4, 3) relu maxpool(2) flatten rnn(6)": IMAGES,
+    "delta batchnorm conv(4, 3) relu maxpool(2) flatten lstm(6)": IMAGES,
     "embed(5) lstm(6) mean": IDS,
     "spell(5, letters=4) lstm(6) mean": SPELLED,
 }

@@ -255,3 +255,11 @@ def test_rows_keep_the_axes_of_the_image():
     assert rows(build(f"{notation} flatten dense(3)", layout))[-1].receptive_field == "5xall"
     for reduce in ("mean", "max"):
         assert rows(build(f"{notation} {reduce}", layout))[-1].receptive_field == "allx3"
+
+
+def test_a_step_beside_its_change_has_seen_the_step_before():
+    network = build("delta conv(4, 3, time=3)", Layout(3, (8, 8), steps=5), outputs=2)
+    change, window = rows(network)[:2]
+    assert (change.output, change.arithmetic) == ("5 x 8x8x6", "2 * 3 = 6")
+    assert change.receptive_field == "2 steps of 1x1"
+    assert window.receptive_field == "4 steps of 3x3"

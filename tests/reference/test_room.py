@@ -82,6 +82,8 @@ def outputs(dtype):
     fixed = {"mean": ones(4), "variance": ones(4)}
     yield "conv", ref.conv(x, weight, bias, groups=2)
     yield "conv_backward", *ref.conv_backward(ones(2, 2, 6), x, weight, groups=2)
+    yield "delta", ref.delta(x)
+    yield "delta_backward", ref.delta_backward(x)
     yield "dense", ref.dense(rows, ones(4, 3), ones(4))
     yield "dense_backward", *ref.dense_backward(ones(2, 4), rows, ones(4, 3))
     yield "max_pool", ref.max_pool(x, 2)

@@ -7,6 +7,7 @@ Each is called as `layer(x, lengths)`, says what it does to sizes (`out_layout`)
 from gridcell.layers.activation import Activation, LeakyReLU, Softmax
 from gridcell.layers.containers import Chain, Layer, Parallel, Residual
 from gridcell.layers.conv import Conv
+from gridcell.layers.delta import Delta
 from gridcell.layers.dense import Dense, Dropout, Flatten, set_generator
 from gridcell.layers.lengths import mask_steps, valid_steps
 from gridcell.layers.lstm import LSTM
@@ -28,6 +29,7 @@ __all__ = [
     "BatchNorm",
     "Chain",
     "Conv",
+    "Delta",
     "Dense",
     "Dropout",
     "Each",

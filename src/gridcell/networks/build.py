@@ -240,6 +240,7 @@ BUILDERS: dict[str, Builder] = {
     "dropout": lambda options, *_: layers.Dropout(**options),
     "lstm": lambda options, layout, generator: _recurrent(layers.LSTM, options, layout, generator),
     "rnn": lambda options, layout, generator: _recurrent(layers.RNN, options, layout, generator),
+    "delta": lambda *_: layers.Delta(),
     "rows": lambda *_: layers.Rows(),
     "last": lambda options, *_: layers.Last(**options),
     "mean": lambda *_: layers.Mean(),
@@ -253,7 +254,7 @@ NEEDS_FEATURES = ("dense", "last", "mean", "max", *RECURRENT)
 """Layers that read `[B, T, D]`: a grid that is still there is flattened in front of them."""
 NEEDS_TIME = (
     *("conv", "maxpool", "avgpool", "globalpool", "flatten"),
-    *("last", "mean", "max", "each", "rows", "whole", "reversible"),
+    *("last", "mean", "max", "each", "delta", "rows", "whole", "reversible"),
     *RECURRENT,
 )
 KEEPS_FEATURES = (

@@ -109,6 +109,7 @@ SIGNATURES: dict[str, Signature] = {
         },
         ("width",),
     ),
+    "delta": Signature(),
     "rows": Signature(),
     "last": Signature(),
     "mean": Signature(),

@@ -5,10 +5,10 @@
     stream.state                   # all that it remembers, a value that the caller may keep
 
 A layer that looks at each step alone has nothing to remember. Of the others each keeps what its
-next answer depends on: a recurrent layer its state, `last` the newest step, `mean` a sum and a
-count, `max` the largest values so far, a window over time the steps that the next window will read
-again. A layer that needs steps which are not there yet is refused when the stream is made, not at
-its first step.
+next answer depends on: a recurrent layer its state, `last` and `delta` the newest step, `mean` a
+sum and a count, `max` the largest values so far, a window over time the steps that the next window
+will read again. A layer that needs steps which are not there yet is refused when the stream is
+made, not at its first step.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from gridcell import layers
 from gridcell.axes import check_shape
 from gridcell.errors import NetworkError, ShapeError
+from gridcell.layers.delta import beside_changes
 from gridcell.layers.window import Window, check_grid
 from gridcell.networks.notation import Spec
 
@@ -171,6 +172,16 @@ def _last(step: Step, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
     return newest.clone(), (newest,)
 
 
+def _delta(step: Step, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+    """What changed since the newest step of the piece before."""
+    check_shape(x, "B T C *grid", layer="delta")
+    (before,) = (x[:, :0],) if memory is None else _tensors(memory)
+    _check_sequences(before, x)
+    if not before.shape[1]:
+        before = x[:, :1]  # the first step ever has changed nothing
+    return beside_changes(x, before), (torch.cat([before, x], 1)[:, -1:].clone(),)
+
+
 def _mean(step: Step, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
     """The mean of all steps so far; the sum is float64, since a stream may have no end."""
     check_shape(x, "B T D", layer="mean")
@@ -273,6 +284,7 @@ KINDS: dict[str, _Kind] = {
     "lstm": _Kind(_lstm, 2),
     "rnn": _Kind(_rnn, 1),
     "last": _Kind(_last, 1),
+    "delta": _Kind(_delta, 1),
     "mean": _Kind(_mean, 2),
     "max": _Kind(_max, 2),
     "conv": _Kind(_window, 1, _mixes_steps),

@@ -128,6 +128,10 @@ def _laid_out(_: layers.Whole, before: Layout, after: Layout) -> str:
     return f"{' * '.join(map(str, sizes))} = {after.channels}"
 
 
+def _doubled(_: layers.Delta, before: Layout, after: Layout) -> str:
+    return f"2 * {before.channels} = {after.channels}"
+
+
 def _shortcut(layer: layers.Residual, _: Layout, __: Layout) -> str:
     if layer.project is None:
         return "its input is added"
@@ -143,6 +147,7 @@ ARITHMETIC: dict[type[nn.Module], Callable[[Any, Layout, Layout], str]] = {
     layers.Parallel: _joined,
     layers.Residual: _shortcut,
     layers.Reversible: lambda *_: "its mean and deviation are taken out, and put back",
+    layers.Delta: _doubled,
     layers.Whole: _laid_out,
 }
 
@@ -219,6 +224,8 @@ def _field(step: Step, field: Field) -> Field:
     module = step.module
     if isinstance(module, layers.Rows):
         return Field(field.cells[1:], field.jump[1:])
+    if isinstance(module, layers.Delta):
+        return Field((field.cells[0] + field.jump[0], *field.cells[1:]), field.jump)
     if isinstance(module, (layers.Mean, layers.Max)):
         return Field((math.inf, *field.cells[1:]), field.jump)
     if isinstance(module, layers.Whole | layers.Reversible):

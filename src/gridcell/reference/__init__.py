@@ -35,6 +35,7 @@ from .activation import (
     tanh_backward,
 )
 from .conv import conv, conv_backward, padding_cells
+from .delta import delta, delta_backward
 from .dense import dense, dense_backward
 from .loss import (
     binary_cross_entropy,
@@ -78,6 +79,8 @@ __all__ = [
     "conv_backward",
     "cross_entropy",
     "cross_entropy_backward",
+    "delta",
+    "delta_backward",
     "dense",
     "dense_backward",
     "elu",
