@@ -1,15 +1,16 @@
-"""What all tests share: a cache of their own, real data where there is some, small pictures."""
+"""What all tests share: one thread, a cache of their own, real data if there is some, pictures."""
 
 from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 DATA_VARIABLE = "GRIDCELL_DATA"
@@ -21,6 +22,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("GRIDCELL_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """One thread for PyTorch: on arrays this small, threads only wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

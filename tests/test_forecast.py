@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,14 +49,6 @@ def write_table(path: Path, *, steps: int = 24 * DAYS, seed: int = 0) -> Path:
         for i in range(steps):
             writer.writerow([hour(i), f"{x[i]:.4f}", f"{y[i]:.4f}", "20"])
     return path
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Done(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,14 +44,6 @@ FAST: dict[str, dict[str, Any]] = {
     "clips": {"net": CLIP_NET, "epochs": 10, "rate": 0.01, "batch_size": 8, "augment": False},
 }
 KINDS = list(FAST)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Done(NamedTuple):

@@ -42,14 +42,6 @@ TARGETS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def made(
     task: Any = "classify", *, channels: int = 3, seed: int = 0, notation: str = NOTATION
 ) -> Model:

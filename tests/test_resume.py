@@ -8,12 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 import gridcell
 from gridcell import folds, pipeline, record
@@ -31,14 +29,6 @@ assert run  # the fixture
 
 NET = "conv(8, 3) batchnorm relu maxpool(2) dropout(0.3)"
 SRC = Path(gridcell.__file__).parent.parent
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

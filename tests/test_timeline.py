@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -54,14 +53,6 @@ SOUND = SoundPreparation(
 )
 CLIP = ClipPreparation(SIDE, SIDE, 1, "stretch", FPS, (10.0,), (50.0,))
 PICTURE = ImagePreparation(SIDE, SIDE, 1, "stretch", (100.0,), (50.0,))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def described(

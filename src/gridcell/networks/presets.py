@@ -143,7 +143,10 @@ def _cnn(layout: Layout) -> Choice:
 
 
 def _front(layout: Layout, *, pools_time: bool = True, depth: int = 1) -> str:
-    """Convolve over grid and time, halve the grid, widen: for sounds halve the time as well."""
+    """Convolve over grid and time, halve the grid, widen: for sounds halve the time as well.
+
+    Of clips what moves stands beside what is seen.
+    """
     is_sound = len(layout.grid) == 1
     pool = "maxpool(2, time=2)" if is_sound and pools_time else "maxpool(2)"
     widths = (32, 64, 96, 128) if is_sound else (16, 32, 64, 96)
@@ -155,7 +158,7 @@ def _front(layout: Layout, *, pools_time: bool = True, depth: int = 1) -> str:
         " ".join([f"conv({width}, 3, time=3) batchnorm relu"] * depth) + pools
         for width in widths[:stages]
     ]
-    return " ".join([*parts, "globalpool"] if not is_sound else parts)
+    return " ".join(parts if is_sound else ["delta batchnorm", *parts, "globalpool"])
 
 
 def _each(layout: Layout, *, has_lstm: bool) -> Choice:
