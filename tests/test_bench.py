@@ -175,7 +175,7 @@ def test_a_step_is_timed_in_what_auto_takes_and_in_the_other(has_bfloat16: bool)
 
 
 def test_what_stays_in_float32_is_said() -> None:
-    told = "recurrent layers stay in float32"
+    told = "what recurrent layers add up stays in float32"
     found = speed_of("lstm(4) last", Layout(2), steps="3-6")
     assert any(told in note for note in found.notes) == (len(found.speeds) == 2)
     assert found.steps == "3-6"

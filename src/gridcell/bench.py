@@ -238,7 +238,7 @@ def measure_network(
         for each in tried
     )
     if "bfloat16" in tried and _is_recurrent(network):
-        notes.append("recurrent layers stay in float32 within a step in bfloat16.")
+        notes.append("what recurrent layers add up stays in float32 within a step in bfloat16.")
     if any(speed.share is not None and speed.share > 1 for speed in speeds):
         notes.append(
             "no step is above the peak: other work ran while that was measured; measure again on a "

@@ -325,3 +325,18 @@ def test_steps_are_convolved_each_alone_where_time_is_1():
     x = tensor(normal(1, 2, 4, 2, 5, 5))
     y = layer(steps_in_the_batch(x)[:, None])
     assert_agrees(layer(x).detach().reshape(8, 1, 3, 5, 5), y)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (Conv(1, 8, 3, grid_axes=2), (4, 1, 1, 6, 5)),
+        (Conv(1, 8, (3, 2), stride=2, grid_axes=2, bias=False), (4, 2, 1, 9, 8)),
+    ],
+)
+def test_behind_one_channel_channels_lie_last(layer, shape, dtype):
+    y = layer.to(dtype)(torch.ones(shape, dtype=dtype))
+    folded = y.flatten(0, 1)
+    assert folded.is_contiguous(memory_format=torch.channels_last)
+    assert not folded.is_contiguous()

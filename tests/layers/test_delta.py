@@ -84,3 +84,8 @@ def test_sizes():
     assert Delta().out_layout(Layout(2, steps=7)) == Layout(4, steps=7)
     with pytest.raises(ShapeError, match="delta needs more than one step"):
         Delta().out_layout(Layout(3, (8, 8), steps=1))
+
+
+def test_whole_numbers_are_refused():
+    with pytest.raises(ShapeError, match="delta needs floating-point values"):
+        Delta()(torch.ones(1, 3, 2, dtype=torch.uint8))

@@ -15,6 +15,7 @@ from gridcell import reference
 from gridcell.axes import Layout
 from gridcell.errors import NetworkError, ShapeError
 from gridcell.layers import LSTM, Chain, Conv, Dropout, Last, LSTMState, set_generator
+from gridcell.layers.engines import has_bfloat16_kernels
 from gridcell.layers.length_groups import Group, length_groups
 
 from ..reference.comparison import catches, normal, quick
@@ -371,7 +372,7 @@ def gated(engine, *, i=0.0, f=0.0, o=0.0, both=False):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_forget_open_and_input_shut_keep_the_cell_exactly_over_1000_steps(engine, dtype):  # S30
     layer = gated(engine, i=-1000.0, f=1000.0, both=True).to(dtype)
-    if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if dtype == torch.bfloat16 and not has_bfloat16_kernels():
         pytest.skip("this processor has no bfloat16 instructions")
     c = torch.randn(1, 2, 4, 3, dtype=dtype)
     first = LSTMState(torch.zeros_like(c), c)

@@ -23,6 +23,7 @@ from gridcell.layers import (
     set_generator,
     set_truncation,
 )
+from gridcell.layers.engines import has_bfloat16_kernels
 
 from ..reference.comparison import normal, quick
 from ..reference.recurrent import draw_lengths
@@ -262,9 +263,7 @@ def in_bfloat16(layer, x, lengths):
 
 KEPT_OUT = [name for name in LAYERS if not name.startswith("fused")]
 """Layers that keep their state by staying out of autocast."""
-has_bfloat16 = pytest.mark.skipif(
-    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="no bfloat16 instructions"
-)
+has_bfloat16 = pytest.mark.skipif(not has_bfloat16_kernels(), reason="no bfloat16 instructions")
 
 
 @pytest.mark.parametrize("name", KEPT_OUT)
@@ -335,17 +334,15 @@ def test_the_cell_adds_up_small_things_beside_products_in_bfloat16(dtype):  # S3
 
 
 @named
-def test_without_autocast_keeping_the_dtype_changes_nothing(name):
+def test_without_autocast_keeping_the_state_changes_nothing(name):
     layer, x = layer_of(name), values_of(2, 5)
     wanted = layer(x)
     keep_state(layer)
     assert torch.equal(layer(x), wanted)
 
 
-@pytest.mark.parametrize("kind", [LSTM, RNN])
-def test_only_recurrent_layers_of_a_network_keep_their_dtype(kind):
-    recurrent = kind(4, 4, engine="eager")
-    network = Chain([Conv(3, 4, grid_axes=0, time=1), recurrent, Last(), Dense(4, 2)])
+def test_only_recurrent_layers_of_a_network_leave_autocast():
+    network = Chain([Conv(3, 4, grid_axes=0, time=1), RNN(4, 4), Last(), Dense(4, 2)])
     keep_state(network)
     seen = []
     for layer in network.layers:
@@ -355,7 +352,7 @@ def test_only_recurrent_layers_of_a_network_keep_their_dtype(kind):
     assert seen == [torch.bfloat16, torch.float32, torch.float32, torch.bfloat16]
 
 
-def test_a_state_that_keeps_its_state_adds_up_small_things():
+def test_a_plain_recurrent_state_adds_up_small_things_only_where_it_is_kept():
     """1,000 times 0.002 are 2; in bfloat16 it stays where the step is less than half a place."""
     layer = RNN(1, 1, activation="relu", engine="eager")
     with torch.no_grad():
@@ -374,3 +371,41 @@ def test_a_state_that_keeps_its_state_adds_up_small_things():
             ends.append(float(layer(x)[0, -1, 0]))
     assert ends[0] < 1.1
     assert ends[1] == pytest.approx(2.0, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", [name for name in LAYERS if name.startswith("fused")])
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_float64_stays_float64_under_autocast(name, is_kept):
+    layer, x = layer_of(name), values_of(2, 5)
+    wanted, wanted_state = layer.run(x)
+    if is_kept:
+        keep_state(layer)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y, state = layer.run(x)
+    assert y.dtype == torch.float64
+    assert_same([y, *state], [wanted, *wanted_state])
+
+
+@pytest.mark.parametrize("engine", ["auto", "fused"])
+def test_without_bfloat16_kernels_a_kept_state_is_that_of_float32(engine):
+    layer = randomize(LSTM(3, 4, engine=engine), 5)
+    x = values_of(2, 5, dtype=torch.float32)
+    wanted = layer(x)
+    keep_state(layer)
+    with (
+        mock.patch("gridcell.layers.engines.has_bfloat16_kernels", lambda: False),
+        mock.patch("gridcell.layers.lstm_fused.has_bfloat16_kernels", lambda: False),
+        torch.autocast("cpu", dtype=torch.bfloat16),
+    ):
+        assert torch.equal(layer(x), wanted)
+
+
+@pytest.mark.filterwarnings("ignore")  # tracing warns of every size that it fixes
+def test_a_kept_state_can_be_traced_under_autocast():
+    layer = randomize(LSTM(3, 4), 5).eval().requires_grad_(False)
+    keep_state(layer)
+    x = values_of(2, 5, dtype=torch.float32).detach()
+    wanted = layer(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        traced = torch.jit.trace(layer, (x,), check_trace=False)
+    assert torch.equal(traced(x), wanted)

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gridcell import preparation
+from gridcell.preparation import SoundPreparation
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.statistics import Statistics, counted_once
 
@@ -77,3 +79,35 @@ def test_where_nothing_can_be_written_they_are_counted(decoded: Decoded) -> None
     for _ in range(2):
         counted_once(decoded, ROWS, "about", count)
     assert count.calls == 2
+
+
+def test_the_statistics_of_a_preparation_are_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = np.random.default_rng(0)
+    waves = [(draw.integers(-999, 999, n).astype(np.int16), 1e-3) for n in (900, 1600, 2000)]
+    decoded = replace(Decoded.of(waves), file=tmp_path / "waves" / "0123.npy")
+    prep = SoundPreparation(
+        rate=8000,
+        bins=20,
+        window_ms=25.0,
+        hop_ms=10.0,
+        low_hz=50.0,
+        high_hz=4000.0,
+        level="clip",
+        longest_s=1.0,
+    )
+    others = [replace(prep, bins=16), replace(prep, longest_s=0.1), replace(prep, level="none")]
+    counted = []
+
+    def count(*given: object) -> SoundPreparation:
+        counted.append(given)
+        return real(*given)  # type: ignore[arg-type]
+
+    real = preparation.fit_sounds
+    monkeypatch.setattr(preparation, "fit_sounds", count)
+    for _ in range(2):
+        for each in (prep, *others):
+            for rows in (np.array([2, 0]), np.array([1])):
+                assert preparation.fit(each, decoded, rows) == real(each, decoded, rows)
+    assert len(counted) == 2 * 4

@@ -82,21 +82,22 @@ def test_what_was_measured_is_remembered_for_this_network_alone(
 
 
 @pytest.mark.parametrize("net", ["rows lstm(4, peephole)", "rows rnn(4)"])
-def test_recurrent_layers_stay_in_float32_unless_asked(tmp_path: Path, net: str) -> None:
-    def dtypes(**settings: Any) -> set[torch.dtype]:
-        """Of what recurrent layers give in a training step in bfloat16."""
-        made = job(tmp_path, net=f"conv(4, 3) relu {net}", **settings)
-        seen = []
+def test_layers_that_would_round_their_state_stay_in_float32_unless_asked(
+    tmp_path: Path, net: str
+) -> None:
+    def are_alike(**settings: Any) -> bool:
+        """Whether the layer gives the same bits in a training step in bfloat16 as in float32."""
+        made, seen = job(tmp_path, net=net, **settings), []
         for module in made.network.modules():
             if isinstance(module, LSTM | RNN):
-                module.register_forward_hook(lambda _, __, y: seen.append(y.dtype))
-        with arithmetic("bfloat16", torch.device("cpu")):
-            made.network(made.train.batch(np.arange(4)).values, None)
-        return set(seen)
+                module.register_forward_hook(lambda _, __, y: seen.append(y))
+        for chosen in ("float32", "bfloat16"):
+            with arithmetic(chosen, torch.device("cpu")):
+                made.network(made.train.batch(np.arange(4)).values, None)
+        return seen[1].dtype == torch.float32 and torch.equal(*seen)
 
-    assert dtypes() == {torch.float32}
-    # The cell of an LSTM is float32 even so.
-    assert dtypes(precision="bfloat16") == {torch.bfloat16 if "rnn" in net else torch.float32}
+    assert are_alike()
+    assert not are_alike(precision="bfloat16")
     assert job(tmp_path, net=net, precision="bfloat16").precision.precision == "bfloat16"
 
 

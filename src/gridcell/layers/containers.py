@@ -57,8 +57,8 @@ def _pools_first(modules: list[nn.Module]) -> list[nn.Module]:
     """The order in which layers are run while they train: maxpool before a relu that precedes it.
 
     The largest of what relu leaves is what relu leaves of the largest, to the bit, and so are the
-    gradients; relu and its gradient then have a quarter of the work. In evaluation, where somebody
-    may look at what each layer gives, the order is as written.
+    gradients; behind a pool of 2 x 2 relu and its gradient have a quarter of the work. In
+    evaluation, where somebody may look at what each layer gives, the order is as written.
     """
     order = list(modules)
     for place in range(1, len(order)):

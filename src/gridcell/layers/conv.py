@@ -146,9 +146,11 @@ class Conv(nn.Module):
             # copy to and fro for every layer that does.
             x, weight = x[:, :, None], weight[:, :, None]
             stride, dilation, padding = [1, *stride], [1, *dilation], [0, *padding]
-        if self.channels == 1 and x.ndim == 4 and x.device.type == "cpu" and not is_traced():
-            # With one channel both layouts look the same, and PyTorch takes the other, at several
-            # times the cost for every layer behind. A second channel of zeros tells them apart.
+        # With one channel both layouts look the same, and PyTorch takes the other, at ten times the
+        # cost for gradients behind. On CPU a second channel of zeros tells them apart; elsewhere
+        # what comes out is copied. (Strides set by hand crash PyTorch's kernels.)
+        is_flat = self.channels == 1 and x.ndim == 4
+        if is_flat and x.device.type == "cpu" and not is_traced():
             x, weight = _with_zeros(x), _with_zeros(weight)
         y = CONVOLUTIONS[len(sides)](
             x,
@@ -159,6 +161,8 @@ class Conv(nn.Module):
             dilation=dilation,
             groups=self.groups,
         )
+        if is_flat:
+            y = y.contiguous(memory_format=torch.channels_last)  # on CPU it is so already
         return y[:, :, 0] if is_line else y
 
 

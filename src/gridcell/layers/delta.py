@@ -21,7 +21,10 @@ class Delta(nn.Module):
     has to stand out from what is there.
 
     Shapes   x [B, T, C, *grid] -> y [B, T, 2 C, *grid], the differences behind the values
-    Lengths  the padding is read as 0 and comes out as 0, its difference too
+    Lengths  the padding is read as 0 and comes out as 0, its difference too; a single step has no
+             difference: 0
+    NaN      reaches its own step and the next one's difference
+    Raises   ShapeError where x isn't floating point: whole numbers below 0 may not exist
     Source   Furui 1986 (of speech features); Wang et al. 2016 (of frames)
 
     >>> Delta()(torch.tensor([[[1.0], [4.0], [2.0]]])).tolist()
@@ -31,6 +34,8 @@ class Delta(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         check_shape(x, "B T C *grid", layer="delta")
         check_lengths(lengths, x, layer="delta")
+        if not x.is_floating_point():
+            raise ShapeError(f"delta needs floating-point values; got {x.dtype}.")
         x = mask_steps(x, lengths)
         return mask_steps(beside_changes(x, x[:, :1]), lengths)
 

@@ -71,11 +71,17 @@ def refuses_fused(x: Tensor) -> str | None:
         return f"no fused kernel is known to be right on {x.device.type}"
     if x.device.type == "cpu" and arithmetic(x) == torch.bfloat16:
         # Without the instructions oneDNN finds no primitive for an LSTM and raises.
-        if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        if not has_bfloat16_kernels():
             return "this processor has no bfloat16 instructions"
     elif x.dtype not in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
         return f"no fused kernel takes {x.dtype}"
     return None
+
+
+def has_bfloat16_kernels() -> bool:
+    """Whether oneDNN is part of this PyTorch, and the processor has instructions for bfloat16."""
+    is_there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return is_there and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def arithmetic(x: Tensor) -> torch.dtype:

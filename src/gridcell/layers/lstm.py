@@ -322,12 +322,23 @@ class LSTM(nn.Module):
         self, x: Tensor, lengths: Tensor | None, state: LSTMState | None, *, is_end_wanted: bool
     ) -> tuple[Tensor, LSTMState]:
         x = check_values(x, lengths, channels=self.channels, weight=self._weight, layer="lstm")
-        engine = ENGINES[self.engine_for(x).name]
-        is_cell_kept = engine.is_fused and keeps_cell(x)
+        is_cell_kept = keeps_cell(x) and ENGINES[self.engine_for(x).name].is_fused
         if self.keeps_state and torch.is_autocast_enabled(x.device.type) and not is_cell_kept:
             with torch.autocast(x.device.type, enabled=False):
-                x = x.to(self._weight.dtype)
-                return self._run(x, lengths, state, is_end_wanted=is_end_wanted)
+                return self._walked(x, lengths, state, False, is_end_wanted=is_end_wanted)
+        return self._walked(x, lengths, state, is_cell_kept, is_end_wanted=is_end_wanted)
+
+    def _walked(
+        self,
+        x: Tensor,
+        lengths: Tensor | None,
+        state: LSTMState | None,
+        is_cell_kept: bool,
+        *,
+        is_end_wanted: bool,
+    ) -> tuple[Tensor, LSTMState]:
+        """Walk over checked values; `is_cell_kept` says that products are formed in bfloat16."""
+        engine = ENGINES[self.engine_for(x).name]
         first = self._first(x, state)
         truncate = self.truncate if self.training else None
         walked = self._walked_weights()  # once, however the batch is cut

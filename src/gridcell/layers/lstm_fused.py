@@ -7,16 +7,19 @@ there is thrown away: nothing behind a sequence's end can reach a step before it
 In bfloat16 the framework's own call keeps the cell in bfloat16 as well: what is written into it in
 portions below 1/256 of what it holds is lost. oneDNN can do better, and on CPU it is asked to: the
 products are formed from bfloat16 and summed in float32, and the cell, the biases and the gates are
-float32. On a GPU sums over hundreds of small steps want float32.
+float32. On a GPU sums over hundreds of small steps want float32. A layer whose weights themselves
+are bfloat16 hands its last cell out in bfloat16: there pieces are rounded where they meet.
 """
 
 from __future__ import annotations
+
+import platform
 
 import torch
 from torch import Tensor
 
 from gridcell.layers.directions import last_steps
-from gridcell.layers.engines import arithmetic
+from gridcell.layers.engines import arithmetic, has_bfloat16_kernels
 from gridcell.layers.lengths import is_traced, mask_steps, valid_steps
 from gridcell.layers.lstm_weights import LSTMWeights
 
@@ -60,8 +63,18 @@ def walk_fused(
 
 
 def keeps_cell(x: Tensor) -> bool:
-    """Whether the cell stays float32 though products are formed in bfloat16."""
-    return x.device.type == "cpu" and arithmetic(x) == torch.bfloat16 and not is_traced()
+    """Whether the cell stays float32 though products are formed in bfloat16.
+
+    Only where that primitive of oneDNN was seen to be right: on x86.
+    """
+    return (
+        x.device.type == "cpu"
+        and not is_traced()
+        and x.dtype in (torch.float32, torch.bfloat16)
+        and arithmetic(x) == torch.bfloat16
+        and platform.machine().lower() in ("x86_64", "amd64")
+        and has_bfloat16_kernels()
+    )
 
 
 def _as_framework(

@@ -47,8 +47,8 @@ Progress = Callable[[int, int], None]
 Values = NDArray[np.generic]
 Faults = dict[int, UnreadableError]
 
-FOLDERS = ("pixels", "waves", "frames")
-"""Folders below the cache, one for each kind of values."""
+FOLDERS = ("pixels", "waves", "frames", "statistics")
+"""Folders below the cache: one for each kind of values, and one for what was counted of them."""
 LIMIT_BYTES = 20 * 10**9
 """Bytes that all decoded sets together may keep; the least recently used go first."""
 BAD_LISTED = 50

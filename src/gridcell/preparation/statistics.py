@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from gridcell.cache import write_whole
@@ -15,7 +16,7 @@ from gridcell.errors import StorageError
 from gridcell.preparation.cache import Decoded
 
 FORMAT = 1
-"""One more whenever the same preparation would count something else."""
+"""One more whenever the same preparation would count something else: see LogMel."""
 
 
 class Statistics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,7 +40,7 @@ def counted_once(
     if decoded.file is None:
         return count()
     # The name of the values' file stands for the content of all files that they are of.
-    told = repr((FORMAT, decoded.file.name, decoded.bad, about)).encode()
+    told = repr((FORMAT, torch.__version__, decoded.file.name, decoded.bad, about)).encode()
     digest = hashlib.sha256(told + np.sort(rows).astype(np.int64).tobytes()).hexdigest()[:32]
     file = decoded.file.parent.parent / "statistics" / f"{digest}.json"
     with contextlib.suppress(OSError, msgspec.MsgspecError):

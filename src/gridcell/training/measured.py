@@ -22,6 +22,9 @@ from gridcell.training.device import device_name
 from gridcell.training.objective import Objective
 from gridcell.training.precision import Precision, PrecisionChoice, choose_precision
 
+FORMAT = 2
+"""One more whenever layers compute otherwise in one of the two, so that all is measured anew."""
+
 
 def measured_precision(
     asked: Literal["auto", "float32", "bfloat16"],
@@ -42,7 +45,7 @@ def measured_precision(
     whole = next(batches)
     batches.close()
     machine = (platform.node(), device_name(device), torch.__version__, torch.get_num_threads())
-    about = (*machine, network.notation, str(network.layout), tuple(whole.values.shape))
+    about = (FORMAT, *machine, network.notation, str(network.layout), tuple(whole.values.shape))
     file = memory / "precision" / f"{hashlib.sha256(repr(about).encode()).hexdigest()[:20]}.json"
     remembered = _remembered(file)
     for parts in (2**n for n in range(len(whole.rows).bit_length() + 1)):

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, cast
 import torch
 from torch import nn
 
-Kind = TypeVar("Kind", bound=torch.optim.Optimizer)
+SomeOptimizer = TypeVar("SomeOptimizer", bound=torch.optim.Optimizer)
 MOMENTUM = 0.9
 ADAM_BETAS = (0.9, 0.99)
 
@@ -33,14 +33,16 @@ def choose_optimizer(
     return _SGD(groups, lr=rate, momentum=MOMENTUM, nesterov=True, fused=True)
 
 
-def _without_compiler(kind: type[Kind]) -> type[Kind]:
+def _without_compiler(optimizer: type[SomeOptimizer]) -> type[SomeOptimizer]:
     """Return an optimizer whose methods do without what is around them for torch.compile.
 
-    They would import the compiler at their first call, which takes a training 1.4 seconds, and open
-    a range of the profiler at every step.
+    They would import the compiler at their first call, which takes more than a second, and open a
+    range of the profiler at every step. What is left is the optimizer's own arithmetic: `step`
+    takes no closure, and hooks around steps are not run. A subclass, since only so is the state
+    that a training keeps still the optimizer's own.
     """
     plain = {
-        name: inspect.unwrap(getattr(kind, name))
+        name: inspect.unwrap(getattr(optimizer, name))
         for name in ("add_param_group", "zero_grad", "step")
     }
 
@@ -50,7 +52,7 @@ def _without_compiler(kind: type[Kind]) -> type[Kind]:
 
     step.hooked = True  # type: ignore[attr-defined]  # torch would put its own around it
     methods: dict[str, Any] = {**plain, "step": step}
-    return cast(type[Kind], type(kind.__name__, (kind,), methods))
+    return cast(type[SomeOptimizer], type(optimizer.__name__, (optimizer,), methods))
 
 
 _AdamW = _without_compiler(torch.optim.AdamW)
