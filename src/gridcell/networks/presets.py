@@ -147,7 +147,7 @@ def _front(layout: Layout, *, pools_time: bool = True, depth: int = 1) -> str:
 
     Of clips what moves stands beside what is seen. On 96 clips in which people fight or do not, at
     32 pixels, four folds of the training rows by source, two seeds each: 69.3 % without, 78.6 %
-    with.
+    with; see BENCHMARKS.md.
     """
     is_sound = len(layout.grid) == 1
     pool = "maxpool(2, time=2)" if is_sound and pools_time else "maxpool(2)"
