@@ -4,14 +4,14 @@
     python benchmarks/files.py PATH --peers torch keras --peer-python PATH/TO/python --rounds 3
 
 The training images of Fashion-MNIST (idx files) are written as PNGs once; the clock runs from the
-start of a process to its end. The network is conv 32, conv 64, pool, dense 128, with Adam and
-batches of 128, not varied and not validated:
+start of a process to its end. The network is network a of step.py, with Adam and batches of 128,
+not varied and not validated:
 
     cold     `gridcell train` with an empty cache of its own
     warm     the same again, with what the first run left in the cache
     torch    eager PyTorch with a data set of paths that opens each file with Pillow, as
-             torchvision's ImageFolder does (which needs a build that fits this torch), in
-             a DataLoader of two workers
+             torchvision's ImageFolder does (which needs a build that fits this torch), in a
+             DataLoader of two workers
     keras    `keras.utils.image_dataset_from_directory`, prefetched, and `fit`, on TensorFlow
 
 The sides take turns; the medians over the rounds are compared with those of cold and warm.
@@ -31,8 +31,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-EPOCHS, BATCH, CLASSES = 3, 128, 10
-NETWORK = "conv(32, 3) relu conv(64, 3) relu maxpool(2) flatten dense(128) relu"
+from step import CLASSES, NETS, keras_cnn, plain_cnn
+
+EPOCHS, NET = 3, NETS["a"]
 
 
 def main() -> None:
@@ -85,8 +86,8 @@ def timed(side: str, folder: Path, cache: Path, peer_python: str) -> float:
     """Return the seconds of one side's process."""
     python = sys.executable if side in ("cold", "warm", "torch") else peer_python
     if side in ("cold", "warm"):
-        command = [python, "-m", "gridcell", "train", str(folder), "--net", NETWORK]
-        command += ["--epochs", str(EPOCHS), "--batch-size", str(BATCH), "--no-augment"]
+        command = [python, "-m", "gridcell", "train", str(folder), "--net", NET.notation]
+        command += ["--epochs", str(EPOCHS), "--batch-size", str(NET.batch), "--no-augment"]
         command += ["--valid", "0", "--test", "0", "--cache", str(cache)]
         command += ["--out", str(cache / f"run-{side}")]
     else:
@@ -131,18 +132,8 @@ def with_torch(folder: Path) -> None:
                 pixels = np.array(Image.open(file).convert("L"))
             return torch.from_numpy(pixels)[None].float().div(255), label
 
-    loader = DataLoader(Pictures(), BATCH, shuffle=True, num_workers=2)
-    network = nn.Sequential(
-        nn.Conv2d(1, 32, 3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(32, 64, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(64 * 14 * 14, 128),
-        nn.ReLU(),
-        nn.Linear(128, CLASSES),
-    )
+    loader = DataLoader(Pictures(), NET.batch, shuffle=True, num_workers=2)
+    network = plain_cnn()
     optimizer, loss_of = torch.optim.Adam(network.parameters()), nn.CrossEntropyLoss()
     for epoch in range(EPOCHS):
         total = 0.0
@@ -162,17 +153,13 @@ def with_keras(folder: Path) -> None:
     from keras import layers
 
     data = keras.utils.image_dataset_from_directory(
-        folder, color_mode="grayscale", image_size=(28, 28), batch_size=BATCH
+        folder, color_mode="grayscale", image_size=(28, 28), batch_size=NET.batch
     )
     model = keras.Sequential(
         [
             keras.Input((28, 28, 1)),
             layers.Rescaling(1 / 255),
-            layers.Conv2D(32, 3, padding="same", activation="relu"),
-            layers.Conv2D(64, 3, padding="same", activation="relu"),
-            layers.MaxPooling2D(2),
-            layers.Flatten(),
-            layers.Dense(128, activation="relu"),
+            *keras_cnn(),
             layers.Dense(CLASSES),
         ]
     )

@@ -5,6 +5,10 @@
     python benchmarks/recordings.py scenes PATH/TO/esc10                 # its five folds
     python benchmarks/recordings.py motion PATH/TO/video_moving_fashion  # its own split
     python benchmarks/recordings.py fights PATH/TO/video_fights          # five folds by source
+    python benchmarks/recordings.py fights PATH/TO/video_fights --inside 1 --options --net cnn
+
+With `--inside N` the rows of fold N are left out, and the four folds of the others are scored: so
+that ways can be compared without the rows that fold N is to be scored on.
 
 Every row is one call of `gridcell train` with an empty run folder; its seconds are those of the
 whole process. Of a cross-validation the score is the mean over its folds, with their spread. The
@@ -45,6 +49,7 @@ def main() -> None:
     parser.add_argument("task", choices=TASKS)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--inside", type=int, help="of fights: leave this fold out")
     parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="for the command")
     options = parser.parse_args()
     table, settings = TASKS[options.task]
@@ -52,7 +57,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         path = options.folder.absolute() / table
         if options.task == "fights":
-            path = with_folds(path, Path(place))
+            path = with_folds(path, Path(place), options.inside)
         for seed in options.seeds:
             out = Path(place) / f"run-{seed}"
             command = [sys.executable, "-m", "gridcell", "train", str(path), *settings]
@@ -84,8 +89,11 @@ def row(task: str, seed: int, out: Path, seconds: float) -> str:
     )
 
 
-def with_folds(table: Path, place: Path) -> Path:
-    """Write the table anew with a column of folds: clips of one source stand in one of five."""
+def with_folds(table: Path, place: Path, left_out: int | None = None) -> Path:
+    """Write the table anew with a column of folds: clips of one source stand in one of five.
+
+    left_out   a fold whose rows are not written
+    """
     with table.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     groups: dict[str, list[dict[str, str]]] = defaultdict(list)
@@ -103,7 +111,7 @@ def with_folds(table: Path, place: Path) -> Path:
         for name in names:
             fold = sizes.index(min(sizes))
             sizes[fold] += len(groups[name])
-            for entry in groups[name]:
+            for entry in groups[name] if fold + 1 != left_out else []:
                 writer.writerow([table.parent / entry["file"], entry["class"], fold + 1])
     return written
 

@@ -239,6 +239,23 @@ def between(times: list[float]) -> list[float]:
 # --- PyTorch -------------------------------------------------------------------------------------
 
 
+def plain_cnn() -> Any:
+    """Network a in plain PyTorch."""
+    from torch import nn
+
+    return nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(64 * 14 * 14, 128),
+        nn.ReLU(),
+        nn.Linear(128, CLASSES),
+    )
+
+
 def eager(net: str) -> dict[str, Any]:
     """Steps of plain PyTorch."""
     import torch
@@ -273,17 +290,7 @@ def eager(net: str) -> dict[str, Any]:
     wanted = NETS[net]
     network: nn.Module
     if net == "a":
-        network = nn.Sequential(
-            nn.Conv2d(1, 32, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(32, 64, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Flatten(),
-            nn.Linear(64 * 14 * 14, 128),
-            nn.ReLU(),
-            nn.Linear(128, CLASSES),
-        )
+        network = plain_cnn()
         batches = [pixels(*wanted.size)]
     elif net == "b":
         layers: list[nn.Module] = []
@@ -323,6 +330,19 @@ def eager(net: str) -> dict[str, Any]:
 # --- Keras ---------------------------------------------------------------------------------------
 
 
+def keras_cnn() -> list[Any]:
+    """The layers of network a in Keras, without its last."""
+    from keras import layers
+
+    return [
+        layers.Conv2D(32, 3, padding="same", activation="relu"),
+        layers.Conv2D(64, 3, padding="same", activation="relu"),
+        layers.MaxPooling2D(2),
+        layers.Flatten(),
+        layers.Dense(128, activation="relu"),
+    ]
+
+
 def with_keras(net: str) -> dict[str, Any]:
     """Steps of Keras's `fit`, with the backend that KERAS_BACKEND names."""
     import keras
@@ -341,13 +361,7 @@ def with_keras(net: str) -> dict[str, Any]:
     targets = random.integers(0, CLASSES, wanted.items)
 
     if net == "a":
-        body = [
-            layers.Conv2D(32, 3, padding="same", activation="relu"),
-            layers.Conv2D(64, 3, padding="same", activation="relu"),
-            layers.MaxPooling2D(2),
-            layers.Flatten(),
-            layers.Dense(128, activation="relu"),
-        ]
+        body = keras_cnn()
     elif net == "b":
         body = []
         for width in (64, 128, 256):

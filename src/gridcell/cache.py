@@ -6,14 +6,16 @@ file or the new one and never half of either, whatever stops us on the way.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import msgspec
 import platformdirs
 
 from gridcell.errors import StorageError
@@ -62,6 +64,24 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         raise _storage_error(path, error) from error
+
+
+def remember(path: Path, value: object) -> None:
+    """Keep a small value as JSON for `remembered`; where nothing can be written, nothing is."""
+    with contextlib.suppress(StorageError):
+        write_whole(path, lambda file: _write_json(file, value))
+
+
+def remembered(path: Path, kind: Any) -> Any:
+    """Return what was kept at `path`; None where there is nothing, or nothing of type `kind`."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _write_json(file: BinaryIO, value: object) -> None:
+    file.write(msgspec.json.encode(value))
 
 
 def free_bytes(path: Path) -> int:

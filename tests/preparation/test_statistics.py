@@ -12,6 +12,7 @@ from gridcell import preparation
 from gridcell.preparation import SoundPreparation
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.statistics import Statistics, counted_once
+from tests.preparation.test_sounds import plain
 
 VALUES = [(np.arange(5, dtype=np.int16), 1.0), (np.arange(3, dtype=np.int16), 1.0)]
 ROWS = np.array([0, 1])
@@ -87,16 +88,7 @@ def test_the_statistics_of_a_preparation_are_its_own(
     draw = np.random.default_rng(0)
     waves = [(draw.integers(-999, 999, n).astype(np.int16), 1e-3) for n in (900, 1600, 2000)]
     decoded = replace(Decoded.of(waves), file=tmp_path / "waves" / "0123.npy")
-    prep = SoundPreparation(
-        rate=8000,
-        bins=20,
-        window_ms=25.0,
-        hop_ms=10.0,
-        low_hz=50.0,
-        high_hz=4000.0,
-        level="clip",
-        longest_s=1.0,
-    )
+    prep = plain(bins=20)
     others = [replace(prep, bins=16), replace(prep, longest_s=0.1), replace(prep, level="none")]
     counted = []
 

@@ -149,8 +149,8 @@ class Conv(nn.Module):
         # With one channel both layouts look the same, and PyTorch takes the other, at ten times the
         # cost for gradients behind. On CPU a second channel of zeros tells them apart; elsewhere
         # what comes out is copied. (Strides set by hand crash PyTorch's kernels.)
-        is_flat = self.channels == 1 and x.ndim == 4
-        if is_flat and x.device.type == "cpu" and not is_traced():
+        is_grey = self.channels == 1 and x.ndim == 4
+        if is_grey and x.device.type == "cpu" and not is_traced():
             x, weight = _with_zeros(x), _with_zeros(weight)
         y = CONVOLUTIONS[len(sides)](
             x,
@@ -161,8 +161,8 @@ class Conv(nn.Module):
             dilation=dilation,
             groups=self.groups,
         )
-        if is_flat:
-            y = y.contiguous(memory_format=torch.channels_last)  # on CPU it is so already
+        if is_grey:
+            y = y.contiguous(memory_format=torch.channels_last)  # with a second channel it is so
         return y[:, :, 0] if is_line else y
 
 

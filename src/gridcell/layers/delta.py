@@ -42,7 +42,10 @@ class Delta(nn.Module):
     def out_layout(self, layout: Layout) -> Layout:
         """Twice the channels; ShapeError for a single step, which has none before it."""
         if layout.steps == 1:
-            raise ShapeError(f"delta needs more than one step; got {layout}.")
+            raise ShapeError(
+                f"delta needs more than one step; got {layout}.",
+                fix="leave delta out: it is for clips, sounds, series and texts.",
+            )
         return replace(layout, channels=2 * layout.channels)
 
     out_lengths = same_lengths

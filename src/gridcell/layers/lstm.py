@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Literal, cast
@@ -323,10 +324,10 @@ class LSTM(nn.Module):
     ) -> tuple[Tensor, LSTMState]:
         x = check_values(x, lengths, channels=self.channels, weight=self._weight, layer="lstm")
         is_cell_kept = keeps_cell(x) and ENGINES[self.engine_for(x).name].is_fused
-        if self.keeps_state and torch.is_autocast_enabled(x.device.type) and not is_cell_kept:
-            with torch.autocast(x.device.type, enabled=False):
-                return self._walked(x, lengths, state, False, is_end_wanted=is_end_wanted)
-        return self._walked(x, lengths, state, is_cell_kept, is_end_wanted=is_end_wanted)
+        is_autocast = torch.is_autocast_enabled(x.device.type)
+        stays_out = self.keeps_state and is_autocast and not is_cell_kept
+        with torch.autocast(x.device.type, enabled=False) if stays_out else nullcontext():
+            return self._walked(x, lengths, state, is_cell_kept, is_end_wanted=is_end_wanted)
 
     def _walked(
         self,

@@ -11,6 +11,8 @@ the same content and settings open at once without touching a file of the data.
                              and reasons of those that could not be decoded, and a digest over this
                              and KEY.npy
 
+    CACHE/statistics/...     what was counted of training rows, see `statistics.py`
+
 KEY is a digest over the files' digests in order and everything else that the values depend on, so
 that names, places and times of change do not matter. What is on disk is believed only if it is
 what the `.json` says; anything else is built again.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Callable
 
@@ -11,8 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gridcell.cache import write_whole
-from gridcell.errors import StorageError
+from gridcell.cache import remember, remembered
 from gridcell.preparation.cache import Decoded
 
 FORMAT = 1
@@ -43,13 +41,8 @@ def counted_once(
     told = repr((FORMAT, torch.__version__, decoded.file.name, decoded.bad, about)).encode()
     digest = hashlib.sha256(told + np.sort(rows).astype(np.int64).tobytes()).hexdigest()[:32]
     file = decoded.file.parent.parent / "statistics" / f"{digest}.json"
-    with contextlib.suppress(OSError, msgspec.MsgspecError):
-        return msgspec.json.decode(file.read_bytes(), type=Statistics)
-    found = count()
-    with contextlib.suppress(StorageError):
-        write_whole(file, lambda stream: _write(stream.write, found))
+    found: Statistics | None = remembered(file, Statistics)
+    if found is None:
+        found = count()
+        remember(file, found)
     return found
-
-
-def _write(write: Callable[[bytes], object], found: Statistics) -> None:
-    write(msgspec.json.encode(found))

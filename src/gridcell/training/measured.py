@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import platform
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
-import msgspec
 import torch
 from torch import Tensor, nn
 
 from gridcell.batches import Batch, Items, training_batches
-from gridcell.cache import write_whole
-from gridcell.errors import StorageError
+from gridcell.cache import remember, remembered
 from gridcell.networks import Network
 from gridcell.process import is_out_of_memory
 from gridcell.training.device import device_name
@@ -47,19 +44,19 @@ def measured_precision(
     machine = (platform.node(), device_name(device), torch.__version__, torch.get_num_threads())
     about = (FORMAT, *machine, network.notation, str(network.layout), tuple(whole.values.shape))
     file = memory / "precision" / f"{hashlib.sha256(repr(about).encode()).hexdigest()[:20]}.json"
-    remembered = _remembered(file)
+    known: Precision | None = remembered(file, Precision)
     for parts in (2**n for n in range(len(whole.rows).bit_length() + 1)):
         try:
             loss = _loss_of(whole.cut(parts)[0], objective, device)
-            choice = choose_precision(asked, network, loss, device, remembered=remembered)
+            choice = choose_precision(asked, network, loss, device, remembered=known)
             break
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
     else:
         return PrecisionChoice("float32", "float32: the memory is too full to try another")
-    if asked == "auto" and remembered is None:
-        _keep(file, choice.precision)
+    if asked == "auto" and known is None:
+        remember(file, choice.precision)
     return choice
 
 
@@ -69,20 +66,3 @@ def _loss_of(
     values, targets = batch.values.to(device), batch.targets.to(device)
     lengths = None if batch.lengths is None else batch.lengths.to(device)
     return lambda trial: objective.loss(trial(values, lengths), targets, lengths)
-
-
-def _remembered(file: Path) -> Precision | None:
-    try:
-        return cast(Precision, msgspec.json.decode(file.read_bytes(), type=Precision))
-    except (OSError, msgspec.MsgspecError):
-        return None
-
-
-def _keep(file: Path, precision: Precision) -> None:
-    # Without a place for it, the next run measures again: nothing is lost.
-    with contextlib.suppress(StorageError):
-        write_whole(file, lambda stream: _write(stream.write, precision))
-
-
-def _write(write: Callable[[bytes], object], precision: Precision) -> None:
-    write(msgspec.json.encode(precision))
