@@ -17,8 +17,8 @@ class Delta(nn.Module):
 
         y_t = x_t, x_t - x_{t-1};   the first step has no difference: 0
 
-    A convolution over time could learn to subtract. From a hundred clips it does not: what moves
-    has to stand out from what is there.
+    A convolution over time could learn to subtract; where items are few, what moves is better
+    shown than left to be found.
 
     Shapes   x [B, T, C, *grid] -> y [B, T, 2 C, *grid], the differences behind the values
     Lengths  the padding is read as 0 and comes out as 0, its difference too; a single step has no
