@@ -64,7 +64,7 @@ def test_every_function_has_a_first_sentence_and_an_example(name):
 
 def test_every_layer_has_its_gradient():
     layers = {name for name in ref.__all__ if not name.endswith("_backward")}
-    without = {"erf", "lstm_trace", "padding_cells", "running_statistics"}
+    without = {"erf", "lstm_trace", "padding_cells", "running_statistics", "whitening_filters"}
     assert {f"{name}_backward" for name in layers - without} == set(ref.__all__) - layers
 
 
@@ -117,6 +117,7 @@ def outputs(dtype):
     for name in ACTIVATIONS:
         yield name, getattr(ref, name)(rows)
         yield f"{name}_backward", getattr(ref, f"{name}_backward")(ones(2, 3), rows)
+    yield "whitening_filters", ref.whitening_filters(x, (2,))
     yield "erf", ref.erf(rows)
     weights = [[{"input": ones(8, 6), "recurrent": ones(8, 2), "bias": ones(8)}]]
     yield "lstm", *ref.lstm(x, weights, zoneout_c=0.1)

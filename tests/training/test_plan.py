@@ -79,3 +79,13 @@ def test_names_are_read_more_often_than_sentences() -> None:
         for each in (names, sentences)
     )
     assert (often, seldom) == (21, 12)
+
+
+def test_a_text_to_write_on_is_read_in_small_batches() -> None:
+    chosen = plan(TrainConfig(), items=4000, multiply_adds=10**8, effort=WRITING)
+    assert (chosen.batch_size, chosen.rate) == (16, 5e-3)
+    asked = TrainConfig(batch_size=64, rate=1e-3)
+    chosen = plan(asked, items=4000, multiply_adds=10**8, effort=WRITING)
+    assert (chosen.batch_size, chosen.rate) == (64, 1e-3)
+    sgd = plan(TrainConfig(optimizer="sgd"), items=4000, multiply_adds=10**8, effort=WRITING)
+    assert sgd.rate == 0.1

@@ -21,6 +21,7 @@ from gridcell.layers.reduce import Each, Embed, Last, Max, Mean, Rows, Whole
 from gridcell.layers.reversible import Reversible
 from gridcell.layers.rnn import RNN, RNNTrace
 from gridcell.layers.spelling import Spell
+from gridcell.layers.whiten import Whiten
 
 __all__ = [
     "LSTM",
@@ -54,6 +55,7 @@ __all__ = [
     "Softmax",
     "Spell",
     "Trace",
+    "Whiten",
     "Whole",
     "gradient_by_distance",
     "keep_state",

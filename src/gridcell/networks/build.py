@@ -106,7 +106,7 @@ class Network(nn.Module):
     @property
     def parameters_count(self) -> int:
         """Learnable numbers."""
-        return sum(p.numel() for p in self.parameters())
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
 
 def build(
@@ -175,6 +175,10 @@ def _conv(options: dict[str, Any], layout: Layout, generator: Generator) -> nn.M
     )
 
 
+def _whiten(options: dict[str, Any], layout: Layout, _: Generator) -> nn.Module:
+    return layers.Whiten(layout.channels, grid_axes=len(layout.grid), **options)
+
+
 def _pool(reduce: str) -> Builder:
     def make(options: dict[str, Any], layout: Layout, _: Generator) -> nn.Module:
         size = options.get("size", ())
@@ -220,6 +224,7 @@ def _recurrent(
 
 BUILDERS: dict[str, Builder] = {
     "conv": _conv,
+    "whiten": _whiten,
     "maxpool": _pool("max"),
     "avgpool": _pool("mean"),
     "globalpool": lambda *_: layers.GlobalPool(),
@@ -253,7 +258,7 @@ READS_IDS = ("embed", "spell")
 NEEDS_FEATURES = ("dense", "last", "mean", "max", *RECURRENT)
 """Layers that read `[B, T, D]`: a grid that is still there is flattened in front of them."""
 NEEDS_TIME = (
-    *("conv", "maxpool", "avgpool", "globalpool", "flatten"),
+    *("conv", "whiten", "maxpool", "avgpool", "globalpool", "flatten"),
     *("last", "mean", "max", "each", "delta", "rows", "whole", "reversible"),
     *RECURRENT,
 )

@@ -62,6 +62,9 @@ SIGNATURES: dict[str, Signature] = {
         },
         ("filters",),
     ),
+    "whiten": Signature(
+        ("kernel",), {"kernel": SIZES, "padding": Option((int,), ("same", "valid"))}, ("kernel",)
+    ),
     "maxpool": Signature(("size",), {"size": SIZES, "stride": SIZES, "time": WHOLE}),
     "avgpool": Signature(("size",), {"size": SIZES, "stride": SIZES, "time": WHOLE}),
     "globalpool": Signature(),

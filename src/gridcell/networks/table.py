@@ -82,7 +82,7 @@ def _rows(
                 depth=depth,
                 output=str(step.after),
                 arithmetic=_arithmetic(step),
-                parameters=0 if own is None else sum(p.numel() for p in own.parameters()),
+                parameters=0 if own is None else _learned(own),
                 parameter_arithmetic="" if own is None else _parameters(own),
                 multiply_adds=_multiply_adds(own, step.before, step.after),
                 bytes=step.after.values * (step.after.steps or 1) * BYTES_PER_VALUE,
@@ -92,6 +92,10 @@ def _rows(
         table += inner
         field = after
     return table, field
+
+
+def _learned(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
 def _own(module: nn.Module) -> nn.Module | None:
@@ -142,6 +146,7 @@ def _shortcut(layer: layers.Residual, _: Layout, __: Layout) -> str:
 
 ARITHMETIC: dict[type[nn.Module], Callable[[Any, Layout, Layout], str]] = {
     layers.Conv: _window_arithmetic,
+    layers.Whiten: _window_arithmetic,
     layers.Pool: _window_arithmetic,
     layers.Flatten: _flatten_arithmetic,
     layers.Parallel: _joined,
@@ -172,6 +177,8 @@ def _places(window: Window, size: int) -> str:
 
 
 def _parameters(module: nn.Module) -> str:
+    if isinstance(module, layers.Whiten):
+        return f"{module.filters}, the filters are found"
     if isinstance(module, layers.Conv):
         window = " * ".join(str(size) for size in module.weight.shape[2:])
         bias = " + 1" if module.bias is not None else ""

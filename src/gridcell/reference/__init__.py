@@ -65,6 +65,7 @@ from .pool import (
 )
 from .reversible import reversible, reversible_backward
 from .rnn import rnn, rnn_backward
+from .whiten import whitening_filters
 
 __all__ = [
     "average_pool",
@@ -119,4 +120,5 @@ __all__ = [
     "softmax_backward",
     "tanh",
     "tanh_backward",
+    "whitening_filters",
 ]

@@ -29,6 +29,7 @@ from gridcell.training.calibration import calibrated
 from gridcell.training.checkpoint import About, Checkpoints
 from gridcell.training.device import choose_device, device_name
 from gridcell.training.fit import Around, Names, Score, fit
+from gridcell.training.found import start_from_rows
 from gridcell.training.history import History, Watcher
 from gridcell.training.measured import measured_precision
 from gridcell.training.objective import Objective, choose_objective
@@ -305,6 +306,7 @@ def prepare(
     valid = drawn(valid_rows) if len(valid_rows) else None
     _check_leaves_steps(network, train)
     work = _work(network, train)
+    found_from = start_from_rows(network, train, seed=config.seed)
     if about is None:
         effort = effort_of(samples)
         decided = plan(config, items=len(train), multiply_adds=work, effort=effort)
@@ -318,6 +320,7 @@ def prepare(
     notes = (
         *told(prep, decoded, train_rows),
         *of_vectors,
+        *([] if found_from is None else [found_from]),
         f"Network: {network.notation}",
         f"{chosen.reason}; {network.parameters_count:,} parameters, "
         f"{work / 1e6:.1f} million multiply-adds an item.",

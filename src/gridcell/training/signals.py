@@ -66,10 +66,10 @@ def learning_layers(network: nn.Module) -> dict[str, list[Tensor]]:
             name = f"layer {number}, {step.spec}"
             if len(name) > LONGEST_NAME:
                 name = f"{name[: LONGEST_NAME - 4]} ..."
-            found[name] = [p for p in step.module.parameters() if p.ndim > 1]
+            found[name] = [p for p in step.module.parameters() if p.requires_grad and p.ndim > 1]
     else:
         for name, parameter in network.named_parameters():
-            if parameter.ndim > 1:
+            if parameter.requires_grad and parameter.ndim > 1:
                 found.setdefault(name.rpartition(".")[0] or name, []).append(parameter)
     return {name: layer for name, layer in found.items() if layer}
 
