@@ -56,6 +56,26 @@ def test_photographs_are_shrunk_before_the_work_begins() -> None:
     assert work[1] < 2 * work[0]
 
 
+def test_small_colour_pictures_are_whitened_and_grey_ones_are_not() -> None:
+    def first(channels: int, side: int) -> str:
+        choice = networks.choose_network("auto", Layout(channels, (side, side), 1))
+        return networks.parse(choice.notation)[0].name
+
+    assert first(3, 32) == "whiten"
+    assert [first(1, 32), first(3, 12), first(3, 64), first(3, 128)] == ["conv"] * 4
+
+
+def test_answers_are_means_over_mirror_images_where_those_mean_the_same() -> None:
+    layout = Layout(1, (28, 28), 1)
+    for net in ("auto", "resnet"):
+        plain = networks.choose_network(net, layout)
+        choice = networks.choose_network(net, layout, is_mirrored=True)
+        assert choice.notation == f"mirrored({plain.notation})"
+        assert choice.reason.endswith("answers are means over a picture and its mirror image")
+    written = networks.choose_network("conv(8, 3)", layout, is_mirrored=True)
+    assert written.notation == "conv(8, 3)"
+
+
 SEQUENCES = [
     *(Layout(1, (bands,), steps=None) for bands in (1, 2, 5, 16, 40, 64, 128)),
     *(Layout(3, (side, side), steps=None) for side in (1, 4, 16, 32, 64, 128)),

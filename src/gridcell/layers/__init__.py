@@ -13,6 +13,7 @@ from gridcell.layers.lengths import mask_steps, valid_steps
 from gridcell.layers.lstm import LSTM
 from gridcell.layers.lstm_eager import Trace
 from gridcell.layers.memory import gradient_by_distance
+from gridcell.layers.mirrored import Mirrored
 from gridcell.layers.norm import BatchNorm, LayerNorm, Normalize
 from gridcell.layers.pool import GlobalPool, Pool
 from gridcell.layers.recurrent_options import keep_state, set_truncation
@@ -44,6 +45,7 @@ __all__ = [
     "LeakyReLU",
     "Max",
     "Mean",
+    "Mirrored",
     "Normalize",
     "Parallel",
     "Pool",

@@ -259,7 +259,7 @@ NEEDS_FEATURES = ("dense", "last", "mean", "max", *RECURRENT)
 """Layers that read `[B, T, D]`: a grid that is still there is flattened in front of them."""
 NEEDS_TIME = (
     *("conv", "whiten", "maxpool", "avgpool", "globalpool", "flatten"),
-    *("last", "mean", "max", "each", "delta", "rows", "whole", "reversible"),
+    *("last", "mean", "max", "each", "delta", "rows", "whole", "mirrored", "reversible"),
     *RECURRENT,
 )
 KEEPS_FEATURES = (
@@ -313,6 +313,8 @@ def _build_step(spec: Spec, layout: Layout, building: _Building, **extra: Any) -
             module = layers.Residual(bodies[0], layout, generator=building.generator)
         elif spec.name == "parallel":
             module = layers.Parallel(bodies)
+        elif spec.name == "mirrored":
+            module = layers.Mirrored(bodies[0])
         elif spec.name == "reversible":
             module = layers.Reversible(bodies[0], **cast(dict[str, Any], spec.options))
         else:

@@ -2,7 +2,8 @@
 
     chain  = item item ...
     item   = NAME | NAME(argument, ...) | COUNT*(chain)
-    argument = value | NAME=value | FLAG, or a chain for `residual`, `parallel` and `reversible`
+    argument = value | NAME=value | FLAG, or a chain for `residual`, `mirrored`, `parallel` and
+               `reversible`
     value  = 3 | 0.5 | 3x5 | NAME
 
 What the names mean is not known here but in `build`; this file knows only how they are written,
@@ -120,6 +121,7 @@ SIGNATURES: dict[str, Signature] = {
     "each": Signature(),
     "whole": Signature(),
     "residual": Signature(chains=1),
+    "mirrored": Signature(chains=1),
     "reversible": Signature((), {"by": Option((), ("mean", "last"))}, chains=1),
     "parallel": Signature(chains=2),
 }

@@ -348,6 +348,11 @@ def _refusal(step: Step) -> tuple[str, str] | None:
             "it reads all steps of an item at once.",
             "call the network on whole items.",
         )
+    if isinstance(module, layers.Mirrored):
+        return (
+            "what its two ways of looking remember is not kept apart.",
+            "call the network on whole items.",
+        )
     project = module.project if isinstance(module, layers.Residual) else None
     if isinstance(project, layers.Conv) and project.mixes_steps:
         return (

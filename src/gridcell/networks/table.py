@@ -15,6 +15,7 @@ from gridcell.layers.window import Window
 from gridcell.networks.build import Network, Step
 
 BYTES_PER_VALUE = 4
+CONTAINERS = (layers.Mirrored, layers.Parallel, layers.Reversible)
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _own(module: nn.Module) -> nn.Module | None:
     """The module whose weights a row counts: those inside a container have rows of their own."""
     if isinstance(module, layers.Residual):
         return module.project
-    return None if isinstance(module, layers.Parallel | layers.Reversible) else module
+    return None if isinstance(module, CONTAINERS) else module
 
 
 def _heading(text: str, depth: int) -> Row:
@@ -153,6 +154,7 @@ ARITHMETIC: dict[type[nn.Module], Callable[[Any, Layout, Layout], str]] = {
     layers.Residual: _shortcut,
     layers.Reversible: lambda *_: "its mean and deviation are taken out, and put back",
     layers.Delta: _doubled,
+    layers.Mirrored: lambda *_: "answers for the picture and its mirror image, averaged",
     layers.Whole: _laid_out,
 }
 

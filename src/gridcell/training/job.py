@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gridcell import layers, networks
+from gridcell.augment.images import ImageAugment
 from gridcell.batches import Items, Texts, Variation, items_of
 from gridcell.config import Config, TrainConfig, to_mapping
 from gridcell.doctor import Finding
@@ -250,6 +251,7 @@ def prepare(
     is_each = samples.task in STEP_TASKS
     found = None if vectors is None else vectors_for(vectors, prep)
     embedding = None if found is None else found.width
+    varied = choose_variation(config, samples, decoded, prep, train_rows)
     chosen = networks.choose_network(
         config.net,
         prep.layout,
@@ -258,6 +260,7 @@ def prepare(
         is_onward=samples.task == "write",
         is_spelled=isinstance(prep, TextPreparation) and prep.level == "characters",
         is_forecast=samples.task == "forecast",
+        is_mirrored=isinstance(varied.variation, ImageAugment) and varied.variation.flip,
         embedding=embedding,
     )
     network = networks.build(
@@ -290,7 +293,6 @@ def prepare(
         is_balanced=config.class_weights == "balanced",
     )
     targets = objective.prepare(samples.targets)
-    varied = choose_variation(config, samples, decoded, prep, train_rows)
     drawn = partial(
         items_of,
         prep,

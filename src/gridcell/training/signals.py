@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from gridcell.networks import Network
+from gridcell.networks.build import Step
 
 LOOKS = 24
 """Steps of a training at which is looked: often enough to see, too seldom to cost time."""
@@ -62,7 +64,7 @@ def learning_layers(network: nn.Module) -> dict[str, list[Tensor]]:
     """The matrices and filters of each layer that has some, under the layer's name as written."""
     found: dict[str, list[Tensor]] = {}
     if isinstance(network, Network):
-        for number, step in enumerate(network.steps, start=1):
+        for number, step in enumerate(_unwrapped(network.steps), start=1):
             name = f"layer {number}, {step.spec}"
             if len(name) > LONGEST_NAME:
                 name = f"{name[: LONGEST_NAME - 4]} ..."
@@ -72,6 +74,15 @@ def learning_layers(network: nn.Module) -> dict[str, list[Tensor]]:
             if parameter.requires_grad and parameter.ndim > 1:
                 found.setdefault(name.rpartition(".")[0] or name, []).append(parameter)
     return {name: layer for name, layer in found.items() if layer}
+
+
+def _unwrapped(steps: Sequence[Step]) -> Iterator[Step]:
+    """Layers in their order, those inside `mirrored` in its place: it has no weights of its own."""
+    for step in steps:
+        if step.spec.name == "mirrored":
+            yield from _unwrapped(step.branches[0])
+        else:
+            yield step
 
 
 def _norm(values: list[Tensor]) -> float:

@@ -1,0 +1,73 @@
+"""What a network makes of a picture and of its mirror image, averaged."""
+
+import pytest
+import torch
+
+from gridcell.axes import Layout
+from gridcell.errors import NetworkError, ShapeError
+from gridcell.layers import Chain, Flatten, Mirrored
+from gridcell.networks import build, rows
+
+PHOTO = Layout(3, (8, 8), steps=1)
+BODY = "conv(4, 3) batchnorm relu maxpool(2) flatten"
+
+
+def built(notation=f"mirrored({BODY})"):
+    network = build(notation, PHOTO, outputs=5, generator=torch.Generator().manual_seed(0))
+    return network.eval()
+
+
+def pictures(count=6):
+    return torch.randn(count, 1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def test_the_answer_is_the_mean_of_both_ways_of_looking():
+    x = pictures()
+    network, plain = built(), built(BODY)  # of one generator, so with the same weights
+    torch.testing.assert_close(network(x), (plain(x) + plain(x.flip(-1))) / 2)
+
+
+def test_a_picture_and_its_mirror_image_get_the_same_answer():
+    x = pictures()
+    network = built()
+    torch.testing.assert_close(network(x), network(x.flip(-1)))
+    assert not torch.allclose(built(BODY)(x), built(BODY)(x.flip(-1)))
+
+
+def test_training_looks_once():
+    x = pictures()
+    network = built().train()
+    seen = []
+    network.steps[0].module.body.layers[0].register_forward_hook(lambda *_: seen.append(1))
+    network(x)
+    assert len(seen) == 1
+    network.eval()(x)
+    assert len(seen) == 3
+
+
+def test_steps_and_lengths_are_the_body_s():
+    layer = Mirrored(Chain([Flatten()])).eval()
+    x, lengths = torch.randn(2, 4, 1, 2, 2), torch.tensor([4, 2])
+    assert layer(x, lengths).shape == (2, 4, 4)
+    assert layer.out_lengths(lengths) is lengths
+    assert layer.out_layout(Layout(1, (2, 2), steps=None)).channels == 4
+
+
+def test_what_has_no_sides_or_keeps_them_is_refused():
+    with pytest.raises(ShapeError, match="mirrored needs a grid"):
+        Mirrored(Chain([])).out_layout(Layout(3, steps=5))
+    with pytest.raises(NetworkError, match="places are mirrored too"):
+        build("mirrored(conv(4, 3))", PHOTO, outputs=5)
+
+
+def test_it_is_refused_step_by_step():
+    network = build("mirrored(flatten) lstm(4)", Layout(1, (4, 4), steps=None), outputs=2)
+    with pytest.raises(NetworkError, match="cannot stream"):
+        network.stream()
+
+
+def test_its_row_counts_nothing_twice():
+    table = rows(built())
+    assert table[0].layer == "mirrored"
+    assert table[0].parameters == table[0].multiply_adds == 0
+    assert sum(row.parameters for row in table) == built().parameters_count
