@@ -4,7 +4,15 @@ from dataclasses import replace
 
 from gridcell.config import TrainConfig
 from gridcell.samples import TextFacts
-from gridcell.training.plan import EFFORTS, SHORT_TEXTS, WRITING, effort_of, plan
+from gridcell.training.plan import (
+    EFFORTS,
+    FEWEST_MANY,
+    MANY_IMAGES,
+    SHORT_TEXTS,
+    WRITING,
+    effort_of,
+    plan,
+)
 from tests.preparation.test_texts import samples
 
 
@@ -89,3 +97,11 @@ def test_a_text_to_write_on_is_read_in_small_batches() -> None:
     assert (chosen.batch_size, chosen.rate) == (64, 1e-3)
     sgd = plan(TrainConfig(optimizer="sgd"), items=4000, multiply_adds=10**8, effort=WRITING)
     assert sgd.rate == 0.1
+
+
+def test_weights_decay_faster_where_images_are_many() -> None:
+    many = plan(TrainConfig(), items=FEWEST_MANY, multiply_adds=1, effort=MANY_IMAGES)
+    few = plan(TrainConfig(), items=100, multiply_adds=1)
+    assert many.weight_decay > few.weight_decay
+    sgd = plan(TrainConfig(optimizer="sgd"), items=100, multiply_adds=1, effort=MANY_IMAGES)
+    assert sgd.weight_decay == 5e-4

@@ -32,6 +32,8 @@ class Effort:
     largest_batch: int = LARGEST_BATCH
     rate: float = RATES["adamw"]
     """Learning rate of AdamW."""
+    decay: float = DECAYS["adamw"]
+    """Weight decay of AdamW, of which each step takes the rate's share."""
 
 
 EFFORTS: dict[Kind, Effort] = {
@@ -43,6 +45,11 @@ EFFORTS: dict[Kind, Effort] = {
     "texts": Effort(1000, 3e12, 25),
     "forecasts": Effort(2400, 1e12, 100),
 }
+
+# On 5,000 validation rows of CIFAR-10, seed 0, in 2.4 epochs: 80.4 % with the usual decay,
+# 81.4 with this one. Fewer images were not measured.
+MANY_IMAGES = Effort(2400, 1.95e13, MOST_EPOCHS, decay=0.5)
+FEWEST_MANY = 10_000
 
 # Parts of words take longer to learn than words. On validation rows of names, 129 steps an epoch,
 # one convolution gave 84.4 % in 12 epochs and 85.8 % in 25, the twelfth of which was best (seed 0).
@@ -100,9 +107,7 @@ def plan(
         epochs=epochs,
         batch_size=batch_size,
         rate=_rate(config, effort),
-        weight_decay=DECAYS[config.optimizer]
-        if config.weight_decay is None
-        else config.weight_decay,
+        weight_decay=_decay(config, effort),
         ema=ema,
         patience=config.patience or usual_patience(epochs),
         schedule=config.schedule,
@@ -115,6 +120,8 @@ def effort_of(samples: Samples) -> Effort:
     """Return how long these samples are worth training on."""
     if samples.task == "write":
         return WRITING
+    if samples.kind == "images" and len(samples) >= FEWEST_MANY:
+        return MANY_IMAGES
     facts = samples.facts
     if isinstance(facts, TextFacts) and not facts.is_tokenized:
         usual = np.median(np.diff(facts.starts))
@@ -131,6 +138,12 @@ def _rate(config: TrainConfig, effort: Effort) -> float:
     if config.rate is not None:
         return config.rate
     return effort.rate if config.optimizer == "adamw" else RATES[config.optimizer]
+
+
+def _decay(config: TrainConfig, effort: Effort) -> float:
+    if config.weight_decay is not None:
+        return config.weight_decay
+    return effort.decay if config.optimizer == "adamw" else DECAYS[config.optimizer]
 
 
 def _batch_size(items: int, largest: int) -> int:
