@@ -313,6 +313,8 @@ def _classes(network: str) -> int:
         return CLASSES
     after = ("last", "mean", "max", "each", "softmax", "sigmoid")
     ends = [spec for spec in networks.parse(network) if spec.name not in after]
+    while ends and ends[-1].name in ("mirrored", "reversible"):
+        ends = [spec for spec in ends[-1].chains[0] if spec.name not in after]
     is_head = bool(ends) and ends[-1].name == "dense"
     return cast(int, ends[-1].options["width"]) if is_head else CLASSES
 

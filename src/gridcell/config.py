@@ -172,11 +172,11 @@ class TrainConfig:
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """AdamW, or SGD with Nesterov momentum 0.9."""
     rate: float | None = None
-    """Peak learning rate; the optimizer's usual one where left out."""
+    """Peak learning rate; chosen from the optimizer and the data where left out."""
     schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
     """How the learning rate moves: up then down, a short warm-up then a cosine, or not at all."""
     weight_decay: float | None = None
-    """Pull of the weights toward zero, biases and norms left out; the optimizer's usual one."""
+    """Pull of the weights toward zero, biases and norms left out; chosen as the rate is."""
     label_smoothing: float | None = None
     """Share of each target spread over all classes, against overconfidence; 0.1 where left out."""
     ema: float | None = None

@@ -312,6 +312,9 @@ def test_the_chosen_settings_fit_the_size_colour_and_count() -> None:
     assert small.flip and small.shift and not small.rotate and not small.saturation
     assert not ImageAugment.choose(28, 28, 1, 60_000, flip=False).flip
     assert small(batch(8, 1, 28, 28), seeded()).dtype == torch.uint8
+    few, many = (ImageAugment.choose(32, 32, 3, count) for count in (500, 50_000))
+    assert few.erase and few.brightness and not many.erase and not many.brightness
+    assert 0 < many.shift < few.shift
     large = ImageAugment.choose(128, 128, 3, 500)
     assert large.flip and large.rotate and large.saturation
     assert not ImageAugment.choose(128, 128, 1, 500).saturation

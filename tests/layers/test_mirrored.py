@@ -5,7 +5,7 @@ import torch
 
 from gridcell.axes import Layout
 from gridcell.errors import NetworkError, ShapeError
-from gridcell.layers import Chain, Flatten, Mirrored
+from gridcell.layers import Chain, Conv, Flatten, Mirrored
 from gridcell.networks import build, rows
 
 PHOTO = Layout(3, (8, 8), steps=1)
@@ -71,3 +71,20 @@ def test_its_row_counts_nothing_twice():
     assert table[0].layer == "mirrored"
     assert table[0].parameters == table[0].multiply_adds == 0
     assert sum(row.parameters for row in table) == built().parameters_count
+
+
+def test_an_output_has_seen_the_other_side_too():
+    network = build("mirrored(conv(2, 3) flatten)", PHOTO, outputs=2)
+    assert rows(network)[0].receptive_field == "3xall"
+
+
+def test_a_head_inside_is_seen():
+    network = build("mirrored(flatten dense(5))", PHOTO, outputs=5)
+    assert network.notation == "mirrored(flatten dense(5))"
+
+
+def test_the_gradient_is_the_slope():
+    body = Chain([Conv(1, 2, 3, grid_axes=2), Flatten()]).double()
+    layer = Mirrored(body).eval()
+    x = torch.randn(2, 1, 1, 3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(layer, (x,), check_undefined_grad=False)

@@ -43,8 +43,8 @@ def test_filters_agree_with_their_twin(grid, kernel):
     sizes = (kernel,) * len(grid) if isinstance(kernel, int) else kernel
     wanted = reference.whitening_filters(x.reshape(8, 2, *grid), sizes)
     half = len(wanted)
-    np.testing.assert_allclose(layer.weight[:half], wanted, rtol=1e-6, atol=1e-8)
-    np.testing.assert_array_equal(layer.weight[half:], -layer.weight[:half])
+    np.testing.assert_allclose(layer.slide.weight[:half], wanted, rtol=1e-6, atol=1e-8)
+    np.testing.assert_array_equal(layer.slide.weight[half:], -layer.slide.weight[:half])
 
 
 def test_what_comes_out_agrees_with_pca():
@@ -73,7 +73,7 @@ def test_filters_found_without_the_covariance_are_caught():
     """What a plain principal component analysis would give: directions, but no scale."""
     x = 10 * smooth(4, 1, 1, 8, 8)
     layer = whitened(x, 2)
-    norms = layer.weight.flatten(1).norm(dim=1)
+    norms = layer.slide.weight.flatten(1).norm(dim=1)
     assert norms.max() / norms.min() > 1.5
 
 
@@ -92,8 +92,8 @@ def test_padding_takes_no_part():
     layer.start_from(dirty, lengths)
     valid = np.concatenate([x[0], x[1, :2]])
     wanted = reference.whitening_filters(valid, (2, 2))
-    np.testing.assert_allclose(layer.weight[:8], wanted, rtol=1e-6, atol=1e-8)
-    layer.weight.requires_grad_()  # as the checks want of every parameter
+    np.testing.assert_allclose(layer.slide.weight[:8], wanted, rtol=1e-6, atol=1e-8)
+    layer.slide.weight.requires_grad_()  # as the checks want of every parameter
     assert_padding_changes_nothing(layer, tensor(x), lengths)
     assert_same_alone_and_in_a_batch(layer, tensor(x), lengths)
 
@@ -102,29 +102,29 @@ def test_padding_takes_no_part():
 def test_pictures_that_do_not_vary_give_finite_filters(x):
     layer = Whiten(1, 2, grid_axes=2)
     layer.start_from(x)
-    assert layer.weight.isfinite().all()
+    assert layer.slide.weight.isfinite().all()
     assert torch.isfinite(layer(x)).all()
 
 
 def test_a_grid_without_room_for_a_patch_leaves_the_filters():
     layer = Whiten(1, 3, grid_axes=2)
-    before = layer.weight.clone()
+    before = layer.slide.weight.clone()
     layer.start_from(torch.randn(4, 1, 1, 2, 2))
-    assert torch.equal(layer.weight, before)
+    assert torch.equal(layer.slide.weight, before)
 
 
 def test_only_the_bias_is_learned():
     layer = Whiten(1, 2, grid_axes=2)
     layer(torch.randn(2, 1, 1, 4, 4)).sum().backward()
-    assert layer.weight.grad is None
-    assert layer.bias.grad is not None
+    assert layer.slide.weight.grad is None
+    assert layer.slide.bias.grad is not None
 
 
 def test_sizes():
     assert Whiten(3, 2, grid_axes=2).out_layout(Layout(3, (8, 8), steps=1)).channels == 24
     valid = Whiten(3, 2, grid_axes=2, padding="valid")
     assert valid.out_layout(Layout(3, (8, 8), steps=1)).grid == (7, 7)
-    with pytest.raises(ShapeError, match="whiten needs a grid"):
+    with pytest.raises(ShapeError, match="whiten takes patches of a grid"):
         Whiten(3, 2, grid_axes=0)
     with pytest.raises(ShapeError, match="whiten kernel 2x2 has 2 axes, not 1"):
         Whiten(3, (2, 2), grid_axes=1)

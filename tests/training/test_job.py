@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gridcell import training
+from gridcell import layers, training
 from gridcell.config import TrainConfig
 from gridcell.errors import ConfigError, NetworkError
 from gridcell.layers import LSTM, RNN
@@ -132,3 +132,22 @@ def test_what_cannot_work_is_refused_before_any_data_is_read(
 def test_patience_needs_validation_rows(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="patience has no effect without validation rows"):
         job(tmp_path, valid=0, patience=3)
+
+
+def test_presets_look_at_mirror_images_where_they_mean_the_same(tmp_path: Path) -> None:
+    def notation(**settings: Any) -> str:
+        return job(tmp_path, net="auto", precision="float32", **settings).network.notation
+
+    assert notation().startswith("mirrored(")
+    assert not notation(flip="off").startswith("mirrored(")
+    assert not notation(augment=False).startswith("mirrored(")
+
+
+def test_what_is_found_in_training_rows_is_told_and_kept(tmp_path: Path) -> None:
+    made = job(tmp_path, net="mirrored(whiten(2) relu flatten)", precision="float32")
+    assert any("Whitening: directions of patches found from 50" in note for note in made.notes)
+    (layer,) = (m for m in made.network.modules() if isinstance(m, layers.Whiten))
+    assert not torch.equal(layer.slide.weight, layers.Whiten(1, 2, grid_axes=2).slide.weight)
+    before = layer.slide.weight.clone()
+    made.fit(lambda *_: 0.0, name="accuracy", better="higher", watcher=None)
+    assert torch.equal(layer.slide.weight, before)

@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from gridcell.config import TrainConfig
-from gridcell.samples import TextFacts
+from gridcell.samples import ImageFacts, TextFacts
 from gridcell.training.plan import (
     EFFORTS,
-    FEWEST_MANY,
-    MANY_IMAGES,
+    MANY_SMALL_PHOTOS,
     SHORT_TEXTS,
     WRITING,
+    Effort,
     effort_of,
     plan,
 )
@@ -77,13 +79,18 @@ def test_sounds_and_clips_are_seen_less_often_than_images_of_as_much_work() -> N
 def test_names_are_read_more_often_than_sentences() -> None:
     names = samples(["Ivanova", "Nakamura", "O'Neill"])
     sentences = samples(["A film that is longer than it should be."] * 3)
-    assert effort_of(names) == SHORT_TEXTS and effort_of(sentences) == EFFORTS["texts"]
+    assert (
+        effort_of(names, items=3) == SHORT_TEXTS
+        and effort_of(sentences, items=3) == EFFORTS["texts"]
+    )
     assert isinstance(names.facts, TextFacts)
     tokens = replace(names, facts=replace(names.facts, is_tokenized=True))
-    assert effort_of(tokens) == EFFORTS["texts"]
-    assert effort_of(replace(names, task="write")) == WRITING
+    assert effort_of(tokens, items=3) == EFFORTS["texts"]
+    assert effort_of(replace(names, task="write"), items=3) == WRITING
     often, seldom = (
-        plan(TrainConfig(), items=16_000, multiply_adds=3 * 10**6, effort=effort_of(each)).epochs
+        plan(
+            TrainConfig(), items=16_000, multiply_adds=3 * 10**6, effort=effort_of(each, items=3)
+        ).epochs
         for each in (names, sentences)
     )
     assert (often, seldom) == (21, 12)
@@ -100,8 +107,20 @@ def test_a_text_to_write_on_is_read_in_small_batches() -> None:
 
 
 def test_weights_decay_faster_where_images_are_many() -> None:
-    many = plan(TrainConfig(), items=FEWEST_MANY, multiply_adds=1, effort=MANY_IMAGES)
+    many = plan(TrainConfig(), items=20_000, multiply_adds=1, effort=MANY_SMALL_PHOTOS)
     few = plan(TrainConfig(), items=100, multiply_adds=1)
     assert many.weight_decay > few.weight_decay
-    sgd = plan(TrainConfig(optimizer="sgd"), items=100, multiply_adds=1, effort=MANY_IMAGES)
+    sgd = plan(TrainConfig(optimizer="sgd"), items=100, multiply_adds=1, effort=MANY_SMALL_PHOTOS)
     assert sgd.weight_decay == 5e-4
+
+
+def test_only_many_small_colour_pictures_decay_faster() -> None:
+    def of(side: int, *, colour: bool, items: int) -> Effort:
+        sizes, colours = np.full((3, 2), side, np.int32), np.full(3, colour)
+        pictures = replace(samples(["a"] * 3), facts=ImageFacts(sizes, colours))
+        return effort_of(pictures, items=items)
+
+    assert of(32, colour=True, items=10_000) == MANY_SMALL_PHOTOS
+    assert of(32, colour=False, items=10_000) == EFFORTS["images"]
+    assert of(128, colour=True, items=10_000) == EFFORTS["images"]
+    assert of(32, colour=True, items=9999) == EFFORTS["images"]

@@ -18,7 +18,7 @@ class Mirrored(nn.Module):
 
     For data of which a mirrored item means the same: the answer is then the same too, to rounding,
     and the errors of the two ways of looking partly cancel. While training the body sees the input
-    alone, in half of the time and with half of the items mirrored by their variation.
+    alone, in half of the time: there the items are to be mirrored at random.
 
     Shapes   x [B, T, C, *grid] -> the body's
     Raises   ShapeError where there is no grid, or the body leaves one: its places are mirrored too
@@ -45,7 +45,9 @@ class Mirrored(nn.Module):
     def out_layout(self, layout: Layout) -> Layout:
         """The body's sizes."""
         if not layout.grid:
-            raise ShapeError("mirrored needs a grid, which a series does not have.")
+            raise ShapeError(
+                f"mirrored needs a grid to turn round; got {layout}.", fix="leave mirrored out."
+            )
         after = self.body.out_layout(layout)
         if after.grid:
             raise ShapeError(

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
+from gridcell.axes import Layout
 from gridcell.errors import ShapeError
 from gridcell.layers.conv import Conv
-from gridcell.layers.lengths import is_full, valid_steps
-from gridcell.layers.window import Padding, Window, per_axis
+from gridcell.layers.lengths import is_full, same_lengths, valid_steps
+from gridcell.layers.window import Padding, per_axis
 
 FLOOR = 5e-4
 """Added to the variance of each direction, so that what hardly varies is not blown up to noise."""
+MOST_VALUES = 1 << 24
+"""Values of patches that are looked at at once."""
 
 
-class Whiten(Conv):
+class Whiten(nn.Module):
     """Look at patches along the directions in which those of the data vary, each way.
 
         y = bias + [W x, -W x],   W = e_d / sqrt(variance_d + floor) for each eigenvector e_d of
@@ -45,15 +51,28 @@ class Whiten(Conv):
         padding: Padding = "same",
     ) -> None:
         if not grid_axes:
-            raise ShapeError("whiten needs a grid to take patches of, and a series has none.")
+            raise ShapeError(
+                "whiten takes patches of a grid, and a series has none.",
+                fix="write conv(32, time=3) in its place.",
+            )
+        super().__init__()
         sizes = per_axis(kernel, grid_axes, layer="whiten", name="kernel")
-        values = channels * torch.Size(sizes).numel()
-        with torch.device("meta"):  # nothing is drawn
-            super().__init__(channels, 2 * values, kernel, grid_axes=grid_axes, padding=padding)
-        device = torch.get_default_device()
-        self.bias = nn.Parameter(torch.zeros(2 * values, device=device))
-        cells = torch.eye(values, device=device).view(values, channels, *sizes)
-        self.weight = nn.Parameter(torch.cat([cells, -cells]), requires_grad=False)
+        self.values = channels * math.prod(sizes)
+        self.slide = Conv(channels, 2 * self.values, sizes, grid_axes=grid_axes, padding=padding)
+        self.windows = self.slide.windows
+        self.slide.weight.requires_grad_(False)
+        if not self.slide.weight.is_meta:
+            cells = torch.eye(self.values).view(self.values, channels, *sizes)
+            self.slide.weight.copy_(torch.cat([cells, -cells]))
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return cast(Tensor, self.slide(x, lengths))
+
+    def out_layout(self, layout: Layout) -> Layout:
+        """Two channels for each value of a patch."""
+        return self.slide.out_layout(layout)
+
+    out_lengths = same_lengths
 
     @torch.no_grad()
     def start_from(self, x: Tensor, lengths: Tensor | None = None) -> None:
@@ -65,24 +84,33 @@ class Whiten(Conv):
         steps = x.flatten(0, 1)
         if lengths is not None and not is_full(lengths, x.shape[1]):
             steps = x[valid_steps(lengths, x.shape[1])]
-        for axis, window in enumerate(self.windows, start=2):
-            steps = (
-                steps.unfold(axis, window.kernel, 1) if _fits(window, steps, axis) else steps[:0]
-            )
-        if not len(steps):
+        sizes = [window.kernel for window in self.windows]
+        axes = range(2, steps.ndim)
+        if any(steps.shape[axis] < size for axis, size in zip(axes, sizes, strict=True)):
             return
-        # [N, C, *places, *kernel] -> [N * places, C * kernel]
-        axes = len(self.windows)
-        patches = steps.movedim(1, 1 + axes).flatten(1 + axes).reshape(-1, self.filters // 2)
-        covariance = torch.cov(patches.double().T, correction=0)
-        variance, directions = torch.linalg.eigh(covariance.reshape(self.filters // 2, -1))
+        count, total = 0, torch.zeros(self.values, dtype=torch.float64, device=x.device)
+        squares = torch.zeros(self.values, self.values, dtype=torch.float64, device=x.device)
+        at_once = max(1, MOST_VALUES // max(1, steps[:1].numel() * self.values))
+        for first in range(0, len(steps), at_once):
+            some = steps[first : first + at_once]
+            for axis, size in zip(axes, sizes, strict=True):
+                some = some.unfold(axis, size, 1)
+            # [N, C, *places, *kernel] -> [N * places, C * kernel]
+            patches = some.movedim(1, 1 + len(sizes)).flatten(1 + len(sizes))
+            patches = patches.reshape(-1, self.values).double()
+            count, total = count + len(patches), total + patches.sum(0)
+            squares += patches.T @ patches
+        if not count:
+            return
+        mean = total / count
+        variance, directions = torch.linalg.eigh(squares / count - torch.outer(mean, mean))
         # Which of the two ways a direction points is left open; the largest cell is to be positive.
         largest = directions.abs().argmax(0, keepdim=True)
         directions = directions * directions.gather(0, largest).sign()
         found = (directions / (variance.clamp(min=0) + FLOOR).sqrt()).flip(1).T
-        found = found.to(self.weight.dtype).view(-1, *self.weight.shape[1:])
-        self.weight.copy_(torch.cat([found, -found]))
+        weight = self.slide.weight
+        found = found.to(weight.dtype).view(-1, *weight.shape[1:])
+        weight.copy_(torch.cat([found, -found]))
 
-
-def _fits(window: Window, steps: Tensor, axis: int) -> bool:
-    return steps.shape[axis] >= window.kernel
+    def extra_repr(self) -> str:
+        return f"{self.values} values a patch"

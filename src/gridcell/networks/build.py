@@ -386,7 +386,7 @@ def _without_final_probability(
 def _ends_in_head(specs: Sequence[Spec], outputs: int | None) -> bool:
     """Whether the task's own dense layer stands last, but for what reduces time after it."""
     others = [spec for spec in specs if spec.name not in ("last", "mean", "max", "each")]
-    if others and others[-1].name == "reversible":
+    if others and others[-1].name in ("reversible", "mirrored"):
         return _ends_in_head(others[-1].chains[0], outputs)
     return bool(others) and others[-1].name == "dense" and others[-1].options["width"] == outputs
 

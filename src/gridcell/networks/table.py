@@ -20,7 +20,7 @@ CONTAINERS = (layers.Mirrored, layers.Parallel, layers.Reversible)
 
 @dataclass(frozen=True)
 class Row:
-    """One layer of the table; `depth` is above 0 inside `residual` and `parallel`."""
+    """One layer of the table; `depth` is above 0 inside `residual`, `parallel` and their like."""
 
     layer: str
     depth: int
@@ -76,6 +76,8 @@ def _rows(
             # What each step becomes in `reversible` depends on all of them, whatever its body sees.
             is_first = number == 1 and step.spec.name != "reversible"
             after = reached if is_first else _wider(after, reached)
+            if step.spec.name == "mirrored":  # the other side is seen too
+                after = Field((*after.cells[:-1], math.inf), after.jump)
         own = _own(step.module)
         table.append(
             Row(
@@ -110,7 +112,9 @@ def _heading(text: str, depth: int) -> Row:
     return Row(text, depth, "", "", 0, "", 0, 0, "")
 
 
-def _window_arithmetic(layer: layers.Conv | layers.Pool, before: Layout, after: Layout) -> str:
+def _window_arithmetic(
+    layer: layers.Conv | layers.Pool | layers.Whiten, before: Layout, after: Layout
+) -> str:
     over_time = [w for w in layer.windows if w.is_time and before.steps is not None]
     over_grid = [w for w in layer.windows if not w.is_time]
     parts = [f"time {_places(window, cast(int, before.steps))}" for window in over_time]
@@ -180,7 +184,7 @@ def _places(window: Window, size: int) -> str:
 
 def _parameters(module: nn.Module) -> str:
     if isinstance(module, layers.Whiten):
-        return f"{module.filters}, the filters are found"
+        return f"2 * {module.values}, the filters are found"
     if isinstance(module, layers.Conv):
         window = " * ".join(str(size) for size in module.weight.shape[2:])
         bias = " + 1" if module.bias is not None else ""
@@ -207,6 +211,8 @@ def _multiply_adds(module: nn.Module | None, before: Layout, after: Layout) -> i
     places = after.cells * (after.steps or 1)
     if isinstance(module, (layers.Conv, layers.Dense)):
         return places * module.weight.numel()
+    if isinstance(module, layers.Whiten):
+        return places * module.slide.weight.numel()
     if isinstance(module, layers.Spell):  # the filters, at each letter of each step
         return places * (before.channels - 1) * module.filters.numel()
     if isinstance(module, (layers.LSTM, layers.RNN)):
@@ -241,7 +247,7 @@ def _field(step: Step, field: Field) -> Field:
         return Field(tuple(math.inf for _ in field.cells), field.jump)
     if isinstance(module, (layers.LSTM, layers.RNN)):
         return Field(tuple(math.inf for _ in field.cells), field.jump)
-    if isinstance(module, (layers.Conv, layers.Pool)):
+    if isinstance(module, (layers.Conv, layers.Pool, layers.Whiten)):
         field = _slid(field, module.windows)
     # All features, and with them the cells of a grid that was flattened or is averaged over.
     is_flat_conv = isinstance(module, layers.Conv) and module.grid_axes == 0

@@ -31,13 +31,17 @@ def start_from_rows(network: Network, items: Items, *, seed: int) -> str | None:
     wanted = [module for module in network.modules() if isinstance(module, layers.Whiten)]
     if not wanted:
         return None
-    some = items.sample(MOST_ITEMS, seed=seed)
-    cells = some.cells * network.layout.channels
-    batch = some.batch(np.arange(len(some))[: max(1, MOST_VALUES // cells)])
+    steps = items.steps()
+    longest = 1 if steps is None or not len(steps) else int(steps.max())
+    values = items.cells * network.layout.channels * longest
+    some = items.sample(min(MOST_ITEMS, max(1, MOST_VALUES // values)), seed=seed)
+    batch = some.batch(np.arange(len(some)))
     left = set(wanted)
 
     def find(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
         assert isinstance(module, layers.Whiten)
+        if module not in left:
+            return
         lengths = given[1] if len(given) > 1 else named.get("lengths")
         module.start_from(given[0], lengths)
         left.discard(module)

@@ -310,7 +310,7 @@ def prepare(
     work = _work(network, train)
     found_from = start_from_rows(network, train, seed=config.seed)
     if about is None:
-        effort = effort_of(samples)
+        effort = effort_of(samples, items=len(train_rows))
         decided = plan(config, items=len(train), multiply_adds=work, effort=effort)
         size = decided.batch_size
         precision = measured_precision(
