@@ -86,6 +86,15 @@ def test_sounds_and_their_augmentation_go_on_to_the_same_model(tmp_path: Path) -
     assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
 
 
+# C28
+def test_what_was_found_in_training_rows_goes_on_too(toy: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"net": "mirrored(whiten(2) relu maxpool(2) flatten)", "epochs": 3}
+    train(toy, tmp_path / "whole", **settings)
+    train(toy, tmp_path / "cut", Stopping(4), **settings)
+    resume(tmp_path / "cut")
+    assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
+
+
 def test_the_data_are_found_from_anywhere(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -311,12 +310,8 @@ def _classes(network: str) -> int:
     networks.check_name(network)
     if network.strip() in PRESETS:
         return CLASSES
-    after = ("last", "mean", "max", "each", "softmax", "sigmoid")
-    ends = [spec for spec in networks.parse(network) if spec.name not in after]
-    while ends and ends[-1].name in ("mirrored", "reversible"):
-        ends = [spec for spec in ends[-1].chains[0] if spec.name not in after]
-    is_head = bool(ends) and ends[-1].name == "dense"
-    return cast(int, ends[-1].options["width"]) if is_head else CLASSES
+    specs = [s for s in networks.parse(network) if s.name not in ("softmax", "sigmoid")]
+    return networks.head_width(specs) or CLASSES
 
 
 def _work(network: Network) -> int:

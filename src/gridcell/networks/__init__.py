@@ -1,6 +1,6 @@
 """Networks: from a line of text to layers that are known to fit the data."""
 
-from gridcell.networks.build import Network, Step, build, smallest_input
+from gridcell.networks.build import Network, Step, build, head_width, smallest_input
 from gridcell.networks.notation import Spec, parse, write
 from gridcell.networks.presets import PRESETS, check_name, choose_network
 from gridcell.networks.presets_of_steps import Choice
@@ -16,6 +16,7 @@ __all__ = [
     "build",
     "check_name",
     "choose_network",
+    "head_width",
     "parse",
     "rows",
     "smallest_input",

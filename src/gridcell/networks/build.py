@@ -385,10 +385,22 @@ def _without_final_probability(
 
 def _ends_in_head(specs: Sequence[Spec], outputs: int | None) -> bool:
     """Whether the task's own dense layer stands last, but for what reduces time after it."""
+    return outputs is not None and head_width(specs) == outputs
+
+
+def head_width(specs: Sequence[Spec]) -> int | None:
+    """The width of the dense layer that stands last, but for what reduces time after it.
+
+    None where another layer does.
+
+    >>> head_width(parse("mirrored(flatten dense(5)) mean"))
+    5
+    """
     others = [spec for spec in specs if spec.name not in ("last", "mean", "max", "each")]
     if others and others[-1].name in ("reversible", "mirrored"):
-        return _ends_in_head(others[-1].chains[0], outputs)
-    return bool(others) and others[-1].name == "dense" and others[-1].options["width"] == outputs
+        return head_width(others[-1].chains[0])
+    is_head = bool(others) and others[-1].name == "dense"
+    return cast(int, others[-1].options["width"]) if is_head else None
 
 
 def _add_head(

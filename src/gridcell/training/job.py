@@ -308,8 +308,9 @@ def prepare(
     valid = drawn(valid_rows) if len(valid_rows) else None
     _check_leaves_steps(network, train)
     work = _work(network, train)
-    found_from = start_from_rows(network, train, seed=config.seed)
+    whitening: str | None = None
     if about is None:
+        whitening = start_from_rows(network, train, seed=config.seed)
         effort = effort_of(samples, items=len(train_rows))
         decided = plan(config, items=len(train), multiply_adds=work, effort=effort)
         size = decided.batch_size
@@ -317,12 +318,12 @@ def prepare(
             config.precision, network, train, objective, size=size, device=device, memory=memory
         )
     else:
-        decided = about.plan
+        decided = about.plan  # and the checkpoint has what was found
         precision = PrecisionChoice(about.precision, f"{about.precision}, as before")
     notes = (
         *told(prep, decoded, train_rows),
         *of_vectors,
-        *([] if found_from is None else [found_from]),
+        *([] if whitening is None else [whitening]),
         f"Network: {network.notation}",
         f"{chosen.reason}; {network.parameters_count:,} parameters, "
         f"{work / 1e6:.1f} million multiply-adds an item.",

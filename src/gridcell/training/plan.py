@@ -16,8 +16,8 @@ SMALLEST_BATCH = 16
 STEPS_WANTED = 30
 """Fewer steps an epoch than this, and smaller batches learn more from the same items."""
 FEWEST_EPOCHS, USUAL_EPOCHS, MOST_EPOCHS = 3, 12, 100
-RATES = {"adamw": 3e-3, "sgd": 0.1}
-DECAYS = {"adamw": 0.05, "sgd": 5e-4}
+ADAMW, SGD = (3e-3, 0.05), (0.1, 5e-4)
+"""The usual rate and weight decay of each."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Effort:
     epochs: int
     """Most epochs, however few the items."""
     largest_batch: int = LARGEST_BATCH
-    rate: float = RATES["adamw"]
+    rate: float = ADAMW[0]
     """Learning rate of AdamW."""
-    decay: float = DECAYS["adamw"]
+    decay: float = ADAMW[1]
     """Weight decay of AdamW, of which each step takes the rate's share."""
 
 
@@ -97,6 +97,8 @@ def plan(
         epochs, reason = MOST_EPOCHS, f"or fewer, as many as {config.budget} allow"
     else:
         epochs, reason = _epochs(items, multiply_adds, -(-items // batch_size), effort=effort)
+    is_adamw = config.optimizer == "adamw"
+    rate, decay = (effort.rate, effort.decay) if is_adamw else SGD
     steps = epochs * -(-items // batch_size)
     ema = config.ema
     if ema is None:
@@ -106,8 +108,8 @@ def plan(
     return Plan(
         epochs=epochs,
         batch_size=batch_size,
-        rate=_rate(config, effort),
-        weight_decay=_decay(config, effort),
+        rate=rate if config.rate is None else config.rate,
+        weight_decay=decay if config.weight_decay is None else config.weight_decay,
         ema=ema,
         patience=config.patience or usual_patience(epochs),
         schedule=config.schedule,
@@ -133,18 +135,6 @@ def effort_of(samples: Samples, *, items: int) -> Effort:
 def usual_patience(epochs: int) -> int:
     """Epochs without a better score before a training of so many stops."""
     return max(5, epochs // 2)
-
-
-def _rate(config: TrainConfig, effort: Effort) -> float:
-    if config.rate is not None:
-        return config.rate
-    return effort.rate if config.optimizer == "adamw" else RATES[config.optimizer]
-
-
-def _decay(config: TrainConfig, effort: Effort) -> float:
-    if config.weight_decay is not None:
-        return config.weight_decay
-    return effort.decay if config.optimizer == "adamw" else DECAYS[config.optimizer]
 
 
 def _batch_size(items: int, largest: int) -> int:
