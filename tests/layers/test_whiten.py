@@ -124,6 +124,8 @@ def test_sizes():
     assert Whiten(3, 2, grid_axes=2).out_layout(Layout(3, (8, 8), steps=1)).channels == 24
     valid = Whiten(3, 2, grid_axes=2, padding="valid")
     assert valid.out_layout(Layout(3, (8, 8), steps=1)).grid == (7, 7)
+    with pytest.raises(ShapeError, match=r"whiten: a kernel of 9 .* has no place on 8 cells"):
+        Whiten(3, 9, grid_axes=2, padding="valid").out_layout(Layout(3, (8, 8), steps=1))
     with pytest.raises(ShapeError, match="whiten takes patches of a grid"):
         Whiten(3, 2, grid_axes=0)
     with pytest.raises(ShapeError, match="whiten kernel 2x2 has 2 axes, not 1"):

@@ -108,6 +108,7 @@ MISTAKES = [
     ("conv 16", 0, "conv needs its filters: conv(32)."),
     ("relu dense()", 5, "dense needs its width: dense(32)."),
     ("embed", 0, "embed needs its width: embed(32)."),
+    ("whiten", 0, "whiten needs its kernel: whiten(3)."),
     ("conv(", 5, "')' is missing at the end of conv; found the end."),
     ("conv(16", 7, "')' is missing at the end of conv; found the end."),
     ("conv(16,", 8, "')' is missing at the end of conv; found the end."),

@@ -287,6 +287,13 @@ def test_no_image_names_the_extensions_seen_and_the_supported_ones(tmp_path: Pat
     assert ".png" in text and ".heic" not in text
 
 
+def test_a_folder_of_tables_alone_says_to_name_one(tmp_path: Path) -> None:
+    for name in ("test.parquet", "train.parquet"):
+        (tmp_path / name).write_bytes(b"1")
+    text = refused(tmp_path)
+    assert text.endswith("for each class, or one of the .parquet files itself.")
+
+
 def test_an_empty_folder_is_told_so(tmp_path: Path) -> None:
     assert "holds no image, sound or clip. Extensions seen: none." in refused(tmp_path)
     assert "holds no sound. Extensions seen: none. Supported: .wav" in refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -12,7 +13,7 @@ from gridcell.axes import Layout
 from gridcell.errors import ShapeError
 from gridcell.layers.conv import Conv
 from gridcell.layers.lengths import is_full, same_lengths, valid_steps
-from gridcell.layers.window import Padding, per_axis
+from gridcell.layers.window import Padding, per_axis, slid
 
 FLOOR = 5e-4
 """Added to the variance of each direction, so that what hardly varies is not blown up to noise."""
@@ -70,7 +71,7 @@ class Whiten(nn.Module):
 
     def out_layout(self, layout: Layout) -> Layout:
         """Two channels for each value of a patch."""
-        return self.slide.out_layout(layout)
+        return replace(slid(layout, self.windows, layer="whiten"), channels=2 * self.values)
 
     out_lengths = same_lengths
 

@@ -302,7 +302,8 @@ class _Reader:
             self._take()
         for name in signature.required:
             if name not in options:
-                self._fail(f"{token.text} needs its {name}: {token.text}(32).", token.start)
+                usual = 3 if name == "kernel" else 32
+                self._fail(f"{token.text} needs its {name}: {token.text}({usual}).", token.start)
         return Spec(token.text, options, (), token.start)
 
     def _chains(

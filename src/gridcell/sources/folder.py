@@ -187,10 +187,14 @@ def _no_file(path: Path, tally: walk.Tally, medium: Medium | None) -> SourceErro
     supported = dict.fromkeys(name for each in media for name in each.extensions)
     noun = medium.noun if medium else "image, sound or clip"
     wanted = medium.kind if medium else "images, sounds or clips"
+    fix = f"name a folder that holds one folder of {wanted} for each class"
+    tables = [name for name in tally.extensions if name in supported]
+    if tables:
+        fix += f", or one of the {listed(tables)} files itself"
     return SourceError(
         f"{path} holds no {noun}. Extensions seen: {listed(seen) or 'none'}. "
         f"Supported: {' '.join(supported)}.",
-        fix=f"name a folder that holds one folder of {wanted} for each class.",
+        fix=f"{fix}.",
     )
 
 
