@@ -169,8 +169,9 @@ class TrainConfig:
     1h; epochs and schedule are fitted to it."""
     batch_size: int | None = None
     """Items in one step; chosen from the data where left out."""
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    """AdamW, or SGD with Nesterov momentum 0.9."""
+    optimizer: Literal["auto", "adamw", "sgd", "muon"] = "auto"
+    """AdamW, SGD with Nesterov momentum 0.9, or Muon for the filters of convolutions (AdamW for all
+    else); auto takes what the data ask for."""
     rate: float | None = None
     """Peak learning rate; chosen from the optimizer and the data where left out."""
     schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"

@@ -32,8 +32,7 @@ def findings(net: Network, history: History, rate: float = 0.01, **more: Any) ->
 
 def trained(notation: str = NORMED, **changes: Any) -> tuple[Network, History]:
     net = network(notation)
-    optimizer = changes.pop("optimizer", "adamw")
-    return net, fitted(net, images(80), plan=plan(**changes), optimizer=optimizer)
+    return net, fitted(net, images(80), plan=plan(**changes))
 
 
 def curve(losses: list[float], *, best: int | None = None, ended: Any = "all epochs") -> History:
@@ -41,7 +40,7 @@ def curve(losses: list[float], *, best: int | None = None, ended: Any = "all epo
     return History(tuple(records), best or len(losses), ended, 1.0, 1.0, "accuracy")
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "muon"])
 @pytest.mark.parametrize("notation", [NORMED, "conv(4, 3) relu maxpool(2)", "rows flatten lstm(8)"])
 def test_a_training_that_goes_well_is_left_alone(notation: str, optimizer: str) -> None:
     net, history = trained(notation, epochs=6, optimizer=optimizer)

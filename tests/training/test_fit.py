@@ -57,7 +57,6 @@ def fitted(
         "score_name": "accuracy",
         "valid_targets": None if valid is None else valid.targets.numpy()[valid.rows],
         "higher_is_better": True,
-        "optimizer": "adamw",
         "seed": 0,
     }
     return training.fit(net, chosen, valid, **{**options, **changes})
@@ -99,10 +98,10 @@ class Watching:
 # --- It learns -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "muon"])
 @pytest.mark.parametrize("ema", [0.0, 0.5])
 def test_the_loss_falls_and_the_toy_is_learned(optimizer: str, ema: float) -> None:
-    history = fitted(network(), plan=plan(epochs=6, ema=ema), optimizer=optimizer)
+    history = fitted(network(), plan=plan(epochs=6, ema=ema, optimizer=optimizer))
     losses = [record.loss for record in history.epochs]
     assert losses[-1] < losses[0] / 2
     assert history.epochs[history.best_epoch - 1].valid_score == 1.0
@@ -324,7 +323,7 @@ def test_the_averaged_weights_are_what_is_scored_and_kept() -> None:
 def test_a_loss_that_is_not_finite_stops_and_says_where() -> None:
     net = network()
     with pytest.raises(TrainingError) as caught:
-        fitted(net, plan=plan(rate=1e30, batch_size=8), optimizer="sgd")
+        fitted(net, plan=plan(rate=1e30, batch_size=8, optimizer="sgd"))
     text = str(caught.value)
     assert "the loss became" in text
     assert "in epoch 1, step " in text

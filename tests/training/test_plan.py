@@ -106,15 +106,22 @@ def test_a_text_to_write_on_is_read_in_small_batches() -> None:
     assert sgd.rate == 0.1
 
 
-def test_weights_decay_faster_where_images_are_many() -> None:
+def test_an_optimizer_s_usual_numbers_come_with_it() -> None:
     many = plan(TrainConfig(), items=20_000, multiply_adds=1, effort=MANY_SMALL_PHOTOS)
     few = plan(TrainConfig(), items=100, multiply_adds=1)
+    assert (many.optimizer, few.optimizer) == ("muon", "adamw")
     assert many.weight_decay > few.weight_decay
     sgd = plan(TrainConfig(optimizer="sgd"), items=100, multiply_adds=1, effort=MANY_SMALL_PHOTOS)
-    assert sgd.weight_decay == 5e-4
+    assert (sgd.optimizer, sgd.rate, sgd.weight_decay) == ("sgd", 0.1, 5e-4)
+    asked = plan(TrainConfig(optimizer="muon"), items=100, multiply_adds=1)
+    assert (asked.optimizer, asked.rate, asked.weight_decay) == (
+        "muon",
+        many.rate,
+        many.weight_decay,
+    )
 
 
-def test_only_many_small_colour_pictures_decay_faster() -> None:
+def test_only_many_small_colour_pictures_train_with_muon() -> None:
     def of(side: int, *, colour: bool, items: int) -> Effort:
         sizes, colours = np.full((3, 2), side, np.int32), np.full(3, colour)
         pictures = replace(samples(["a"] * 3), facts=ImageFacts(sizes, colours))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +66,17 @@ def same_history(one: History, other: History) -> bool:
 
 
 # C28
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "muon"])
 @pytest.mark.parametrize("notation", [DROPS, LSTM])
 @pytest.mark.parametrize("stop_after", [1, 4, 5, 6, 10, 14])
 def test_stopped_at_any_step_it_ends_with_the_same_bits(
     tmp_path: Path, stop_after: int, notation: str, optimizer: str
 ) -> None:
-    whole, history = run(tmp_path / "whole", notation, optimizer=optimizer)
-    _, cut = run(tmp_path / "cut", notation, optimizer=optimizer, stop_after=stop_after)
+    asked = replace(PLAN, optimizer=optimizer)
+    whole, history = run(tmp_path / "whole", notation, plan=asked)
+    _, cut = run(tmp_path / "cut", notation, plan=asked, stop_after=stop_after)
     assert cut.ended == "interrupted"
-    again, gone_on = run(tmp_path / "cut", notation, optimizer=optimizer)
+    again, gone_on = run(tmp_path / "cut", notation, plan=asked)
     assert is_same(whole, again)
     assert same_history(history, gone_on)
     assert gone_on.ended == history.ended == "all epochs"

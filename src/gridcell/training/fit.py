@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -79,7 +78,6 @@ def fit(
     score_name: str,
     valid_targets: NDArray[np.generic] | None,
     higher_is_better: bool,
-    optimizer: Literal["adamw", "sgd"],
     seed: int,
     watcher: Watcher | None = None,
     checkpoints: Checkpoints | None = None,
@@ -113,7 +111,6 @@ def fit(
         objective=objective,
         plan=plan,
         precision=precision,
-        optimizer=optimizer,
         seed=seed,
         watcher=watcher or Silence(),
         checkpoints=checkpoints,
@@ -189,7 +186,6 @@ class _Run:
         objective: Objective,
         plan: Plan,
         precision: Precision,
-        optimizer: Literal["adamw", "sgd"],
         seed: int,
         watcher: Watcher,
         checkpoints: Checkpoints | None,
@@ -203,7 +199,13 @@ class _Run:
         self.step = TrainingStep(
             network,
             objective,
-            choose_optimizer(network, optimizer, rate=plan.rate, weight_decay=plan.weight_decay),
+            choose_optimizer(
+                network,
+                plan.optimizer,
+                rate=plan.rate,
+                weight_decay=plan.weight_decay,
+                precision=precision,
+            ),
             precision=precision,
             average=self.average,
             note=watcher.note,

@@ -89,7 +89,6 @@ class Job:
             score_name=name,
             valid_targets=self.valid_targets,
             higher_is_better=better == "higher",
-            optimizer=self.config.optimizer,
             seed=self.config.seed,
             watcher=watcher,
             checkpoints=checkpoints,
@@ -329,7 +328,7 @@ def prepare(
         f"{work / 1e6:.1f} million multiply-adds an item.",
         *(note[0].upper() + note[1:] for note in network.notes),
         f"Epochs: {decided.epochs}, {decided.epochs_reason}.",
-        f"Steps: batches of {decided.batch_size}, {config.optimizer} at rate {decided.rate:g}, "
+        f"Steps: batches of {decided.batch_size}, {decided.optimizer} at rate {decided.rate:g}, "
         f"{decided.schedule}.",
         f"Arithmetic: {precision.reason}, on {device_name(device)}.",
         f"Augmentation: {varied.reason}.",

@@ -6,31 +6,64 @@ import inspect
 from typing import Any, Literal, TypeVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from gridcell import layers
+from gridcell.training.muon import Muon
+from gridcell.training.precision import Precision
+
+OptimizerName = Literal["adamw", "sgd", "muon"]
 SomeOptimizer = TypeVar("SomeOptimizer", bound=torch.optim.Optimizer)
 MOMENTUM = 0.9
 ADAM_BETAS = (0.9, 0.99)
 
 
 def choose_optimizer(
-    network: nn.Module, name: Literal["adamw", "sgd"], *, rate: float, weight_decay: float
+    network: nn.Module,
+    name: OptimizerName,
+    *,
+    rate: float,
+    weight_decay: float,
+    precision: Precision = "float32",
 ) -> torch.optim.Optimizer:
-    """Return AdamW (Loshchilov & Hutter 2019) or SGD with Nesterov momentum, fused into one call.
+    """Return the optimizer of that name.
+
+    adamw   Loshchilov & Hutter 2019, fused into one call
+    sgd     with Nesterov momentum, fused into one call
+    muon    `Muon` for the filters of convolutions, AdamW for all else
+
+    precision   of the training; Muon makes its steps orthogonal in the same
 
     Biases and the scales of norms are vectors: pulling them to zero would only weaken the layer,
     so weight decay is kept for matrices and filters.
     """
-    matrices = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
-    vectors = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
+    filters = _filters(network) if name == "muon" else []
+    taken = {id(weight) for weight in filters}
+    left = [p for p in network.parameters() if p.requires_grad and id(p) not in taken]
     groups = [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": [p for p in left if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in left if p.ndim <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    if name == "adamw":
-        return _AdamW(groups, lr=rate, betas=ADAM_BETAS, fused=True)
-    return _SGD(groups, lr=rate, momentum=MOMENTUM, nesterov=True, fused=True)
+    if name == "sgd":
+        return _SGD(groups, lr=rate, momentum=MOMENTUM, nesterov=True, fused=True)
+    both: list[torch.optim.Optimizer] = []
+    if filters:
+        both.append(
+            _Muon(filters, lr=rate, weight_decay=weight_decay, dtype=getattr(torch, precision))
+        )
+    if groups:
+        both.append(_AdamW(groups, lr=rate, betas=ADAM_BETAS, fused=True))
+    return both[0] if len(both) == 1 else _Beside(both)
+
+
+def _filters(network: nn.Module) -> list[Tensor]:
+    """Filters that see all channels: those of a group each have their own, and no direction apart.
+
+    What a layer found before the first step is not learned and so not among them.
+    """
+    convolutions = [m for m in network.modules() if isinstance(m, layers.Conv) and m.groups == 1]
+    return [m.weight for m in convolutions if m.weight.requires_grad]
 
 
 def _without_compiler(optimizer: type[SomeOptimizer]) -> type[SomeOptimizer]:
@@ -57,3 +90,23 @@ def _without_compiler(optimizer: type[SomeOptimizer]) -> type[SomeOptimizer]:
 
 _AdamW = _without_compiler(torch.optim.AdamW)
 _SGD = _without_compiler(torch.optim.SGD)
+_Muon = _without_compiler(Muon)
+
+
+class _Beside(torch.optim.Optimizer):
+    """Optimizers of different parameters as one: their groups in order, what they keep together."""
+
+    def __init__(self, optimizers: list[torch.optim.Optimizer]) -> None:
+        self.optimizers = optimizers
+        self.param_groups = [group for each in optimizers for group in each.param_groups]
+        self.state = optimizers[0].state
+        for each in optimizers[1:]:
+            each.state = self.state
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for each in self.optimizers:
+            each.zero_grad(set_to_none)
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for each in self.optimizers:
+            each.step()
