@@ -8,6 +8,7 @@ from gridcell.config import TrainConfig
 from gridcell.samples import ImageFacts, TextFacts
 from gridcell.training.plan import (
     EFFORTS,
+    MANY_SMALL_DRAWINGS,
     MANY_SMALL_PHOTOS,
     SHORT_TEXTS,
     WRITING,
@@ -121,13 +122,14 @@ def test_an_optimizer_s_usual_numbers_come_with_it() -> None:
     )
 
 
-def test_only_many_small_colour_pictures_train_with_muon() -> None:
+def test_only_many_small_pictures_train_with_muon() -> None:
     def of(side: int, *, colour: bool, items: int) -> Effort:
         sizes, colours = np.full((3, 2), side, np.int32), np.full(3, colour)
         pictures = replace(samples(["a"] * 3), facts=ImageFacts(sizes, colours))
         return effort_of(pictures, items=items)
 
     assert of(32, colour=True, items=10_000) == MANY_SMALL_PHOTOS
-    assert of(32, colour=False, items=10_000) == EFFORTS["images"]
+    assert of(32, colour=False, items=10_000) == MANY_SMALL_DRAWINGS
+    assert {MANY_SMALL_PHOTOS.optimizer, MANY_SMALL_DRAWINGS.optimizer} == {"muon"}
     assert of(128, colour=True, items=10_000) == EFFORTS["images"]
     assert of(32, colour=True, items=9999) == EFFORTS["images"]
