@@ -11,6 +11,7 @@ MOMENTUM = 0.95
 POLYNOMIAL = (3.4445, -4.7750, 2.0315)
 """Of Jordan et al. 2024: brings singular values near 1 in five rounds, not exactly to it."""
 ROUNDS = 5
+LONG = 4
 STEP_SIZE = 1.33
 """Root mean square of a step at rate 1: so large that the rate usual for AdamW, which all that is
 no filter keeps, is right for filters too. Liu et al. 2025 make it AdamW's own, 0.2."""
@@ -59,28 +60,46 @@ class Muon(torch.optim.Optimizer):
                     known["momentum"] = torch.zeros_like(weight)
                 moving = known["momentum"].mul_(MOMENTUM).add_(weight.grad)
                 ahead = weight.grad.add(moving, alpha=MOMENTUM)
-                matrices = ahead.reshape(blocks, len(weight) // blocks, -1)
-                size = STEP_SIZE * max(matrices.shape[1:]) ** 0.5
-                step = orthogonal(matrices, self.dtype).reshape(weight.shape)
+                matrices = ahead.flatten(1).chunk(blocks)
+                size = STEP_SIZE * max(matrices[0].shape) ** 0.5
+                steps = [orthogonal(matrix, self.dtype) for matrix in matrices]
+                step = torch.cat(steps).view(weight.shape)
                 weight.mul_(1 - rate * group["weight_decay"]).add_(step, alpha=-rate * size)
 
 
-def orthogonal(matrices: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
-    """Return matrices with the singular vectors of these and singular values of about 1.
+def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+    """Return a matrix with the singular vectors of this one and singular values of about 1.
 
-    Shapes   [N, rows, columns] -> the same
+        round by round   x = (a + b x x' + c (x x')^2) x
+
+    Where a row is much longer than there are rows, the rounds are taken on the small x x' alone,
+    which follows them, and their product meets x once.
+
+    dtype   of products with the rows; what is small is multiplied in float32
+
+    Shapes   [rows, columns] -> the same
     Source   the Newton-Schulz iteration of Jordan et al. 2024
 
-    >>> found = orthogonal(torch.diag(torch.tensor([1.0, 0.1, 0.01]))[None])[0]
+    >>> found = orthogonal(torch.diag(torch.tensor([1.0, 0.1, 0.01])))
     >>> bool((found.diagonal() > 0.6).all() and (found.diagonal() < 1.2).all())
     True
     """
     a, b, c = POLYNOMIAL
-    is_tall = matrices.shape[1] > matrices.shape[2]
-    x = (matrices.mT if is_tall else matrices).to(dtype)
-    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
-    for _ in range(ROUNDS):
-        square = x @ x.mT
-        poly = torch.baddbmm(square, square, square, beta=b, alpha=c)
-        x = torch.baddbmm(x, poly, x, beta=a)
-    return (x.mT if is_tall else x).to(matrices.dtype)
+    is_tall = len(matrix) > matrix.shape[1]
+    x = matrix.T if is_tall else matrix
+    x = (x / x.norm().clamp(min=1e-7)).to(dtype)
+    if x.shape[1] >= LONG * len(x):
+        square, product = (x @ x.T).float(), None
+        for _ in range(ROUNDS):
+            factor = torch.addmm(square, square, square, beta=b, alpha=c)
+            factor.diagonal().add_(a)
+            product = factor if product is None else factor @ product
+            square = factor @ square @ factor
+        assert product is not None
+        x = product.to(dtype) @ x
+    else:
+        for _ in range(ROUNDS):
+            square = x @ x.T
+            factor = torch.addmm(square, square, square, beta=b, alpha=c)
+            x = torch.addmm(x, factor, x, beta=a)
+    return (x.T if is_tall else x).to(matrix.dtype)
