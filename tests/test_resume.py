@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 import gridcell
-from gridcell import folds, pipeline, record
+from gridcell import bundle, folds, pipeline, record
 from gridcell.config import from_mapping
 from gridcell.errors import ConfigError, SourceError
 from gridcell.resuming import resume
@@ -91,6 +92,22 @@ def test_what_was_found_in_training_rows_goes_on_too(toy: Path, tmp_path: Path) 
     settings: dict[str, Any] = {"net": "mirrored(whiten(2) relu maxpool(2) flatten)", "epochs": 3}
     train(toy, tmp_path / "whole", **settings)
     train(toy, tmp_path / "cut", Stopping(4), **settings)
+    resume(tmp_path / "cut")
+    assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
+
+
+def test_a_checkpoint_whose_plan_names_no_optimizer_goes_on_with_that_of_the_settings(
+    toy: Path, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"optimizer": "sgd", "rate": 0.01, "epochs": 2}
+    train(toy, tmp_path / "whole", **settings)
+    train(toy, tmp_path / "cut", Stopping(3), **settings)
+    for path in (tmp_path / "cut").glob("checkpoint-*.gridcell"):
+        described, tensors = bundle.read(path, checkpoint.MEMBERS, what="a checkpoint")
+        earlier = json.loads(described)
+        assert earlier["about"]["plan"].pop("optimizer") == "sgd"
+        parts = (json.dumps(earlier).encode(), tensors)
+        bundle.write(path, dict(zip(checkpoint.MEMBERS, parts, strict=True)))
     resume(tmp_path / "cut")
     assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
 

@@ -318,6 +318,9 @@ def prepare(
         )
     else:
         decided = about.plan  # and the checkpoint has what was found
+        if config.optimizer != "auto":
+            # Plans of earlier versions do not name it, the settings do.
+            decided = replace(decided, optimizer=config.optimizer)
         precision = PrecisionChoice(about.precision, f"{about.precision}, as before")
     notes = (
         *told(prep, decoded, train_rows),
