@@ -12,6 +12,7 @@ POLYNOMIAL = (3.4445, -4.7750, 2.0315)
 """Of Jordan et al. 2024: brings singular values near 1 in five rounds, not exactly to it."""
 ROUNDS = 5
 LONG = 4
+"""Columns to a row from which on `orthogonal` works on the products of rows alone."""
 STEP_SIZE = 1.33
 """Root mean square of a step at rate 1: so large that the rate usual for AdamW, which all that is
 no filter keeps, is right for filters too. Liu et al. 2025 make it AdamW's own, 0.2."""
@@ -25,8 +26,7 @@ class Muon(torch.optim.Optimizer):
         weight = weight - rate * (step + weight_decay * weight)
 
     A gradient of filters lies in a few directions, along which one pattern is learned while others
-    wait; here every direction moves alike. A filter is a row, whatever its axes; the weights of an
-    LSTM are as many matrices, one under the other, as a group's `blocks` says.
+    wait; here every direction moves alike. A filter is a row, whatever its axes.
 
     dtype   of the arithmetic that makes a step orthogonal; bfloat16 is exact enough
 
@@ -42,7 +42,7 @@ class Muon(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         dtype: torch.dtype = torch.bfloat16,
     ) -> None:
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "blocks": 1})
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
         self.dtype = dtype
         if any(p.ndim < 2 for group in self.param_groups for p in group["params"]):
             raise ValueError("Muon needs matrices or filters, and a parameter is a vector.")
@@ -51,7 +51,7 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Take one step along the gradients at hand."""
         for group in self.param_groups:
-            rate, blocks = group["lr"], group["blocks"]
+            rate = group["lr"]
             for weight in group["params"]:
                 if weight.grad is None:
                     continue
@@ -60,10 +60,9 @@ class Muon(torch.optim.Optimizer):
                     known["momentum"] = torch.zeros_like(weight)
                 moving = known["momentum"].mul_(MOMENTUM).add_(weight.grad)
                 ahead = weight.grad.add(moving, alpha=MOMENTUM)
-                matrices = ahead.flatten(1).chunk(blocks)
-                size = STEP_SIZE * max(matrices[0].shape) ** 0.5
-                steps = [orthogonal(matrix, self.dtype) for matrix in matrices]
-                step = torch.cat(steps).view(weight.shape)
+                matrix = ahead.flatten(1)
+                size = STEP_SIZE * max(matrix.shape) ** 0.5
+                step = orthogonal(matrix, self.dtype).reshape(weight.shape)
                 weight.mul_(1 - rate * group["weight_decay"]).add_(step, alpha=-rate * size)
 
 
