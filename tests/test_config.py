@@ -101,7 +101,7 @@ def test_a_setting_given_twice_is_refused() -> None:
         ("rate", True, "a number"),
         ("augment", 1, "true or false"),
         ("net", 7, "a text"),
-        ("optimizer", "adam", "'adamw' or 'sgd'"),
+        ("optimizer", "adam", "'auto' or 'adamw' or 'sgd' or 'muon'"),
         ("kind", "audio", "'auto' or 'images' or 'sounds' or 'clips'"),
         ("folds", 5, "a text"),
         ("target", 3, "a name or a list of names"),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from gridcell.layers import Conv
+from gridcell.layers import Conv, Whiten
 from gridcell.training import muon
 from gridcell.training.muon import STEP_SIZE, Muon, orthogonal
 from gridcell.training.optimizer import choose_optimizer
@@ -121,6 +121,31 @@ def test_orthogonal_keeps_the_singular_vectors(shape: tuple[int, int], dtype: to
     inner = left.T @ found @ right.T
     assert (np.diag(inner) > 0.6).all() and (np.diag(inner) < 1.3).all()
     assert np.abs(inner - np.diag(np.diag(inner))).max() < 0.05
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("noise", [0.0, 0.03, 0.1])
+@pytest.mark.parametrize("shape", [(6, 80), (80, 6), (32, 288), (64, 576), (64, 128)])
+def test_what_lies_in_two_directions_stays_in_bounds(
+    shape: tuple[int, int], noise: float, dtype: torch.dtype
+) -> None:
+    draw = torch.Generator().manual_seed(0)
+    rows, columns = shape
+    matrix = torch.randn(rows, 2, generator=draw) @ torch.randn(2, columns, generator=draw)
+    matrix += noise * torch.randn(shape, generator=draw)
+    values = torch.linalg.svdvals(orthogonal(matrix, dtype))
+    assert float(values[1]) > 0.6
+    assert float(values[0]) < 1.6
+    assert not orthogonal(torch.zeros(shape), dtype).any()
+
+
+def test_muon_leaves_what_was_found_alone() -> None:
+    net = network("whiten(2) relu conv(4, 3) relu")
+    optimizer = choose_optimizer(net, "muon", rate=0.1, weight_decay=0.5)
+    whiten = next(module for module in net.modules() if isinstance(module, Whiten))
+    moved = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    assert id(whiten.slide.weight) not in moved
+    assert len(moved) == len(set(moved)) == sum(p.requires_grad for p in net.parameters())
 
 
 def test_both_ways_to_orthogonal_agree(monkeypatch: pytest.MonkeyPatch) -> None:

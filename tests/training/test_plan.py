@@ -8,7 +8,7 @@ from gridcell.config import TrainConfig
 from gridcell.samples import ImageFacts, TextFacts
 from gridcell.training.plan import (
     EFFORTS,
-    MANY_SMALL_DRAWINGS,
+    MANY_SMALL_GREYS,
     MANY_SMALL_PHOTOS,
     SHORT_TEXTS,
     WRITING,
@@ -129,7 +129,7 @@ def test_only_many_small_pictures_train_with_muon() -> None:
         return effort_of(pictures, items=items)
 
     assert of(32, colour=True, items=10_000) == MANY_SMALL_PHOTOS
-    assert of(32, colour=False, items=10_000) == MANY_SMALL_DRAWINGS
-    assert {MANY_SMALL_PHOTOS.optimizer, MANY_SMALL_DRAWINGS.optimizer} == {"muon"}
+    assert of(32, colour=False, items=10_000) == MANY_SMALL_GREYS
+    assert {MANY_SMALL_PHOTOS.optimizer, MANY_SMALL_GREYS.optimizer} == {"muon"}
     assert of(128, colour=True, items=10_000) == EFFORTS["images"]
     assert of(32, colour=True, items=9999) == EFFORTS["images"]

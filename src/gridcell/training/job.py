@@ -34,7 +34,8 @@ from gridcell.training.found import start_from_rows
 from gridcell.training.history import History, Watcher
 from gridcell.training.measured import measured_precision
 from gridcell.training.objective import Objective, choose_objective
-from gridcell.training.plan import Plan, effort_of, plan
+from gridcell.training.optimizer import muon_filters
+from gridcell.training.plan import Effort, Plan, effort_of, plan
 from gridcell.training.precision import PrecisionChoice
 from gridcell.training.residuals import with_intervals
 from gridcell.training.signals import learning_layers
@@ -310,7 +311,7 @@ def prepare(
     whitening: str | None = None
     if about is None:
         whitening = start_from_rows(network, train, seed=config.seed)
-        effort = effort_of(samples, items=len(train_rows))
+        effort = _with_filters(effort_of(samples, items=len(train_rows)), config, network)
         decided = plan(config, items=len(train), multiply_adds=work, effort=effort)
         size = decided.batch_size
         precision = measured_precision(
@@ -416,6 +417,22 @@ def _usual_steps(prep: Preparation, decoded: Decoded) -> int | None:
     items = items_of(prep, decoded, torch.zeros(len(decoded)), np.arange(len(decoded)))
     steps = items.steps()
     return None if steps is None else int(np.median(steps))
+
+
+def _with_filters(effort: Effort, config: TrainConfig, network: networks.Network) -> Effort:
+    """Take AdamW in place of Muon where a network has no filters for it.
+
+    Raises   ConfigError where Muon is asked for
+    """
+    if muon_filters(network):
+        return effort
+    if config.optimizer == "muon":
+        raise ConfigError(
+            "muon takes steps of the filters of convolutions, and this network has none (without "
+            "groups).",
+            fix="leave --optimizer out.",
+        )
+    return replace(effort, optimizer="adamw") if effort.optimizer == "muon" else effort
 
 
 def _work(network: networks.Network, items: Items) -> int:

@@ -74,7 +74,7 @@ def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
     Where a row is much longer than there are rows, the rounds are taken on the small x x' alone,
     which follows them, and their product meets x once.
 
-    dtype   of products with the rows; what is small is multiplied in float32
+    dtype   of products with the rows; x x' alone is formed and multiplied in float32
 
     Shapes   [rows, columns] -> the same
     Source   the Newton-Schulz iteration of Jordan et al. 2024
@@ -88,7 +88,9 @@ def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
     x = matrix.T if is_tall else matrix
     x = (x / x.norm().clamp(min=1e-7)).to(dtype)
     if x.shape[1] >= LONG * len(x):
-        square, product = (x @ x.T).float(), None
+        # Rounded to bfloat16, x x' has eigenvalues below 0, which the rounds would blow up.
+        wide = x.float()
+        square, product = wide @ wide.T, None
         for _ in range(ROUNDS):
             factor = torch.addmm(square, square, square, beta=b, alpha=c)
             factor.diagonal().add_(a)

@@ -37,7 +37,7 @@ def choose_optimizer(
     Biases and the scales of norms are vectors: pulling them to zero would only weaken the layer,
     so weight decay is kept for matrices and filters.
     """
-    filters = _filters(network) if name == "muon" else []
+    filters = muon_filters(network) if name == "muon" else []
     taken = {id(weight) for weight in filters}
     left = [p for p in network.parameters() if p.requires_grad and id(p) not in taken]
     groups = [
@@ -57,8 +57,8 @@ def choose_optimizer(
     return both[0] if len(both) == 1 else _Beside(both)
 
 
-def _filters(network: nn.Module) -> list[Tensor]:
-    """Filters that see all channels: those of a group each have their own, and no direction apart.
+def muon_filters(network: nn.Module) -> list[Tensor]:
+    """Return what Muon takes steps of: filters that see all channels, not those of groups.
 
     What a layer found before the first step is not learned and so not among them.
     """
@@ -94,7 +94,10 @@ _Muon = _without_compiler(Muon)
 
 
 class _Beside(torch.optim.Optimizer):
-    """Optimizers of different parameters as one: their groups in order, what they keep together."""
+    """Optimizers of different parameters as one: their groups in order, what they keep together.
+
+    Only what a training asks of one: groups, what is kept, `zero_grad` and `step`.
+    """
 
     def __init__(self, optimizers: list[torch.optim.Optimizer]) -> None:
         self.optimizers = optimizers
