@@ -400,6 +400,7 @@ def test_an_empty_folder_may_be_used(toy: Path, tmp_path: Path) -> None:
         ({"net": "conv(8, 20, padding=valid)"}, NetworkError),
         ({"rate": 1e6, "optimizer": "sgd", "batch_size": 1}, TrainingError),
         ({"group": "patient"}, ConfigError),
+        ({"optimizer": "muon", "net": "flatten dense(4) relu"}, ConfigError),
     ],
 )
 def test_what_fails_leaves_nothing(

@@ -3,9 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from gridcell.config import TrainConfig
+from gridcell.errors import ConfigError
 from gridcell.samples import ImageFacts, TextFacts
+from gridcell.training.job import _with_filters
 from gridcell.training.plan import (
     EFFORTS,
     MANY_SMALL_GREYS,
@@ -17,6 +20,8 @@ from gridcell.training.plan import (
     plan,
 )
 from tests.preparation.test_texts import samples
+
+from .toys import network
 
 
 def test_what_is_asked_is_taken() -> None:
@@ -120,6 +125,18 @@ def test_an_optimizer_s_usual_numbers_come_with_it() -> None:
         many.rate,
         many.weight_decay,
     )
+
+
+def test_a_network_without_filters_takes_adamw_in_place_of_muon() -> None:
+    config = TrainConfig()
+    dense, filters = network("flatten dense(4) relu"), network("conv(4, 3) relu")
+    found = _with_filters(MANY_SMALL_PHOTOS, config, dense)
+    chosen = plan(config, items=20_000, multiply_adds=1, effort=found)
+    assert (chosen.optimizer, chosen.weight_decay) == ("adamw", 0.05)
+    assert _with_filters(MANY_SMALL_PHOTOS, config, filters) == MANY_SMALL_PHOTOS
+    assert _with_filters(WRITING, config, dense) == WRITING
+    with pytest.raises(ConfigError, match="this network has none"):
+        _with_filters(WRITING, TrainConfig(optimizer="muon"), dense)
 
 
 def test_only_many_small_pictures_train_with_muon() -> None:
