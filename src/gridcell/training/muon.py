@@ -72,9 +72,9 @@ def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
         round by round   x = (a + b x x' + c (x x')^2) x
 
     Where a row is much longer than there are rows, the rounds are taken on the small x x' alone,
-    which follows them, and their product meets x once.
+    which follows them, in float32, and their product meets x once.
 
-    dtype   of products with the rows; x x' alone is formed and multiplied in float32
+    dtype   of products with x; of all of them where rows are shorter
 
     Shapes   [rows, columns] -> the same
     Source   the Newton-Schulz iteration of Jordan et al. 2024
