@@ -100,6 +100,20 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(above).free
 
 
+def told_bytes(count: int) -> str:
+    """Bytes as a person reads them.
+
+    >>> told_bytes(512), told_bytes(49152), told_bytes(3_200_000_000)
+    ('512 B', '49.2 kB', '3.2 GB')
+    """
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.1f} {unit}" if unit != "B" else f"{count} B"
+        size /= 1000
+    return f"{size:,.1f} GB"
+
+
 def _sync_folder(folder: Path) -> None:
     """Make a rename outlast a power cut, where the system lets a folder be synced."""
     try:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gridcell import baseline, doctor, evaluation, preparation, record, sources, splits, training
 from gridcell.batches import items_of
-from gridcell.cache import cache_folder
+from gridcell.cache import cache_folder, told_bytes
 from gridcell.config import Config, DataConfig, TrainConfig
 from gridcell.errors import ConfigError, GridcellError, SourceError, TrainingError
 from gridcell.evaluation import Scores
@@ -294,7 +294,7 @@ def read(
         samples, lost = _without_lost_classes(samples.take(decoded.rows), path, purpose=purpose)
         lines += lost
     if decoded.file is not None:
-        size = f"{decoded.values.nbytes / 1e6:,.1f} MB"
+        size = told_bytes(decoded.values.nbytes)
         found = "found in the cache" if decoded.was_cached else "decoded into the cache"
         lines.append(f"Decoded: {size}, {found} at {decoded.file}.")
     teller.section(f"Data: {shown(str(path))}", lines)

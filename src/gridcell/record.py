@@ -20,7 +20,7 @@ from typing import IO, Any, BinaryIO
 import msgspec
 import numpy as np
 
-from gridcell.cache import free_bytes, write_whole
+from gridcell.cache import free_bytes, told_bytes, write_whole
 from gridcell.config import Config, json_text, to_mapping
 from gridcell.errors import ConfigError, StorageError
 from gridcell.evaluation import Scores
@@ -270,7 +270,7 @@ def write(
     if run.history.failure:
         more = f" --rate {job.plan.rate / 10:.2g}"
     return [
-        f"{model_file}, {model_file.stat().st_size / 1e6:.1f} MB",
+        f"{model_file}, {told_bytes(model_file.stat().st_size)}",
         f"{record_file}: settings, history, scores",
         f"To train on: gridcell train {run.folder} --resume{more}",
         f"Next: gridcell predict {model_file} "

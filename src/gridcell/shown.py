@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gridcell import networks
 from gridcell.axes import Layout
+from gridcell.cache import told_bytes
 from gridcell.errors import ConfigError
 from gridcell.networks import Network, Row
 from gridcell.networks.presets import PRESETS
@@ -110,7 +111,7 @@ def print_table(rows: Sequence[Row], heading: str, notes: Sequence[str]) -> None
             row.arithmetic,
             parameters,
             f"{row.multiply_adds:,}" if row.multiply_adds else "",
-            _bytes(row.bytes) if row.bytes else "",
+            told_bytes(row.bytes) if row.bytes else "",
             row.receptive_field,
         )
     console.print(Text(heading))
@@ -120,7 +121,7 @@ def print_table(rows: Sequence[Row], heading: str, notes: Sequence[str]) -> None
     memory = sum(row.bytes for row in rows)
     each = "a step" if heading.startswith("T x") else "an item"
     console.print(
-        Text(f"{total:,} parameters, {work:,} multiply-adds and {_bytes(memory)} {each}.")
+        Text(f"{total:,} parameters, {work:,} multiply-adds and {told_bytes(memory)} {each}.")
     )
     for note in notes:
         console.print(Text(note[0].upper() + note[1:]))
@@ -212,17 +213,3 @@ def _speed(gflop_per_s: float) -> str:
 
 def _heading(network: Network) -> str:
     return f"{network.layout} -> {network.notation}"
-
-
-def _bytes(count: int) -> str:
-    """Bytes as a person reads them.
-
-    >>> _bytes(49152)
-    '49.2 kB'
-    """
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.1f} {unit}" if unit != "B" else f"{count} B"
-        size /= 1000
-    return f"{size:.1f} GB"

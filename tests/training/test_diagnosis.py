@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,7 +16,7 @@ from gridcell.batches import Batch
 from gridcell.networks import Network
 from gridcell.training import History, diagnosis
 from gridcell.training.diagnosis import Dead, Fit, diagnose
-from gridcell.training.signals import learning_layers
+from gridcell.training.signals import Signals, learning_layers
 from gridcell.training.state import EpochRecord
 
 from .test_fit import Watching, fitted
@@ -196,6 +197,21 @@ def test_signals_are_taken_all_along_and_survive_a_stop() -> None:
     assert steps == sorted(set(steps)) and 20 <= len(steps) <= 60
     assert all(len(s.gradients) == len(learning_layers(net)) for s in history.signals)
     assert all(min(s.weights) > 0 and min(s.updates) > 0 for s in history.signals)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-14, 1.0, 1e14, 1e30])
+def test_norms_of_signals_are_numpys_whatever_their_size(size: float) -> None:
+    net = network(NORMED)
+    looked = Signals(net, 1)
+    looked.before(0)
+    values = np.random.default_rng(0)
+    for parameter in net.parameters():
+        found = size * values.standard_normal(parameter.shape)
+        parameter.grad = torch.from_numpy(found.astype(np.float32))
+    looked.after()
+    for norm, layer in zip(looked.taken[0].gradients, learning_layers(net).values(), strict=True):
+        every = np.concatenate([p.grad.double().flatten().numpy() for p in layer])
+        assert norm == pytest.approx(np.linalg.norm(every), rel=1e-5)
 
 
 def test_names_of_layers_are_those_of_the_notation() -> None:

@@ -83,12 +83,11 @@ class Series:
         firsts = self._firsts(order, counts, generator)
         begins = self.decoded.starts[rows] + firsts
         longest = max(1, int(counts.max()))
-        values = np.zeros((len(rows), longest, self.preparation.channels), np.float32)
+        values = np.zeros((len(rows), longest, *self.decoded.values.shape[1:]), np.float32)
         for number, (begin, count) in enumerate(zip(begins, counts, strict=True)):
-            values[number, :count] = self.preparation.read(
-                self.decoded.values[begin : begin + count]
-            )
-        found, lengths = torch.from_numpy(values), torch.from_numpy(counts)
+            values[number, :count] = self.decoded.values[begin : begin + count]
+        # Once for all: nothing is missing in the padding, so it stays 0.
+        found, lengths = torch.from_numpy(self.preparation.read(values)), torch.from_numpy(counts)
         targets = (
             self.targets[rows] if self.tags is None else tags_of(self.tags, rows, firsts, counts)
         )
