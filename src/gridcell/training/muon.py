@@ -91,11 +91,12 @@ def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
         # Rounded to bfloat16, x x' has eigenvalues below 0, which the rounds would blow up.
         wide = x.float()
         square, product = wide @ wide.T, None
-        for _ in range(ROUNDS):
+        for left in reversed(range(ROUNDS)):
             factor = torch.addmm(square, square, square, beta=b, alpha=c)
             factor.diagonal().add_(a)
             product = factor if product is None else factor @ product
-            square = factor @ square @ factor
+            if left:
+                square = factor @ square @ factor
         assert product is not None
         x = product.to(dtype) @ x
     else:
