@@ -9,7 +9,7 @@ The file is a bundle (see there) of two members, neither of which can hold code:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -39,12 +39,13 @@ from gridcell.preparation.cache import Decoded
 from gridcell.preparation.forecast import ForecastPreparation, ForecastReader
 from gridcell.preparation.series import SeriesReader
 from gridcell.preparation.texts import TextReader
-from gridcell.process import cores
 from gridcell.samples import STEP_TASKS, ItemTask, Kind
+from gridcell.workers import QUICK_S, in_order
 
 MEMBERS = ("model.json", "weights.safetensors")
 MOST_REMEMBERED = 10**9
 PREDICT_BATCH = 256
+READ_AT_ONCE = 16
 
 Item = tuple[str, NDArray[Any], float]
 """Name, values and scale of one decoded item."""
@@ -235,13 +236,12 @@ class Model:
     ) -> Iterator[Prediction]:
         """Yield the answers for files as they come, a batch at a time."""
         waiting: list[Path] = []
-        with ThreadPoolExecutor(cores()) as pool:
-            for path in paths:
-                waiting.append(path)
-                if len(waiting) == PREDICT_BATCH:
-                    yield from self._predict_some(waiting, pool, skip_bad_files)
-                    waiting = []
-            yield from self._predict_some(waiting, pool, skip_bad_files)
+        for path in paths:
+            waiting.append(path)
+            if len(waiting) == PREDICT_BATCH:
+                yield from self._predict_some(waiting, skip_bad_files)
+                waiting = []
+        yield from self._predict_some(waiting, skip_bad_files)
 
     def save(self, path: Path) -> None:
         """Write the model file, whole or not at all.
@@ -278,9 +278,7 @@ class Model:
         channels_last(network)
         return cls(network, description)
 
-    def _predict_some(
-        self, paths: list[Path], pool: ThreadPoolExecutor, skip_bad_files: bool
-    ) -> Iterator[Prediction]:
+    def _predict_some(self, paths: list[Path], skip_bad_files: bool) -> Iterator[Prediction]:
         reader = self.preparation.reader
         if isinstance(reader, ForecastReader):
             yield from self._forecasts(reader, paths, skip_bad_files)
@@ -294,7 +292,10 @@ class Model:
             except SourceError as error:
                 return error
 
-        results = list(pool.map(read, paths))
+        # Pictures may be small; a clip takes seconds, and not even the first is tried alone.
+        quick_s, at_once = (QUICK_S, READ_AT_ONCE) if self.kind == "images" else (0, 1)
+        with closing(in_order(read, paths, at_once=at_once, quick_s=quick_s)) as parts:
+            results = [result for part in parts for result in part]
         errors = [r.message for r in results if isinstance(r, SourceError)]
         if errors and not skip_bad_files:
             raise SourceError("\n".join(errors), fix="mend them, or pass --on-bad-file skip.")

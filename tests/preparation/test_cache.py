@@ -18,6 +18,7 @@ import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
+from gridcell import workers
 from gridcell.errors import SourceError, StorageError
 from gridcell.preparation import cache, images
 from gridcell.preparation.cache import Decoded, decode_all
@@ -388,9 +389,11 @@ def test_a_disk_that_fills_up_on_the_way_leaves_nothing_behind(
     assert files_in(tmp_path / "cache") == []
 
 
+@pytest.mark.parametrize("parts", [0, 1])
 def test_ctrl_c_leaves_nothing_behind_and_waits_for_few_images(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """While the first are decoded alone, and when all cores have begun."""
     samples = written(tmp_path / "photos", 400)
     opened: list[Path] = []
 
@@ -400,15 +403,16 @@ def test_ctrl_c_leaves_nothing_behind_and_waits_for_few_images(
         return decode(path, **settings)
 
     def interrupt(done: int, total: int) -> None:
-        raise KeyboardInterrupt
+        if done > parts * cache.CHUNK_ROWS:
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(images, "decode", counting)
-    monkeypatch.setattr(cache, "cores", lambda: 2)
+    monkeypatch.setattr(workers, "cores", lambda: 2)
     with pytest.raises(KeyboardInterrupt):
         decoded(samples, tmp_path / "cache", progress=interrupt)
     assert files_in(tmp_path / "cache") == []
     count = len(opened)
-    assert count < 3 * cache.CHUNK_ROWS, "chunks that had begun are left as well"
+    assert count < (3 + 2 * parts) * cache.CHUNK_ROWS, "chunks that had begun are left as well"
     time.sleep(0.05)
     assert len(opened) == count, "no thread goes on"
 
@@ -608,7 +612,7 @@ def test_ctrl_c_leaves_no_part_of_items_of_unlike_length(
         raise KeyboardInterrupt
 
     samples = counted_files(tmp_path / "numbers", LENGTHS * 4)
-    monkeypatch.setattr(cache, "cores", lambda: 1)
+    monkeypatch.setattr(workers, "cores", lambda: 1)
     with pytest.raises(KeyboardInterrupt):
         heard(samples, tmp_path / "cache", progress=interrupt)
     assert files_in(tmp_path / "cache") == []

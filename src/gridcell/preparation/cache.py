@@ -1,7 +1,7 @@
 """All items of a data set as one array on disk, decoded once and mapped into memory.
 
 Decoding costs more than a small network's training step, and the files do not change between
-epochs or runs. So every file is decoded on all cores into one `.npy` file, which later runs with
+epochs or runs. So every file is decoded into one `.npy` file, which later runs with
 the same content and settings open at once without touching a file of the data.
 
     CACHE/pixels/KEY.npy     [steps of all items, *inner] of those that could be decoded, in order:
@@ -20,15 +20,11 @@ what the `.json` says; anything else is built again.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,9 +37,9 @@ from gridcell.cache import free_bytes, write_whole
 from gridcell.errors import SourceError, StorageError
 from gridcell.preparation.images import ImageReader
 from gridcell.preparation.unreadable import UnreadableError
-from gridcell.process import cores
 from gridcell.samples import ImageFacts, Samples
 from gridcell.sources.wording import counted, itemised, shown
+from gridcell.workers import QUICK_S, in_order
 
 Progress = Callable[[int, int], None]
 Values = NDArray[np.generic]
@@ -143,16 +139,6 @@ class _Kept:
     lengths: list[int]
     scales: list[float]
     reasons: dict[int, str]
-
-
-@dataclass
-class _Chunk:
-    """A few rows decoded: their values, and of each its steps and scale, or its fault."""
-
-    rows: int
-    values: list[Values] = dataclasses.field(default_factory=list)
-    scales: list[float] = dataclasses.field(default_factory=list)
-    faults: Faults = dataclasses.field(default_factory=dict)
 
 
 def decode_all(
@@ -259,14 +245,17 @@ def _build(
         # where a store into mapped memory would be a SIGBUS that kills the program.
         header = _write_header(out, reader, LARGEST_STEPS)
         done = 0
-        with closing(_decoded_chunks(samples, reader)) as chunks:
-            for chunk in chunks:
-                for values in chunk.values:
+        with closing(_decoded(samples, reader)) as parts:
+            for part in parts:
+                for row, found in enumerate(part, start=done):
+                    if isinstance(found, UnreadableError):
+                        faults[row] = found
+                        continue
+                    values, scale = found
                     out.write(np.ascontiguousarray(values).data)
                     kept.lengths.append(len(values))
-                kept.scales.extend(chunk.scales)
-                faults.update(chunk.faults)
-                done += chunk.rows
+                    kept.scales.append(scale)
+                done += len(part)
                 if progress is not None:
                     progress(done, len(samples))
         _check_any_left(samples, faults)
@@ -328,46 +317,27 @@ def _write_header(out: BinaryIO, reader: Reader, steps: int) -> int:
     return out.tell()
 
 
-def _decoded_chunks(samples: Samples, reader: Reader) -> Generator[_Chunk, None, None]:
-    """Yield chunk after chunk in order, while later ones are decoded on all cores."""
+def _decoded(
+    samples: Samples, reader: Reader
+) -> Generator[list[tuple[Values, float] | UnreadableError], None, None]:
+    """Yield the values and scale of each row in order, or its fault, a few at a time."""
     root = Path(samples.root)
-    is_stopped = threading.Event()
 
-    def read(row: int) -> tuple[Values, float]:
-        if isinstance(samples.facts, ImageFacts) and samples.facts.pixels is not None:
-            assert isinstance(reader, ImageReader)
-            return reader.read_pixels(samples.facts.pixels[row])
-        return reader.read(root / samples.paths[row])
+    def read(row: int) -> tuple[Values, float] | UnreadableError:
+        facts = samples.facts
+        try:
+            if isinstance(facts, ImageFacts) and facts.pixels is not None:
+                assert isinstance(reader, ImageReader)
+                return reader.read_pixels(facts.pixels[row])
+            values, scale = reader.read(root / samples.paths[row])
+        except UnreadableError as error:
+            return error
+        assert values.dtype == reader.dtype and values.shape[1:] == reader.inner
+        return values, scale
 
-    def chunk(first: int) -> _Chunk:
-        rows = range(first, min(first + CHUNK_ROWS, len(samples)))
-        found = _Chunk(len(rows))
-        for row in rows:
-            if is_stopped.is_set():
-                break
-            try:
-                values, scale = read(row)
-            except UnreadableError as error:
-                found.faults[row] = error
-            else:
-                assert values.dtype == reader.dtype and values.shape[1:] == reader.inner
-                found.values.append(values)
-                found.scales.append(scale)
-        return found
-
-    workers = cores()
-    waiting: deque[Future[_Chunk]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="gridcell-decode")
-    try:
-        for first in range(0, len(samples), CHUNK_ROWS):
-            waiting.append(pool.submit(chunk, first))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        is_stopped.set()  # Ctrl-C waits for one file a core, not for all that were asked for
-        pool.shutdown(cancel_futures=True)
+    # A clip takes seconds: of those not even the first are tried alone.
+    quick_s = QUICK_S if samples.kind == "images" else 0
+    return in_order(read, range(len(samples)), at_once=CHUNK_ROWS, quick_s=quick_s)
 
 
 def _noun(samples: Samples) -> str:

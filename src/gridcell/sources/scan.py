@@ -1,6 +1,6 @@
 """The header scan: what every file of a set is, and which are none of its kind, before decoding.
 
-Each file is read once, by its Medium, on all cores. A file whose header is whole but whose data are
+Each file is read once, by its Medium. A file whose header is whole but whose data are
 cut is found later, by the decoder.
 """
 
@@ -11,7 +11,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from gridcell.cache import cache_folder
 from gridcell.errors import SourceError, StorageError
-from gridcell.process import cores
 from gridcell.sources import index
 from gridcell.sources.media import Medium, Record
 from gridcell.sources.wording import counted, itemised, shown
+from gridcell.workers import in_order
 
 Progress = Callable[[int, int], None]
 
@@ -57,7 +57,7 @@ def scan(
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Scan:
-    """Read the headers of all files, on all cores; unchanged files are taken from the last scan.
+    """Read the headers of all files; unchanged files are taken from the last scan.
 
     `paths` are relative to `root`; `about` is the folder or table whose files they are, under which
     the facts are kept in the cache folder. `progress` is called with files done and files in all.
@@ -178,25 +178,23 @@ def _headers(
     medium: Medium,
     progress: Progress | None,
 ) -> list[tuple[int, Record | str]]:
-    """Read the files of these rows on all cores."""
+    """Read the files of these rows."""
 
-    def read(chunk: Sequence[int]) -> list[tuple[int, Record | str]]:
-        return [(row, _header_at(os.path.join(root, paths[row]), medium)) for row in chunk]
+    def read(row: int) -> tuple[int, Record | str]:
+        return row, _header_at(os.path.join(root, paths[row]), medium)
 
-    chunks = [rows[i : i + CHUNK_FILES] for i in range(0, len(rows), CHUNK_FILES)]
     found: list[tuple[int, Record | str]] = []
-    pool = ThreadPoolExecutor(cores())
     # Readers warn of what is judged here (large images, broken EXIF). The filters belong to the
-    # whole process, so they are set around the pool and not inside its threads.
-    with warnings.catch_warnings():
+    # whole process, so they are set around the threads and not inside of them.
+    with (
+        warnings.catch_warnings(),
+        closing(in_order(read, rows, at_once=CHUNK_FILES)) as parts,
+    ):
         warnings.simplefilter("ignore")
-        try:
-            for part in pool.map(read, chunks):
-                found += part
-                if progress is not None:
-                    progress(len(paths) - len(rows) + len(found), len(paths))
-        finally:
-            pool.shutdown(cancel_futures=True)  # Ctrl-C waits for a chunk, not for all files.
+        for part in parts:
+            found += part
+            if progress is not None:
+                progress(len(paths) - len(rows) + len(found), len(paths))
     return found
 
 
