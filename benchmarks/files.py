@@ -88,6 +88,7 @@ def timed(side: str, folder: Path, cache: Path, peer_python: str) -> float:
     if side in ("cold", "warm"):
         command = [python, "-m", "gridcell", "train", str(folder), "--net", NET.notation]
         command += ["--epochs", str(EPOCHS), "--batch-size", str(NET.batch), "--no-augment"]
+        command += ["--optimizer", NET.optimizer]
         command += ["--valid", "0", "--test", "0", "--cache", str(cache)]
         command += ["--out", str(cache / f"run-{side}")]
     else:
