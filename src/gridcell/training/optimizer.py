@@ -71,20 +71,22 @@ def _without_compiler(optimizer: type[SomeOptimizer]) -> type[SomeOptimizer]:
 
     They would import the compiler at their first call, which takes more than a second, and open a
     range of the profiler at every step. What is left is the optimizer's own arithmetic: `step`
-    takes no closure, and hooks around steps are not run. A subclass, since only so is the state
-    that a training keeps still the optimizer's own.
+    takes no closure, `zero_grad` always forgets, and hooks around steps are not run. A subclass,
+    since only so is the state that a training keeps still the optimizer's own.
     """
-    plain = {
-        name: inspect.unwrap(getattr(optimizer, name))
-        for name in ("add_param_group", "zero_grad", "step")
-    }
+    plain = {name: inspect.unwrap(getattr(optimizer, name)) for name in ("add_param_group", "step")}
 
     def step(self: torch.optim.Optimizer) -> None:
         with torch.no_grad():
             plain["step"](self)
 
+    def zero_grad(self: torch.optim.Optimizer) -> None:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+
     step.hooked = True  # type: ignore[attr-defined]  # torch would put its own around it
-    methods: dict[str, Any] = {**plain, "step": step}
+    methods: dict[str, Any] = {**plain, "step": step, "zero_grad": zero_grad}
     return cast(type[SomeOptimizer], type(optimizer.__name__, (optimizer,), methods))
 
 
@@ -108,7 +110,7 @@ class _Beside(torch.optim.Optimizer):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         for each in self.optimizers:
-            each.zero_grad(set_to_none)
+            each.zero_grad()
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for each in self.optimizers:
