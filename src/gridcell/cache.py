@@ -101,14 +101,14 @@ def free_bytes(path: Path) -> int:
 
 
 def told_bytes(count: int) -> str:
-    """Bytes as a person reads them.
+    """Say a number of bytes as a person reads it.
 
-    >>> told_bytes(512), told_bytes(49152), told_bytes(3_200_000_000)
-    ('512 B', '49.2 kB', '3.2 GB')
+    >>> told_bytes(512), told_bytes(49152), told_bytes(999_960), told_bytes(3_200_000_000)
+    ('512 B', '49.2 kB', '1.0 MB', '3.2 GB')
     """
     size = float(count)
     for unit in ("B", "kB", "MB"):
-        if size < 1000:
+        if size < (1000 if unit == "B" else 999.95):
             return f"{size:.1f} {unit}" if unit != "B" else f"{count} B"
         size /= 1000
     return f"{size:,.1f} GB"

@@ -40,12 +40,11 @@ from gridcell.preparation.forecast import ForecastPreparation, ForecastReader
 from gridcell.preparation.series import SeriesReader
 from gridcell.preparation.texts import TextReader
 from gridcell.samples import STEP_TASKS, ItemTask, Kind
-from gridcell.workers import QUICK_S, in_order
+from gridcell.workers import in_order
 
 MEMBERS = ("model.json", "weights.safetensors")
 MOST_REMEMBERED = 10**9
 PREDICT_BATCH = 256
-READ_AT_ONCE = 16
 
 Item = tuple[str, NDArray[Any], float]
 """Name, values and scale of one decoded item."""
@@ -292,9 +291,7 @@ class Model:
             except SourceError as error:
                 return error
 
-        # Pictures may be small; a clip takes seconds, and not even the first is tried alone.
-        quick_s, at_once = (QUICK_S, READ_AT_ONCE) if self.kind == "images" else (0, 1)
-        with closing(in_order(read, paths, at_once=at_once, quick_s=quick_s)) as parts:
+        with closing(in_order(read, paths, at_once=1)) as parts:
             results = [result for part in parts for result in part]
         errors = [r.message for r in results if isinstance(r, SourceError)]
         if errors and not skip_bad_files:

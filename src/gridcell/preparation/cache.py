@@ -39,7 +39,7 @@ from gridcell.preparation.images import ImageReader
 from gridcell.preparation.unreadable import UnreadableError
 from gridcell.samples import ImageFacts, Samples
 from gridcell.sources.wording import counted, itemised, shown
-from gridcell.workers import QUICK_S, in_order
+from gridcell.workers import in_order
 
 Progress = Callable[[int, int], None]
 Values = NDArray[np.generic]
@@ -325,19 +325,19 @@ def _decoded(
 
     def read(row: int) -> tuple[Values, float] | UnreadableError:
         facts = samples.facts
+        values: Values
         try:
             if isinstance(facts, ImageFacts) and facts.pixels is not None:
                 assert isinstance(reader, ImageReader)
-                return reader.read_pixels(facts.pixels[row])
-            values, scale = reader.read(root / samples.paths[row])
+                values, scale = reader.read_pixels(facts.pixels[row])
+            else:
+                values, scale = reader.read(root / samples.paths[row])
         except UnreadableError as error:
             return error
         assert values.dtype == reader.dtype and values.shape[1:] == reader.inner
         return values, scale
 
-    # A clip takes seconds: of those not even the first are tried alone.
-    quick_s = QUICK_S if samples.kind == "images" else 0
-    return in_order(read, range(len(samples)), at_once=CHUNK_ROWS, quick_s=quick_s)
+    return in_order(read, range(len(samples)), at_once=CHUNK_ROWS)
 
 
 def _noun(samples: Samples) -> str:

@@ -108,7 +108,7 @@ class _Beside(torch.optim.Optimizer):
         for each in optimizers[1:]:
             each.state = self.state
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
+    def zero_grad(self) -> None:  # type: ignore[override]
         for each in self.optimizers:
             each.zero_grad()
 

@@ -92,7 +92,7 @@ def _norm(values: list[Tensor]) -> float:
 
 
 def _norm_of(value: Tensor) -> float:
-    """The norm of one tensor; in float64, at forty times the cost, only where squares need it."""
+    """The norm of one tensor, to about 1e-4; summed in float64 only where squares need it."""
     norm = float(torch.linalg.vector_norm(value))
     if SMALLEST_SAFE < norm < LARGEST_SAFE:
         return norm
