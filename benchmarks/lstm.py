@@ -19,7 +19,11 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 
-from gridcell.training.allocator import keep_memory
+from gridcell.process import wait_politely
+
+wait_politely()  # before PyTorch is loaded
+
+from gridcell.training.allocator import keep_memory  # noqa: E402
 
 is_kept = keep_memory()  # before the first tensor
 

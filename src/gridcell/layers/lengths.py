@@ -30,11 +30,11 @@ def check_lengths(lengths: Tensor | None, x: Tensor, *, layer: str) -> None:
             f"{layer} lengths must be int64 or int32 [B={examples}]; "
             f"got {str(lengths.dtype).removeprefix('torch.')} {tuple(lengths.shape)}."
         )
-    wrong = ((lengths < 0) | (lengths > steps)).nonzero()
-    if len(wrong):
-        index = int(wrong[0])
+    counts: list[int] = lengths.tolist()  # every layer asks: ten times as fast as tensors
+    if counts and (min(counts) < 0 or max(counts) > steps):
+        index = next(n for n, count in enumerate(counts) if not 0 <= count <= steps)
         raise ShapeError(
-            f"{layer} lengths[{index}] is {int(lengths[index])}: it must be 0 to {steps}, "
+            f"{layer} lengths[{index}] is {counts[index]}: it must be 0 to {steps}, "
             "the steps that the values have."
         )
 
@@ -63,7 +63,7 @@ def is_full(lengths: Tensor | None, steps: int) -> bool:
         return True
     if lengths.device.type != "cpu" or is_traced():
         return False
-    return bool((lengths == steps).all())
+    return min(lengths.tolist(), default=steps) == steps
 
 
 def mask_steps(x: Tensor, lengths: Tensor | None) -> Tensor:
