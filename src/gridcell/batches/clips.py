@@ -12,6 +12,7 @@ from torch import Tensor
 from gridcell.augment.clips import ClipAugment
 from gridcell.batches.order import Batch, sampled
 from gridcell.preparation.cache import Decoded
+from gridcell.preparation.read_ahead import read_ahead
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Clips:
         starts, stops = self.decoded.starts[order], self.decoded.starts[order + 1]
         counts = stops - starts
         frames = np.zeros((len(order), int(counts.max()), *self.decoded.values.shape[1:]), np.uint8)
+        read_ahead(self.decoded.values, zip(starts.tolist(), stops.tolist(), strict=True))
         for row, (start, stop) in enumerate(zip(starts, stops, strict=True)):
             frames[row, : stop - start] = self.decoded.values[start:stop]
         values = torch.from_numpy(frames).permute(0, 1, 4, 2, 3)

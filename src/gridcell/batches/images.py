@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gridcell.augment.images import ImageAugment
 from gridcell.batches.order import Batch, sampled
+from gridcell.preparation.read_ahead import read_ahead
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Images:
         """Return these images as `[B, 1, C, H, W]`, channels last in memory."""
         # The cache lies on disk: ascending rows read forward.
         order = np.sort(self.rows[places])
+        read_ahead(self.pixels, ((row, row + 1) for row in order.tolist()))
         values = torch.from_numpy(np.ascontiguousarray(self.pixels[order])).permute(0, 3, 1, 2)
         if generator is not None and self.augment is not None:
             values = self.augment(values, generator)

@@ -13,6 +13,7 @@ from gridcell.augment.sounds import SoundAugment
 from gridcell.batches.order import Batch, sampled
 from gridcell.batches.stretches import drawn_starts, mixed_targets, window_starts
 from gridcell.preparation.cache import Decoded
+from gridcell.preparation.read_ahead import read_ahead
 from gridcell.preparation.sounds import SoundPreparation
 
 
@@ -146,6 +147,8 @@ class Sounds:
         """Return waves [B, N], zero past their samples, and the samples of each [B]."""
         starts = self.decoded.starts[rows] + firsts
         waves = np.zeros((len(rows), int(counts.max())), np.float32)
+        stops = starts + counts
+        read_ahead(self.decoded.values, zip(starts.tolist(), stops.tolist(), strict=True))
         for number, (start, count) in enumerate(zip(starts, counts, strict=True)):
             waves[number, :count] = self.decoded.values[start : start + count]
         waves *= self.decoded.scales[rows][:, None]

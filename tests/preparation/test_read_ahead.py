@@ -1,0 +1,85 @@
+"""Batches from a file that is larger than memory: the system is told what will be read."""
+
+from __future__ import annotations
+
+import mmap
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+
+from gridcell.batches.clips import Clips
+from gridcell.batches.images import Images
+from gridcell.preparation import read_ahead as module
+from gridcell.preparation.cache import Decoded
+from gridcell.preparation.read_ahead import read_ahead
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(mmap, "MADV_WILLNEED"), reason="this system takes no such advice"
+)
+HEADER = 128
+SIDE = 40
+
+
+class Told(mmap.mmap):
+    """A mapped file that keeps what it was told."""
+
+    def madvise(self, option, start=0, length=0):
+        self.spans.append((start, start + length))
+        assert option == mmap.MADV_WILLNEED
+        super().madvise(option, start, length)
+
+
+@pytest.fixture
+def pixels(tmp_path):
+    file = tmp_path / "pixels"
+    values = np.random.default_rng(0).integers(0, 256, (30, SIDE, SIDE, 1), np.uint8)
+    file.write_bytes(bytes(HEADER) + values.tobytes())
+    with file.open("rb") as opened:
+        mapped = Told(opened.fileno(), 0, access=mmap.ACCESS_READ)
+    mapped.spans = []
+    yield np.frombuffer(mapped, np.uint8, offset=HEADER).reshape(values.shape)
+
+
+def told(pixels):
+    return module._map_of(pixels).spans
+
+
+def pages(start, stop):
+    size = SIDE * SIDE
+    first = HEADER + start * size
+    return first - first % mmap.PAGESIZE, HEADER + stop * size
+
+
+def test_a_batch_tells_which_pages_it_will_read(pixels):
+    images = Images(pixels, torch.arange(30), np.arange(30))
+    with mock.patch.object(module, "LEAST_BYTES", 0):
+        batch = images.batch(np.array([20, 3, 7]))
+    assert told(pixels) == [pages(row, row + 1) for row in (3, 7, 20)]
+    assert np.array_equal(batch.values[:, 0, 0], pixels[[3, 7, 20], :, :, 0])
+
+
+def test_a_clip_is_told_as_a_whole(pixels):
+    starts = np.array([0, 10, 12, 30])
+    decoded = Decoded(pixels, starts, np.ones(3, np.float32), np.arange(3))
+    with mock.patch.object(module, "LEAST_BYTES", 0):
+        Clips(decoded, torch.arange(3), np.arange(3)).batch(np.array([2, 0]))
+    assert told(pixels) == [pages(0, 10), pages(12, 30)]
+
+
+def test_small_files_and_arrays_in_memory_are_left_alone(pixels):
+    Images(pixels, torch.arange(30), np.arange(30)).batch(np.array([20, 3]))
+    assert told(pixels) == []
+    with mock.patch.object(module, "LEAST_BYTES", 0):
+        read_ahead(pixels.copy(), [(0, 1)])
+
+
+def test_a_file_is_found_behind_a_view_of_numpys_own_map(tmp_path):
+    file = tmp_path / "values.npy"
+    np.save(file, np.arange(100_000, dtype=np.float32).reshape(100, 1000))
+    values = np.load(file, mmap_mode="r")
+    assert module._map_of(values[10:]) is module._map_of(values) is not None
+    with mock.patch.object(module, "LEAST_BYTES", 0):
+        read_ahead(values[10:], [(0, 90)])
+    assert values[10:].sum() == np.arange(10_000, 100_000, dtype=np.float32).sum()
