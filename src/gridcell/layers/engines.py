@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -78,6 +79,7 @@ def refuses_fused(x: Tensor) -> str | None:
     return None
 
 
+@cache
 def has_bfloat16_kernels() -> bool:
     """Whether oneDNN is part of this PyTorch, and the processor has instructions for bfloat16."""
     is_there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
