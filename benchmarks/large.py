@@ -69,7 +69,7 @@ def main() -> None:
                 waiting = history["spent_s"]["waiting"] / history["seconds"]
                 print(
                     f"{name:9} {history['items_per_s']:8.0f} items a second, {waiting:.0%} of the "
-                    f"time waiting for data, {memory:.2f} GB in the process at most",
+                    f"time reading, {memory:.2f} GB in the process at most",
                     flush=True,
                 )
         if asked.limited_by:

@@ -61,7 +61,7 @@ def main() -> None:
         f"{'input':>6} {'ways':>5} {'arithmetic':>11} {'packed':>8} {'bfloat16':>8} {'ours':>8} "
         f"{'times':>6}"
     )
-    for channels in (256, 64):
+    for channels in (256, 128, 64):
         for both in (False, True):
             for name in ("float32", "bfloat16"):
                 packed, low, ours = compare(channels, both, name, options.repeats)

@@ -315,7 +315,7 @@ def test_where_the_time_went_is_told_when_asked(run: Command, toy: Path, tmp_pat
     more = ["--resume", "--epochs", "3", "--profile"]
     for said in (run("train", toy, *words), run("train", out, *more)):
         assert said.code == 0 and "Where the time went" in said.out
-        for what in ("forward", "backward", "waiting for data", "validation", "to vary."):
+        for what in ("forward", "backward", "reading data", "validation", "to vary."):
             assert what in said.out
     assert "Where the time went" not in run("train", out, "--resume", "--epochs", "4").out
 

@@ -193,7 +193,7 @@ class TrainConfig:
     on_divergence: Literal["stop", "retry"] = "stop"
     """Where the loss is no longer a number: stop, or train once more at a tenth of the rate."""
     profile: bool = False
-    """Tell where the time went: waiting for data, forward, backward, optimizer, validation."""
+    """Tell where the time went: reading data, forward, backward, optimizer, validation."""
     tbptt: int | None = None
     """Steps through which gradients flow back in an LSTM or RNN; all of them where left out."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

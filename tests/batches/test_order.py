@@ -119,7 +119,7 @@ def test_the_reading_thread_gives_what_would_be_made_inline() -> None:
         assert (batch.rows == rows).all()
 
 
-@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("threads", [0, 1, 2, 4])
 def test_any_number_of_threads_reads_the_same_batches(threads: int) -> None:
     data = replace(images(50), augment=shaken)  # type: ignore[arg-type]
     whole = drawn(data)

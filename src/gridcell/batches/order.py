@@ -144,7 +144,8 @@ def training_batches(
     """Yield the batches of one training epoch, varied, read ahead by threads.
 
     first     number of the batch to begin with: those before it were seen already
-    threads   that read ahead; the batches are the same, however many they are
+    threads   that read ahead; with 0 each batch is read when it is asked for. The batches are the
+              same, however many they are
     """
     is_varied = is_varied and items.is_varied
 
@@ -154,6 +155,10 @@ def training_batches(
         return items.batch(places, torch.Generator().manual_seed(step_seed(seed, epoch, number)))
 
     parts = epoch_batches(items, size=size, seed=seed, epoch=epoch)
+    if not threads:
+        for number, places in enumerate(parts[first:], start=first):
+            yield make(number, places)
+        return
     used = torch.get_num_threads()
     with ThreadPoolExecutor(threads, "batches", initializer=_use_one_thread) as pool:
         pool.submit(int).result()

@@ -26,6 +26,7 @@ from gridcell.training.allocator import return_memory
 from gridcell.training.average import WeightAverage
 from gridcell.training.best import Best
 from gridcell.training.checkpoint import Checkpoints
+from gridcell.training.device import reading_threads
 from gridcell.training.history import History, Silence, StepRecord, Watcher
 from gridcell.training.objective import Objective
 from gridcell.training.optimizer import choose_optimizer
@@ -266,6 +267,7 @@ class _Run:
             seed=self.seed,
             epoch=self.epoch,
             first=self.number,
+            threads=reading_threads(self.step.device),
         )
         earlier, start = self.epoch_s, time.perf_counter()
         waited = start

@@ -18,7 +18,7 @@ NAMES = {
     "forward": "forward",
     "backward": "backward",
     "optimizer": "optimizer and average",
-    "waiting": "waiting for data",
+    "waiting": "reading data",
     "validation": "validation",
     "checkpoints": "writing checkpoints",
 }
@@ -26,7 +26,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Reading:
-    """Milliseconds that a batch takes the thread that reads ahead while a step runs."""
+    """Milliseconds that a batch takes."""
 
     reading_ms: float
     augmenting_ms: float
@@ -45,7 +45,7 @@ def measure_reading(items: Items, *, size: int) -> Reading:
 
 
 def told(spent_s: Mapping[str, float], whole_s: float, reading: Reading) -> list[str]:
-    """A line for each thing that took time, the longest first, and one about reading ahead."""
+    """A line for each thing that took time, the longest first, and one about a batch."""
     known = {NAMES[name]: seconds for name, seconds in spent_s.items() if name in NAMES}
     rest = max(0.0, whole_s - sum(known.values()))
     rows = sorted({**known, "everything else": rest}.items(), key=lambda row: -row[1])
@@ -53,8 +53,8 @@ def told(spent_s: Mapping[str, float], whole_s: float, reading: Reading) -> list
     lines = [f"{name:{width}} {s:9.2f} s {s / max(whole_s, 1e-9):7.1%}" for name, s in rows]
     return [
         *lines,
-        f"Meanwhile another thread makes each batch: {reading.reading_ms:.1f} ms to read, "
-        f"{reading.augmenting_ms:.1f} ms to vary.",
+        f"Of each batch: {reading.reading_ms:.1f} ms to read, {reading.augmenting_ms:.1f} ms to "
+        "vary.",
     ]
 
 
