@@ -1,6 +1,6 @@
 """Whether batches are better read beside the training step or between two of them.
 
-    python benchmarks/reading.py PATH/TO/fsdd/labels.csv -- --target digit --task classify --epochs 3
+    python benchmarks/reading.py PATH/TO/esc10/labels.csv -- --target class --epochs 3
     python benchmarks/reading.py PATH/TO/fashion-mnist --rounds 3 -- --epochs 1
 
 The default command on both sides, in turn, each in a process of its own: with one thread that reads
