@@ -68,6 +68,15 @@ def test_a_clip_is_told_as_a_whole(pixels):
     assert told(pixels) == [pages(0, 10), pages(12, 30)]
 
 
+def test_nothing_is_told_of_an_item_without_steps_and_a_refusal_harms_nothing(pixels):
+    with mock.patch.object(module, "LEAST_BYTES", 0):
+        read_ahead(pixels, [(30, 30), (2, 2)])
+        assert told(pixels) == []
+        with mock.patch.object(Told, "madvise", side_effect=OSError("busy")) as refuses:
+            read_ahead(pixels, [(0, 1)])
+    assert refuses.called
+
+
 def test_small_files_and_arrays_in_memory_are_left_alone(pixels):
     Images(pixels, torch.arange(30), np.arange(30)).batch(np.array([20, 3]))
     assert told(pixels) == []

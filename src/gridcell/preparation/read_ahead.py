@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def read_ahead(values: NDArray[Any], spans: Iterable[tuple[int, int]]) -> None:
     """Tell the system that `values[start:stop]` will be read, for each of the spans.
 
     Changes no value. Does nothing for arrays in memory, for small files, and where the system
-    takes no such advice (Windows).
+    takes no such advice (Windows) or will not hear it now.
 
     Source   madvise(2), MADV_WILLNEED
     """
@@ -36,7 +37,9 @@ def read_ahead(values: NDArray[Any], spans: Iterable[tuple[int, int]]) -> None:
     for start, stop in spans:
         begin = first + start * values.strides[0]
         page = begin - begin % mmap.PAGESIZE
-        whole.madvise(advice, page, first + stop * values.strides[0] - page)
+        if stop > start:  # there is no page behind the end
+            with suppress(OSError):
+                whole.madvise(advice, page, first + stop * values.strides[0] - page)
 
 
 def _map_of(values: NDArray[Any]) -> mmap.mmap | None:
