@@ -8,6 +8,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -299,7 +300,9 @@ def test_progress_counts_every_file(tmp_path: Path, picture: Picture) -> None:
         (tmp_path / name).write_bytes((tmp_path / names[0]).read_bytes())
     seen: list[int] = []
     scan(tmp_path, names, progress=lambda done, total: seen.append(done))
-    assert seen == [0, 64, 128, 150]
+    # How many are done at once depends on how quick they are.
+    assert seen[0] == 0 and seen[-1] == 150
+    assert all(0 < later - earlier <= 64 for earlier, later in pairwise(seen))
 
 
 def test_a_stop_in_the_middle_stops(tmp_path: Path, picture: Picture) -> None:
