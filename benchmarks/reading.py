@@ -65,7 +65,7 @@ def one_side(threads: int, settings: list[str]) -> None:
     from gridcell import cli
     from gridcell.training import fit
 
-    fit.reading_threads = lambda _: threads  # type: ignore[attr-defined]
+    fit.reading_threads = lambda _, *, is_on_disk: threads  # type: ignore[attr-defined]
     sys.argv = ["gridcell", "train", *settings]
     cli.main()
 

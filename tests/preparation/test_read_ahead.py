@@ -11,6 +11,7 @@ import torch
 
 from gridcell.batches.clips import Clips
 from gridcell.batches.images import Images
+from gridcell.batches.kinds import on_disk
 from gridcell.preparation import read_ahead as module
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.read_ahead import read_ahead
@@ -75,6 +76,16 @@ def test_nothing_is_told_of_an_item_without_steps_and_a_refusal_harms_nothing(pi
         with mock.patch.object(Told, "madvise", side_effect=OSError("busy")) as refuses:
             read_ahead(pixels, [(0, 1)])
     assert refuses.called
+
+
+def test_only_items_of_a_large_file_are_on_disk(pixels):
+    images = Images(pixels, torch.arange(30), np.arange(30))
+    decoded = Decoded(pixels, np.array([0, 10, 30]), np.ones(2, np.float32), np.arange(2))
+    clips = Clips(decoded, torch.arange(2), np.arange(2))
+    in_memory = Images(pixels.copy(), torch.arange(30), np.arange(30))
+    assert not on_disk(images) and not on_disk(clips)
+    with mock.patch.object(module, "LEAST_BYTES", 0):
+        assert on_disk(images) and on_disk(clips) and not on_disk(in_memory)
 
 
 def test_small_files_and_arrays_in_memory_are_left_alone(pixels):

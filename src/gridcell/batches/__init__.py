@@ -2,7 +2,7 @@
 
 from gridcell.batches.clips import Clips
 from gridcell.batches.images import Images
-from gridcell.batches.kinds import Variation, items_of
+from gridcell.batches.kinds import Variation, items_of, on_disk
 from gridcell.batches.order import (
     Batch,
     Items,
@@ -28,6 +28,7 @@ __all__ = [
     "batch_rows",
     "epoch_batches",
     "items_of",
+    "on_disk",
     "plain_batches",
     "step_seed",
     "training_batches",

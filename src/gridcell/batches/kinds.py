@@ -27,6 +27,7 @@ from gridcell.preparation import (
     TextPreparation,
 )
 from gridcell.preparation.cache import Decoded
+from gridcell.preparation.read_ahead import is_on_disk
 from gridcell.samples import Tags
 
 Variation = ImageAugment | SoundAugment | ClipAugment | SeriesAugment | TextAugment
@@ -70,3 +71,13 @@ def items_of(
         return Texts(decoded, prep, targets, rows, augment=variation, tags=tags)
     assert variation is None or isinstance(variation, ClipAugment)
     return Clips(decoded, targets, rows, augment=variation)
+
+
+def on_disk(items: Items) -> bool:
+    """Whether batches come from a file that may be larger than memory.
+
+    Series and texts are read into memory as a whole.
+    """
+    if isinstance(items, Images):
+        return is_on_disk(items.pixels)
+    return isinstance(items, Clips | Sounds) and is_on_disk(items.decoded.values)

@@ -30,8 +30,8 @@ def read_ahead(values: NDArray[Any], spans: Iterable[tuple[int, int]]) -> None:
     Source   madvise(2), MADV_WILLNEED
     """
     advice = getattr(mmap, "MADV_WILLNEED", None)
-    whole = _map_of(values) if values.nbytes >= LEAST_BYTES else None
-    if whole is None or advice is None:
+    whole = _map_of(values)
+    if not is_on_disk(values) or whole is None or advice is None:
         return
     first = values.ctypes.data - np.frombuffer(whole, np.uint8).ctypes.data
     for start, stop in spans:
@@ -40,6 +40,11 @@ def read_ahead(values: NDArray[Any], spans: Iterable[tuple[int, int]]) -> None:
         if stop > start:  # there is no page behind the end
             with suppress(OSError):
                 whole.madvise(advice, page, first + stop * values.strides[0] - page)
+
+
+def is_on_disk(values: NDArray[Any]) -> bool:
+    """Whether an array is a mapped file so large that reading it may mean to wait for the disk."""
+    return values.nbytes >= LEAST_BYTES and _map_of(values) is not None
 
 
 def _map_of(values: NDArray[Any]) -> mmap.mmap | None:

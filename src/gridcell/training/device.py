@@ -32,14 +32,18 @@ def device_name(device: torch.device) -> str:
     return f"the processor, {threads} thread{'' if threads == 1 else 's'}"
 
 
-def reading_threads(device: torch.device) -> int:
-    """How many threads read ahead beside the step: 1 where it leaves a core over, else 0.
+def reading_threads(device: torch.device, *, is_on_disk: bool) -> int:
+    """How many threads read ahead beside the step: 1 where there is something to wait for, or a
+    core that the step leaves over, else 0.
 
     A step's threads wait for each other many times. Where they have all cores, one that reads
     beside them makes each of these waits longer. With batches read between the steps spoken digits
     trained 1.04 times as fast on two cores (`benchmarks/reading.py`).
+
+    is_on_disk   whether items lie in a file that may be larger than memory: while a thread waits
+                 for the disk the step has the cores, and without it a third of the time was lost
     """
-    return int(device.type != "cpu" or cores() > torch.get_num_threads())
+    return int(is_on_disk or device.type != "cpu" or cores() > torch.get_num_threads())
 
 
 def synchronise(device: torch.device) -> None:

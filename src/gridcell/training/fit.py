@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gridcell.batches import Items, Texts, epoch_batches, training_batches
+from gridcell.batches import Items, Texts, epoch_batches, on_disk, training_batches
 from gridcell.errors import TrainingError
 from gridcell.layers import set_generator
 from gridcell.networks.run import outputs, said
@@ -267,7 +267,7 @@ class _Run:
             seed=self.seed,
             epoch=self.epoch,
             first=self.number,
-            threads=reading_threads(self.step.device),
+            threads=reading_threads(self.step.device, is_on_disk=on_disk(self.train)),
         )
         earlier, start = self.epoch_s, time.perf_counter()
         waited = start
