@@ -146,10 +146,10 @@ class Sounds:
     ) -> tuple[Tensor, Tensor]:
         """Return waves [B, N], zero past their samples, and the samples of each [B]."""
         starts = self.decoded.starts[rows] + firsts
-        waves = np.zeros((len(rows), int(counts.max())), np.float32)
         stops = starts + counts
+        waves = np.zeros((len(rows), int(counts.max())), np.float32)
         read_ahead(self.decoded.values, zip(starts.tolist(), stops.tolist(), strict=True))
-        for number, (start, count) in enumerate(zip(starts, counts, strict=True)):
-            waves[number, :count] = self.decoded.values[start : start + count]
+        for number, (start, stop) in enumerate(zip(starts, stops, strict=True)):
+            waves[number, : stop - start] = self.decoded.values[start:stop]
         waves *= self.decoded.scales[rows][:, None]
         return torch.from_numpy(waves), torch.from_numpy(counts)

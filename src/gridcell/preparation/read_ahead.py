@@ -2,9 +2,8 @@
 
 A batch reads items from all over the file. Where the file is larger than what memory is free, each
 touch of a page waits for the disk, and the system, which guesses that a reader goes forward, reads
-much beside that nobody wants and drops for it what is needed. Under a limit of 1.5 GB, with 0.8 GB
-in use, 36,000 images of 64 kB of a file of 3.1 GB were read at fewer than 300 a second; told in
-advance, which lets the disk work on a whole batch at once, at 11,000.
+much beside that nobody wants and drops for it what is needed. Told in advance, the disk works on a
+whole batch at once (`benchmarks/large.py`).
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ def read_ahead(values: NDArray[Any], spans: Iterable[tuple[int, int]]) -> None:
     Source   madvise(2), MADV_WILLNEED
     """
     advice = getattr(mmap, "MADV_WILLNEED", None)
-    whole = _map_of(values)
-    if not is_on_disk(values) or whole is None or advice is None:
+    whole = _large_map_of(values)
+    if whole is None or advice is None:
         return
     first = values.ctypes.data - np.frombuffer(whole, np.uint8).ctypes.data
     for start, stop in spans:
@@ -44,7 +43,11 @@ def read_ahead(values: NDArray[Any], spans: Iterable[tuple[int, int]]) -> None:
 
 def is_on_disk(values: NDArray[Any]) -> bool:
     """Whether an array is a mapped file so large that reading it may mean to wait for the disk."""
-    return values.nbytes >= LEAST_BYTES and _map_of(values) is not None
+    return _large_map_of(values) is not None
+
+
+def _large_map_of(values: NDArray[Any]) -> mmap.mmap | None:
+    return _map_of(values) if values.nbytes >= LEAST_BYTES else None
 
 
 def _map_of(values: NDArray[Any]) -> mmap.mmap | None:

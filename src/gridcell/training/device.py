@@ -33,8 +33,7 @@ def device_name(device: torch.device) -> str:
 
 
 def reading_threads(device: torch.device, *, is_on_disk: bool) -> int:
-    """How many threads read ahead beside the step: 1 where there is something to wait for, or a
-    core that the step leaves over, else 0.
+    """Return how many threads read ahead: 1 beside a slow disk or with a core to spare, else 0.
 
     A step's threads wait for each other many times. Where they have all cores, one that reads
     beside them makes each of these waits longer. With batches read between the steps spoken digits

@@ -38,9 +38,7 @@ def measured_precision(
     size     items of a batch; where the memory does not hold them, a part of them is measured
     memory   folder in which measurements of this machine are kept
     """
-    batches = training_batches(train, size=size, seed=0, epoch=0, is_varied=False)
-    whole = next(batches)
-    batches.close()
+    whole = next(training_batches(train, size=size, seed=0, epoch=0, is_varied=False, threads=0))
     machine = (platform.node(), device_name(device), torch.__version__, torch.get_num_threads())
     about = (FORMAT, *machine, network.notation, str(network.layout), tuple(whole.values.shape))
     file = memory / "precision" / f"{hashlib.sha256(repr(about).encode()).hexdigest()[:20]}.json"
