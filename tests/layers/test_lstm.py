@@ -15,8 +15,9 @@ from gridcell import reference
 from gridcell.axes import Layout
 from gridcell.errors import NetworkError, ShapeError
 from gridcell.layers import LSTM, Chain, Conv, Dropout, Last, LSTMState, set_generator
+from gridcell.layers.by_length import cuts_in_time
 from gridcell.layers.engines import has_bfloat16_kernels
-from gridcell.layers.length_groups import Group, length_groups
+from gridcell.layers.pieces import cut_in_pieces
 
 from ..reference.comparison import catches, normal, quick
 from ..reference.recurrent import draw_lengths
@@ -98,8 +99,8 @@ def compare(case, forward=reference.lstm, backward=reference.lstm_backward):
         (*states, layer.width),
     ]
     x, h, c, *grads = (tensor(normal(seed + n, *shape), dtype) for n, shape in enumerate(shapes))
-    # Without a price for a step a batch is cut wherever lengths differ.
-    cost = mock.patch("gridcell.layers.lstm.STEP_COST", 0.0 if case["cuts"] else 800_000)
+    # Without a price for a call a batch is cut wherever lengths differ.
+    cost = mock.patch("gridcell.layers.by_length.CALL_COST", 0.0 if case["cuts"] else 800_000)
     with recorded_noise(layer, seed) as recorded, cost:
         counts = None if lengths is None else torch.tensor(lengths)
         outputs, gradients = run(layer, x, counts, (h, c), grads)
@@ -448,7 +449,7 @@ def test_a_batch_cut_by_length_is_the_whole_batch(layer):
     x, lengths = tensor(normal(1, 9, 12, 3)), torch.tensor([12, 0, 2, 12, 1, 7, 7, 0, 6])
     layer.eval()
     whole, whole_state = layer.run(x, lengths)
-    with mock.patch("gridcell.layers.lstm.STEP_COST", 0.0):
+    with mock.patch("gridcell.layers.by_length.CALL_COST", 0.0):
         y, state = layer.run(x, lengths)
     torch.testing.assert_close(y, whole)
     torch.testing.assert_close(tuple(state), tuple(whole_state))
@@ -598,7 +599,10 @@ def test_recurrent_dropout_silences_the_same_units_at_every_step():
 def test_weight_drop_silences_a_share_of_the_recurrent_weights_and_their_gradients(options):
     layer = LSTM(3, 60, weight_drop=0.3, **options, generator=torch.Generator().manual_seed(0))
     x = torch.randn(2, 5, 3)
-    with recorded_noise(layer, 0) as recorded, mock.patch("gridcell.layers.lstm.STEP_COST", 0.0):
+    with (
+        recorded_noise(layer, 0) as recorded,
+        mock.patch("gridcell.layers.by_length.CALL_COST", 0.0),
+    ):
         layer(x, torch.tensor([5, 2])).square().sum().backward()
     assert len(recorded.weight_masks) == layer.layers * layer.directions  # not one for each part
     recurrent = [parameter for name, parameter in layer.named_parameters() if "_hh_" in name]
@@ -789,11 +793,24 @@ def test_what_does_not_fit_is_refused():
 
 def test_lengths_are_cut_where_it_saves_most():
     lengths = [100] * 4 + [50] * 4 + [10] * 8
-    assert length_groups(lengths, step_rows=0) == [
-        Group(0, 4, 100),
-        Group(4, 8, 50),
-        Group(8, 16, 10),
-    ]
-    assert length_groups(lengths, step_rows=0, most=2) == [Group(0, 8, 100), Group(8, 16, 10)]
-    assert length_groups(lengths, step_rows=1000) == [Group(0, 16, 100)]
-    assert length_groups([5, 5, 5], step_rows=0) == [Group(0, 3, 5)]
+    assert cuts_in_time(lengths, call_cost=0) == [10, 50]
+    assert cuts_in_time(lengths, call_cost=0, most=1) == [10]
+    assert cuts_in_time(lengths, call_cost=200) == [10]  # the other would save 50 steps of 4
+    assert cuts_in_time(lengths, call_cost=1000) == []
+    assert cuts_in_time([5, 5, 5], call_cost=0) == []
+    assert cuts_in_time([9, 0], call_cost=0) == []
+
+
+@quick
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=8), st.integers(0, 30), st.integers(0, 3))
+def test_cuts_never_cost_more_than_none(lengths, call_cost, most):
+    lengths = sorted([*lengths, 12], reverse=True)
+    cuts = cuts_in_time(lengths, call_cost=call_cost, most=most)
+    assert cuts == sorted(set(cuts))
+    assert len(cuts) <= most
+    pieces = cut_in_pieces(lengths[0], len(lengths), cuts=cuts, descending=lengths)
+    cost = sum((p.stop - p.start) * p.examples + call_cost for p in pieces)
+    assert cost <= lengths[0] * len(lengths) + call_cost
+    for row, length in enumerate(lengths):  # every valid step is in a piece
+        walked = [p for p in pieces if row < p.examples]
+        assert sum(p.stop - p.start for p in walked) >= length

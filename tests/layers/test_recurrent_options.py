@@ -92,8 +92,8 @@ def cases(draw):
         "shape": (examples, steps),
         "lengths": draw(draw_lengths(examples, steps)),
         "truncate": draw(st.integers(1, 10)),
-        # Without a price for a step a batch is cut wherever lengths differ.
-        "step_cost": draw(st.sampled_from([0.0, 800_000])),
+        # Without a price for a call a batch is cut wherever lengths differ.
+        "call_cost": draw(st.sampled_from([0.0, 800_000])),
     }
 
 
@@ -107,7 +107,7 @@ def test_it_is_the_classical_procedure_piece_by_piece(case):  # S33
     wanted_gradients = gradients(layer, [wanted], x)
     whole, whole_state = layer.run(x, lengths)
     set_truncation(layer, case["truncate"])
-    with mock.patch("gridcell.layers.lstm.STEP_COST", case["step_cost"]):
+    with mock.patch("gridcell.layers.by_length.CALL_COST", case["call_cost"]):
         y, state = layer.run(x, lengths)
         from_y = layer(x, lengths)
     for values, last in ((wanted, wanted_state), (whole, whole_state)):
@@ -295,9 +295,9 @@ def test_a_layer_that_keeps_its_state_takes_what_bfloat16_gives(name):
 @pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize("is_kept", [False, True])
 @pytest.mark.parametrize("lengths", [None, [40, 40, 40], [40, 13, 0]])
-@pytest.mark.parametrize("step_cost", [0.0, 800_000])
+@pytest.mark.parametrize("call_cost", [0.0, 800_000])
 def test_products_in_bfloat16_give_what_float32_gives_to_their_rounding(
-    name, both, is_kept, lengths, step_cost
+    name, both, is_kept, lengths, call_cost
 ):
     layer = layer_of(name, both=both, dtype=torch.float32)
     x = values_of(3, 40, dtype=torch.float32)
@@ -306,7 +306,7 @@ def test_products_in_bfloat16_give_what_float32_gives_to_their_rounding(
     wanted, wanted_gradients = [y, *state], gradients(layer, [y, *state], x)
     if is_kept:
         keep_state(layer)
-    with mock.patch("gridcell.layers.lstm.STEP_COST", step_cost):
+    with mock.patch("gridcell.layers.by_length.CALL_COST", call_cost):
         found, found_gradients = in_bfloat16(layer, x, lengths)
     assert [values.dtype for values in found] == [torch.bfloat16, torch.float32, torch.float32]
     for one, other in zip([*found, *found_gradients], [*wanted, *wanted_gradients], strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -12,10 +13,10 @@ from torch import Tensor, nn
 
 from gridcell.axes import Layout, check_shape
 from gridcell.errors import NetworkError, ShapeError, did_you_mean
+from gridcell.layers.by_length import run_by_length
 from gridcell.layers.dense import Dropout
 from gridcell.layers.directions import Walk, reverse_steps, through_layers
 from gridcell.layers.engines import EngineChoice, check_engine, choose_engine
-from gridcell.layers.length_groups import STEP_COST, run_on_true_steps
 from gridcell.layers.lengths import same_lengths
 from gridcell.layers.lstm_eager import Noise, Trace, draw_noise, walk_eager
 from gridcell.layers.lstm_engines import ENGINES
@@ -27,7 +28,7 @@ from gridcell.layers.lstm_weights import (
     new_weights,
     suffix,
 )
-from gridcell.layers.pieces import walk_in_pieces
+from gridcell.layers.pieces import Piece, walk_in_pieces
 from gridcell.layers.recurrent_state import (
     Ends,
     LSTMState,
@@ -341,10 +342,11 @@ class LSTM(nn.Module):
         """Walk over checked values; `is_cell_kept` says that products are formed in bfloat16."""
         engine = ENGINES[self.engine_for(x).name]
         first = self._first(x, state)
-        truncate = self.truncate if self.training else None
         walked = self._walked_weights()  # once, however the batch is cut
 
-        def run(x: Tensor, lengths: Tensor | None, first: Ends) -> tuple[Tensor, Ends]:
+        def run(
+            x: Tensor, lengths: Tensor | None, first: Ends, pieces: Sequence[Piece]
+        ) -> tuple[Tensor, Ends]:
             def walk(x: Tensor, layer: int, direction: int) -> tuple[Tensor, Ends]:
                 h, c = (kind[layer, direction] for kind in first)
                 weights, noise = walked[layer][direction], self._noise(x, h, c)
@@ -354,17 +356,17 @@ class LSTM(nn.Module):
                 ) -> tuple[Tensor, Ends]:
                     return engine.walk(x, lengths, weights, first, noise.at(steps), is_end_wanted)
 
-                return walk_in_pieces(x, lengths, (h, c), steps=truncate, walk=piece)
+                return walk_in_pieces(x, lengths, (h, c), pieces, walk=piece)
 
             return self._walk_layers(x, lengths, walk)
 
-        step_rows = STEP_COST / (self.width * (self.channels + self.width))
-        y, end = run_on_true_steps(
+        y, end = run_by_length(
             x.to(torch.bfloat16) if is_cell_kept else x,  # once for all walks over it
             lengths,
             first,
             run=run,
             features=self.features,
-            step_rows=step_rows if engine.is_fused else None,
+            is_kernel=engine.is_fused,
+            truncate=self.truncate if self.training else None,
         )
         return y, LSTMState(*(kind.to(x.dtype) for kind in end))

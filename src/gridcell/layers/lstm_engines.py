@@ -21,8 +21,8 @@ class LSTMEngine(NamedTuple):
     walk         x [B, T, C] (0 in the padding, T at least 1), lengths [B] or None, weights,
                  (h, c), noise, whether the last states are wanted
                  -> y [B, T, P] (0 in the padding), (last h, last c)
-    is_fused     whether one kernel walks over all steps: then it pays to cut a batch on CPU into
-                 parts of like lengths
+    is_fused     whether one kernel walks over all steps: then it pays on CPU to cut a batch in time
+                 and leave out those that have ended
     """
 
     refuses: Callable[[Sequence[str], Tensor], str | None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple, cast
 
@@ -11,14 +12,14 @@ from torch import Tensor, nn
 
 from gridcell.axes import Layout, check_shape
 from gridcell.errors import NetworkError, ShapeError, did_you_mean
+from gridcell.layers.by_length import run_by_length
 from gridcell.layers.dense import Dropout
 from gridcell.layers.directions import Walk, last_steps, reverse_steps, through_layers
 from gridcell.layers.engines import EngineChoice, check_engine, choose_engine, refuses_fused
 from gridcell.layers.first_weights import draw
-from gridcell.layers.length_groups import run_on_true_steps
 from gridcell.layers.lengths import mask_steps, same_lengths, valid_steps
 from gridcell.layers.lstm_weights import suffix
-from gridcell.layers.pieces import walk_in_pieces
+from gridcell.layers.pieces import Piece, walk_in_pieces
 from gridcell.layers.recurrent_state import Ends, RNNState, check_state, check_values, refuse_both
 
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
@@ -131,9 +132,10 @@ class RNN(nn.Module):
                 return self.run(x.to(self.weights(0, 0).weight_ih.dtype), lengths, state)
         x, first = self._checked(x, lengths, state)
         walk_one = _walk_fused if self.engine_for(x).name == "fused" else _walk_eager
-        truncate = self.truncate if self.training else None
 
-        def run(x: Tensor, lengths: Tensor | None, first: Ends) -> tuple[Tensor, Ends]:
+        def run(
+            x: Tensor, lengths: Tensor | None, first: Ends, pieces: Sequence[Piece]
+        ) -> tuple[Tensor, Ends]:
             def walk(x: Tensor, layer: int, direction: int) -> tuple[Tensor, Ends]:
                 weights, h = self.weights(layer, direction), first[0][layer, direction]
 
@@ -143,13 +145,18 @@ class RNN(nn.Module):
                     y, h = walk_one(x, lengths, weights, first[0], self.activation)
                     return y, (h,)
 
-                return walk_in_pieces(x, lengths, (h,), steps=truncate, walk=piece)
+                return walk_in_pieces(x, lengths, (h,), pieces, walk=piece)
 
             return self._walk_layers(x, lengths, walk)
 
-        # One group: the framework's loop is as slow for few examples as for many.
-        y, (h,) = run_on_true_steps(
-            x, lengths, first, run=run, features=self.features, step_rows=None
+        y, (h,) = run_by_length(
+            x,
+            lengths,
+            first,
+            run=run,
+            features=self.features,
+            is_kernel=False,  # the framework's loop is as slow for few examples as for many
+            truncate=self.truncate if self.training else None,
         )
         return y, RNNState(h.to(x.dtype))
 
