@@ -109,6 +109,24 @@ def assert_padding_changes_nothing(layer, x, lengths, *, silences=True):
             assert torch.equal(one, other)
 
 
+def assert_no_step_reaches_the_wrong_way(layer, x):
+    """Of one recurrent layer, outputs forward hear no later step, backward no earlier one."""
+    assert layer.layers == 1
+    width = layer.features // layer.directions
+    whole = layer(x)
+    for step in range(1, x.shape[1]):
+        later, earlier = x.clone(), x.clone()
+        later[:, step:] += 1
+        earlier[:, :step] += 1
+        y = layer(later)
+        assert torch.equal(y[:, :step, :width], whole[:, :step, :width])
+        assert not torch.equal(y[:, step:, :width], whole[:, step:, :width])
+        if layer.both:
+            y = layer(earlier)
+            assert torch.equal(y[:, step:, width:], whole[:, step:, width:])
+            assert not torch.equal(y[:, :step, width:], whole[:, :step, width:])
+
+
 def assert_same_alone_and_in_a_batch(layer, x, lengths):
     layer = deepcopy(layer).eval()
     y, left = layer(x, lengths), layer.out_lengths(lengths)

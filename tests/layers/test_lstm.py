@@ -14,7 +14,16 @@ from torch import nn
 from gridcell import reference
 from gridcell.axes import Layout
 from gridcell.errors import NetworkError, ShapeError
-from gridcell.layers import LSTM, Chain, Conv, Dropout, Last, LSTMState, set_generator
+from gridcell.layers import (
+    LSTM,
+    Chain,
+    Conv,
+    Dropout,
+    Last,
+    LSTMState,
+    set_generator,
+    set_truncation,
+)
 from gridcell.layers.by_length import cuts_in_time
 from gridcell.layers.engines import has_bfloat16_kernels
 from gridcell.layers.pieces import cut_in_pieces
@@ -22,6 +31,7 @@ from gridcell.layers.pieces import cut_in_pieces
 from ..reference.comparison import catches, normal, quick
 from ..reference.recurrent import draw_lengths
 from .checks import (
+    assert_no_step_reaches_the_wrong_way,
     assert_padding_changes_nothing,
     assert_same_alone_and_in_a_batch,
     dtypes,
@@ -39,6 +49,8 @@ def cases(draw, *, plain=False):
     width = draw(st.sampled_from([1, 2, 4]))
     options = {"layers": draw(st.integers(1, 2)), "both": draw(st.booleans())}
     options["weight_drop"] = draw(st.sampled_from([0.0, 0.4]))
+    if options["layers"] > 1 and draw(st.booleans()):
+        options["dropout"] = 0.5
     if not plain:
         options |= draw(
             st.fixed_dictionaries(
@@ -61,8 +73,6 @@ def cases(draw, *, plain=False):
         )
         # Of few numbers the variance can be next to nothing, and the norm then magnifies rounding.
         width = 4 if options["layernorm"] else width
-        if options["layers"] > 1 and draw(st.booleans()):
-            options["dropout"] = 0.5
     batch, steps, channels = (
         draw(st.integers(1, 4)),
         draw(st.integers(1, 6)),
@@ -72,7 +82,6 @@ def cases(draw, *, plain=False):
         "channels": channels,
         "width": width,
         "options": options,
-        # The fused engine draws dropout part by part of a batch that it cut; one mask is wanted.
         "engine": draw(st.sampled_from(ENGINES)) if plain else "eager",
         "cuts": draw(st.booleans()),
         "training": draw(st.booleans()),
@@ -105,7 +114,13 @@ def compare(case, forward=reference.lstm, backward=reference.lstm_backward):
         counts = None if lengths is None else torch.tensor(lengths)
         outputs, gradients = run(layer, x, counts, (h, c), grads)
     x, h, c, grad_y, grad_h, grad_c = (value.double().numpy() for value in (x, h, c, *grads))
-    options = {"lengths": lengths, "h": h, "c": c, **recorded.options(h, c)}
+    order = None
+    if lengths is not None and case["engine"] == "fused" and layer.dropout:
+        longest_first = sorted(lengths, reverse=True)
+        if case["cuts"] and cuts_in_time(longest_first, call_cost=0):
+            order = torch.argsort(torch.tensor(lengths), descending=True, stable=True)
+    masks = recorded.options(h, c, steps=steps, order=order)
+    options = {"lengths": lengths, "h": h, "c": c, **masks}
     weights = as_reference(layer)
     assert_close(outputs, forward(x, weights, **options), dtype)
     options |= {"grad_last_h": grad_h, "grad_last_c": grad_c}
@@ -455,6 +470,34 @@ def test_a_batch_cut_by_length_is_the_whole_batch(layer):
     torch.testing.assert_close(tuple(state), tuple(whole_state))
 
 
+def steps_that_reach_the_kernel(layer, x, lengths):
+    """Steps times examples of all calls of the fused kernel, counted at the kernel itself."""
+    counted = []
+    kernel = torch._VF.lstm
+
+    def counting(x, *args):
+        counted.append(x.shape[0] * x.shape[1])
+        return kernel(x, *args)
+
+    with mock.patch.object(torch._VF, "lstm", counting):
+        layer(x, lengths)
+    return counted
+
+
+def test_examples_that_have_ended_cost_nothing():
+    layer, x = LSTM(3, 4, engine="fused"), torch.randn(6, 12, 3)
+    with mock.patch("gridcell.layers.by_length.CALL_COST", 0):
+        lengths = torch.tensor([2, 12, 7, 0, 12, 2])
+        assert steps_that_reach_the_kernel(layer, x, lengths) == [6 * 2, 3 * 5, 2 * 5]
+        lengths = torch.full((6,), 7)
+        assert steps_that_reach_the_kernel(layer, x, lengths) == [6 * 7]
+    with mock.patch("gridcell.layers.by_length.CALL_COST", 1000):
+        lengths = torch.tensor([2, 7, 7, 0, 7, 2])
+        assert steps_that_reach_the_kernel(layer, x, lengths) == [6 * 7]
+        set_truncation(layer, 4)  # pieces that are there anyway leave out what has ended
+        assert steps_that_reach_the_kernel(layer, x, lengths) == [6 * 4, 3 * 3]
+
+
 def test_the_future_cannot_reach_the_past(layer):
     layer.eval()
     x = tensor(normal(1, 2, 6, 3))
@@ -464,10 +507,15 @@ def test_the_future_cannot_reach_the_past(layer):
     assert torch.equal(one[0, 0, :, :4], other[0, 0, :, :4])
     assert not torch.equal(one[0, 0, :, 4:], other[0, 0, :, 4:])
     if layer.both:
-        assert torch.equal(one[0, 1, :, 6:], other[0, 1, :, 6:])
         assert not torch.equal(one[0, 1, :, :4], other[0, 1, :, :4])
     else:
         assert torch.equal(layer(x)[:, :4], layer(changed)[:, :4])
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_no_output_hears_a_step_that_its_walk_has_not_reached(name):
+    layer = LSTM(3, 4, **LAYERS[name] | {"layers": 1, "dropout": 0.0}).double().eval()
+    assert_no_step_reaches_the_wrong_way(layer, tensor(normal(1, 2, 6, 3)))
 
 
 @quick
@@ -604,7 +652,7 @@ def test_weight_drop_silences_a_share_of_the_recurrent_weights_and_their_gradien
         mock.patch("gridcell.layers.by_length.CALL_COST", 0.0),
     ):
         layer(x, torch.tensor([5, 2])).square().sum().backward()
-    assert len(recorded.weight_masks) == layer.layers * layer.directions  # not one for each part
+    assert len(recorded.weight_masks) == layer.layers * layer.directions  # not one for each piece
     recurrent = [parameter for name, parameter in layer.named_parameters() if "_hh_" in name]
     weights = [parameter for parameter in recurrent if parameter.ndim == 2]
     for mask, weight in zip(recorded.weight_masks, weights, strict=True):

@@ -19,6 +19,7 @@ from gridcell.layers import (
     Dense,
     Last,
     LSTMState,
+    RNNState,
     keep_state,
     set_generator,
     set_truncation,
@@ -54,15 +55,15 @@ def values_of(examples, steps, *, dtype=torch.float64):
     return tensor(normal(2, examples, steps, 3), dtype).requires_grad_()
 
 
-def gradients(layer, outputs, x, *, seed=3):
-    """Of x and every weight, for random gradients of the outputs."""
+def gradients(layer, outputs, *leaves, seed=3):
+    """Of the leaves and every weight, for random gradients of the outputs."""
     total = sum(
         (y * tensor(normal(seed + number, *y.shape), y.dtype)).sum()
         for number, y in enumerate(outputs)
     )
     # Of nothing but empty sequences y has no gradient at all.
-    total = total + 0 * x.sum()
-    return torch.autograd.grad(total, [x, *layer.parameters()], materialize_grads=True)
+    total = total + 0 * leaves[0].sum()
+    return torch.autograd.grad(total, [*leaves, *layer.parameters()], materialize_grads=True)
 
 
 def assert_same(actual, wanted, *, tolerance=1e-10):
@@ -72,16 +73,36 @@ def assert_same(actual, wanted, *, tolerance=1e-10):
         torch.testing.assert_close(one / scale, other / scale, rtol=0, atol=tolerance)
 
 
-def piece_by_piece(layer, x, lengths, steps):
-    """The classical procedure: the whole stack on one piece, then on the next, states detached."""
-    outputs, state = [], None
+def piece_by_piece(layer, x, lengths, steps, state):
+    """The classical procedure: the whole stack on one piece, then on the next, states detached.
+
+    The last states come back with the gradient of the piece in which each sequence ended.
+    """
+    outputs, ends = [], state
     for start in range(0, x.shape[1], steps):
         piece = x[:, start : start + steps]
         left = None if lengths is None else (lengths - start).clamp(0, piece.shape[1])
-        y, state = layer.run(piece, left, state)
+        y, new = layer.run(piece, left, state)
         outputs.append(y)
-        state = type(state)(*(kind.detach() for kind in state))
-    return torch.cat(outputs, 1), state
+        if left is None:
+            ends = new
+        else:
+            pairs = zip(new, ends, strict=True)
+            ends = type(new)(*(torch.where(left[:, None] > 0, a, b) for a, b in pairs))
+        state = type(new)(*(kind.detach() for kind in ends))
+    return torch.cat(outputs, 1), ends
+
+
+def first_state(layer, examples, size=1):
+    """A state to start from, random numbers of that size."""
+    kind = RNNState if isinstance(layer, RNN) else LSTMState
+    widths = [layer.width] if kind is RNNState else [layer.shown, layer.width]
+    return kind(
+        *(
+            tensor(size * normal(20 + n, layer.layers, 1, examples, width)).requires_grad_()
+            for n, width in enumerate(widths)
+        )
+    )
 
 
 @st.composite
@@ -103,18 +124,24 @@ def test_it_is_the_classical_procedure_piece_by_piece(case):  # S33
     x = values_of(*case["shape"])
     lengths = None if case["lengths"] is None else torch.tensor(case["lengths"])
     layer = layer_of(case["name"])
-    wanted, wanted_state = piece_by_piece(layer, x, lengths, case["truncate"])
-    wanted_gradients = gradients(layer, [wanted], x)
-    whole, whole_state = layer.run(x, lengths)
+    first = first_state(layer, len(x))
+    wanted, wanted_state = piece_by_piece(layer, x, lengths, case["truncate"], first)
+    whole, whole_state = layer.run(x, lengths, first)
+    from_zero, _ = piece_by_piece(
+        layer, x, lengths, case["truncate"], first_state(layer, len(x), 0)
+    )
     set_truncation(layer, case["truncate"])
     with mock.patch("gridcell.layers.by_length.CALL_COST", case["call_cost"]):
-        y, state = layer.run(x, lengths)
+        y, state = layer.run(x, lengths, first)
         from_y = layer(x, lengths)
     for values, last in ((wanted, wanted_state), (whole, whole_state)):
-        assert_same([y, from_y], [values, values], tolerance=1e-12)
-        assert_same(state, last, tolerance=1e-12)
-    assert_same(gradients(layer, [y], x), wanted_gradients)
-    assert_same(gradients(layer, [from_y], x), wanted_gradients)
+        assert_same([y, *state], [values, *last], tolerance=1e-12)
+    assert_same([from_y], [from_zero], tolerance=1e-12)
+    assert_same(gradients(layer, [from_y], x), gradients(layer, [from_zero], x))
+    assert_same(
+        gradients(layer, [y, *state], x, *first),
+        gradients(layer, [wanted, *wanted_state], x, *first),
+    )
 
 
 @named

@@ -14,13 +14,14 @@ from gridcell.layers import RNN, Chain, Last, RNNState
 from ..reference.comparison import catches, normal, quick
 from ..reference.recurrent import draw_lengths
 from .checks import (
+    assert_no_step_reaches_the_wrong_way,
     assert_padding_changes_nothing,
     assert_same_alone_and_in_a_batch,
     dtypes,
     randomize,
     tensor,
 )
-from .recurrent import as_reference, assert_close, in_order, run
+from .recurrent import RecordedDropout, as_reference, assert_close, in_order, run
 
 ENGINES = ["fused", "eager"]
 
@@ -28,11 +29,13 @@ ENGINES = ["fused", "eager"]
 @st.composite
 def cases(draw):
     batch, steps = draw(st.integers(1, 4)), draw(st.integers(1, 6))
+    layers = draw(st.integers(1, 2))
     return {
         "channels": draw(st.integers(1, 3)),
         "width": draw(st.integers(1, 4)),
         "options": {
-            "layers": draw(st.integers(1, 2)),
+            "layers": layers,
+            "dropout": draw(st.sampled_from([0.0, 0.5])) if layers > 1 else 0.0,
             "both": draw(st.booleans()),
             "activation": draw(st.sampled_from(["tanh", "relu"])),
             "engine": draw(st.sampled_from(ENGINES)),
@@ -53,9 +56,11 @@ def compare(case, forward=reference.rnn, backward=reference.rnn_backward):
     shapes = [(batch, steps, layer.channels), state, (batch, steps, layer.features), state]
     x, h, *grads = (tensor(normal(seed + n, *shape), dtype) for n, shape in enumerate(shapes))
     counts = None if lengths is None else torch.tensor(lengths)
+    layer.between = recorded = RecordedDropout(layer.dropout, torch.Generator().manual_seed(seed))
     outputs, gradients = run(layer, x, counts, (h,), grads)
     x, h, grad_y, grad_h = (value.double().numpy() for value in (x, h, *grads))
     options = {"lengths": lengths, "h": h, "activation": layer.activation}
+    options["dropout_mask"] = recorded.mask()
     weights = as_reference(layer)
     assert_close(outputs, forward(x, weights, **options), dtype)
     grad_x, grads, grad_h = backward(grad_y, x, weights, grad_last_h=grad_h, **options)
@@ -81,7 +86,13 @@ def other_activation(x, weights, *, activation, **options):
     return reference.rnn(x, weights, activation=other, **options)
 
 
-@pytest.mark.parametrize("twin", [padding_read, first_state_forgotten, other_activation])
+def dropout_forgotten(x, weights, *, dropout_mask, **options):
+    return reference.rnn(x, weights, **options)
+
+
+@pytest.mark.parametrize(
+    "twin", [padding_read, first_state_forgotten, other_activation, dropout_forgotten]
+)
 def test_a_wrong_rnn_is_caught(twin):
     catches(compare, cases(), forward=twin)
 
@@ -123,6 +134,14 @@ def test_gradients_agree_with_differences(engine):
     assert torch.autograd.gradcheck(outputs, (x, h))
     assert torch.autograd.gradgradcheck(outputs, (x, h), fast_mode=True)
 
+    def by_weights(*values):
+        names = [name for name, _ in layer.named_parameters()]
+        weights = dict(zip(names, values, strict=True))
+        return torch.func.functional_call(layer, weights, (x.detach(), lengths))
+
+    weights = tuple(value.detach().clone().requires_grad_() for value in layer.parameters())
+    assert torch.autograd.gradcheck(by_weights, weights)
+
 
 @pytest.fixture(params=[(e, both) for e in ENGINES for both in (False, True)], ids=str)
 def layer(request):
@@ -150,13 +169,42 @@ def test_the_future_cannot_reach_the_past(layer):
     one, other = layer.trace(x).h, layer.trace(changed).h
     assert torch.equal(one[0, 0, :, :4], other[0, 0, :, :4])
     assert not torch.equal(one[0, 0, :, 4:], other[0, 0, :, 4:])
+    one_layer = RNN(3, 4, both=layer.both, engine=layer.engine).double()
+    assert_no_step_reaches_the_wrong_way(one_layer, x)
 
 
 def test_the_trace_is_what_the_fast_path_computes(layer):
     x, lengths = tensor(normal(1, 4, 6, 3)), torch.tensor([6, 0, 2, 5])
-    trace = layer.trace(x, lengths)
-    assert trace.h.shape == (2, layer.directions, 4, 6, 4)
-    torch.testing.assert_close(torch.cat(list(trace.h[-1]), -1), layer(x, lengths))
+    _, state = layer.run(tensor(normal(2, 4, 2, 3)))
+    for first in (None, state):
+        trace = layer.trace(x, lengths, first)
+        assert trace.h.shape == (2, layer.directions, 4, 6, 4)
+        y, last = layer.run(x, lengths, first)
+        torch.testing.assert_close(torch.cat(list(trace.h[-1]), -1), y)
+        for example, length in enumerate(lengths.tolist()):
+            if length:
+                ends = [trace.h[:, 0, example, length - 1]]
+                ends += [trace.h[:, 1, example, 0]] if layer.both else []
+                torch.testing.assert_close(torch.stack(ends, 1), last.h[:, :, example])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("both", [False, True])
+def test_weights_in_bfloat16_give_what_float32_gives_to_their_rounding(engine, both):
+    generator = torch.Generator().manual_seed(0)
+    layer = RNN(3, 4, layers=2, both=both, engine=engine, generator=generator)
+    x, lengths = tensor(normal(1, 4, 6, 3), torch.float32), torch.tensor([6, 0, 2, 5])
+    results = []
+    for dtype in (torch.bfloat16, torch.float32):
+        layer = layer.to(torch.bfloat16).to(dtype)  # on the same weights
+        values = x.to(torch.bfloat16).to(dtype).requires_grad_()
+        y = layer(values, lengths)
+        assert y.dtype == dtype
+        y.float().square().sum().backward()
+        results.append([y, values.grad, layer.weights(0, 0).weight_hh.grad])
+        layer.zero_grad()
+    for low, exact in zip(*results, strict=True):
+        assert (low.float() - exact).norm() < 0.02 * exact.norm()
 
 
 @quick

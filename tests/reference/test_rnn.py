@@ -100,6 +100,31 @@ def test_rnn_gradients_agree_with_differences(activation):
         assert_agrees(grads[0][0][name], wanted, tolerance=1e-7)
 
 
+def test_dropout_stands_between_the_layers():
+    x, grad_y = normal(1, 2, 4, 3), normal(2, 2, 4, 2)
+    mask, lengths = np.abs(normal(3, 1, 2, 4, 2)) * (normal(4, 1, 2, 4, 2) > 0), [4, 2]
+    lower = [{"input": normal(5, 2, 3), "recurrent": normal(6, 2, 2), "bias": normal(7, 2)}]
+    upper = [{"input": normal(8, 2, 2), "recurrent": normal(9, 2, 2), "bias": normal(10, 2)}]
+
+    def y(x):
+        return rnn(x, [lower, upper], lengths=lengths, dropout_mask=mask)[0]
+
+    by_hand, _ = rnn(rnn(x, [lower], lengths=lengths)[0] * mask[0], [upper], lengths=lengths)
+    assert_agrees(y(x), by_hand)
+    grad_x, grads, _ = rnn_backward(grad_y, x, [lower, upper], lengths=lengths, dropout_mask=mask)
+    assert_agrees(grad_x, differences(y, x, grad_y), tolerance=1e-7)
+    for number, each in enumerate((lower, upper)):
+        for name, value in each[0].items():
+
+            def with_value(value, number=number, name=name):
+                weights = [lower, upper]
+                weights[number] = [weights[number][0] | {name: value}]
+                return rnn(x, weights, lengths=lengths, dropout_mask=mask)[0]
+
+            wanted = differences(with_value, value, grad_y)
+            assert_agrees(grads[number][0][name], wanted, tolerance=1e-7)
+
+
 def padding_read(x, weights, *, lengths, **options):
     return rnn(x, weights, **options)
 

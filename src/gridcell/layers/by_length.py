@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from gridcell.layers.lengths import is_full, is_traced
+from gridcell.layers.lengths import is_traced
 from gridcell.layers.pieces import Piece, cut_in_pieces
 from gridcell.layers.recurrent_state import Ends, with_rows
 
@@ -23,7 +23,7 @@ of weights added up. Measured on two Zen 4 cores with oneDNN, forward and backwa
 300 for widths of 64 and 256 in float32 and bfloat16."""
 MOST_CUTS = 3
 
-Run = Callable[[Tensor, Tensor | None, Ends, Sequence[Piece]], tuple[Tensor, Ends]]
+RunPieces = Callable[[Tensor, Tensor | None, Ends, Sequence[Piece]], tuple[Tensor, Ends]]
 """Values, lengths, first states, the pieces to walk in -> outputs, last states."""
 
 
@@ -65,15 +65,18 @@ def run_by_length(
     lengths: Tensor | None,
     first: Ends,
     *,
-    run: Run,
+    run: RunPieces,
     features: int,
-    is_kernel: bool,
+    is_fused: bool,
     truncate: int | None,
 ) -> tuple[Tensor, Ends]:
     """Run a batch on few more steps than its lengths ask for, in pieces where that pays.
 
-    is_kernel   whether one kernel walks over all steps: otherwise cuts save nothing
-    truncate    steps that gradients reach back, None for all
+    is_fused   whether one kernel walks over all steps: otherwise cuts save nothing
+    truncate   steps that gradients reach back, None for all
+
+    The order of the examples that `run` sees may differ from that of x: what it draws at random
+    falls on the examples sorted from long to short.
 
     Shapes   x [B, T, C], lengths [B], first states [layers, directions, B, D] each
              -> y [B, T, features], zero in the padding, last states
@@ -82,37 +85,32 @@ def run_by_length(
     if examples == 0 or steps == 0:
         return x.new_zeros(examples, steps, features), first
     # A recorded graph must not look at lengths; on a GPU a look would wait for all work before it.
-    if lengths is not None and is_kernel and x.device.type == "cpu" and not is_traced():
-        if not is_full(lengths, steps):
-            return _run_sorted(x, lengths, first, run, features, truncate)
-        lengths = None
-    return run(x, lengths, first, cut_in_pieces(steps, examples, truncate=truncate))
-
-
-def _run_sorted(
-    x: Tensor, lengths: Tensor, first: Ends, run: Run, features: int, truncate: int | None
-) -> tuple[Tensor, Ends]:
-    examples, steps = x.shape[:2]
+    if lengths is None or not is_fused or x.device.type != "cpu" or is_traced():
+        return run(x, lengths, first, cut_in_pieces(steps, examples, truncate=truncate))
     order = torch.argsort(lengths, descending=True, stable=True)
     descending: list[int] = lengths[order].tolist()
     longest = descending[0]
     if longest == 0:
         return x.new_zeros(examples, steps, features), first
-    cuts = cuts_in_time(descending, call_cost=CALL_COST)
-    if not cuts:
+    if longest == descending[-1]:
         pieces = cut_in_pieces(longest, examples, truncate=truncate)
-        y, ends = run(x[:, :longest], lengths, first, pieces)
-    else:
-        pieces = cut_in_pieces(
-            longest, examples, truncate=truncate, cuts=cuts, descending=descending
-        )
-        y, ends = run(
-            x[:, :longest].index_select(0, order),
-            lengths[order],
-            tuple(with_rows(state, order) for state in first),
-            pieces,
-        )
-        back = torch.argsort(order)
-        y = y.index_select(0, back)
-        ends = tuple(with_rows(state, back) for state in ends)
-    return pad(y, (0, 0, 0, steps - longest)) if longest < steps else y, ends
+        y, ends = run(x[:, :longest], None, first, pieces)
+        return _lengthened(y, steps), ends
+    cuts = cuts_in_time(descending, call_cost=CALL_COST)
+    if not cuts and truncate is None:
+        y, ends = run(x[:, :longest], lengths, first, cut_in_pieces(longest, examples))
+        return _lengthened(y, steps), ends
+    y, ends = run(
+        x[:, :longest].index_select(0, order),
+        lengths[order],
+        tuple(with_rows(state, order) for state in first),
+        cut_in_pieces(longest, examples, truncate=truncate, cuts=cuts, descending=descending),
+    )
+    back = torch.argsort(order)
+    y = _lengthened(y.index_select(0, back), steps)
+    return y, tuple(with_rows(state, back) for state in ends)
+
+
+def _lengthened(y: Tensor, steps: int) -> Tensor:
+    missing = steps - y.shape[1]
+    return pad(y, (0, 0, 0, missing)) if missing else y

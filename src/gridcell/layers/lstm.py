@@ -354,6 +354,7 @@ class LSTM(nn.Module):
                 def piece(
                     x: Tensor, lengths: Tensor | None, first: Ends, steps: slice
                 ) -> tuple[Tensor, Ends]:
+                    # Only fused engines are given fewer examples, and what they run has no noise.
                     return engine.walk(x, lengths, weights, first, noise.at(steps), is_end_wanted)
 
                 return walk_in_pieces(x, lengths, (h, c), pieces, walk=piece)
@@ -366,7 +367,7 @@ class LSTM(nn.Module):
             first,
             run=run,
             features=self.features,
-            is_kernel=engine.is_fused,
+            is_fused=engine.is_fused,
             truncate=self.truncate if self.training else None,
         )
         return y, LSTMState(*(kind.to(x.dtype) for kind in end))

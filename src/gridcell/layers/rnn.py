@@ -155,7 +155,7 @@ class RNN(nn.Module):
             first,
             run=run,
             features=self.features,
-            is_kernel=False,  # the framework's loop is as slow for few examples as for many
+            is_fused=False,  # the framework's loop is as slow for few examples as for many
             truncate=self.truncate if self.training else None,
         )
         return y, RNNState(h.to(x.dtype))

@@ -24,6 +24,7 @@ def rnn(
     activation: str = "tanh",
     lengths: ArrayLike | None = None,
     h: ArrayLike | None = None,
+    dropout_mask: ArrayLike = 1.0,
 ) -> tuple[Array, Array]:
     """Walk over time with a state h that every step renews.
 
@@ -33,7 +34,11 @@ def rnn(
     an example's length give y = 0; the last state is the one after its last step, or the first
     state where the length is 0.
 
-    Shapes   x [B, T, C], W [D, C], R [D, D], b [D], lengths [B], h [layers, directions, B, D]
+    dropout_mask   multiplies what one layer gives the next, already divided by the share that is
+                   kept
+
+    Shapes   x [B, T, C], W [D, C], R [D, D], b [D], lengths [B], h [layers, directions, B, D],
+             the mask broadcasts to [layers - 1, B, T, directions * D]
              -> y [B, T, directions * D], last h [layers, directions, B, D]
     Raises   ValueError if a length isn't 0 to T, or h or a weight doesn't fit
     Source   Elman 1990; Goodfellow, Bengio & Courville 2016, section 10.2
@@ -48,6 +53,7 @@ def rnn(
     counts = as_lengths(lengths, x)
     state = as_state(h, x, layers, width=_width)
     last = state.copy()
+    masks = _masks(dropout_mask, x, layers)
     values = x
     for layer, directions in enumerate(layers):
         y = np.zeros((*x.shape[:2], len(directions), _width(directions[0])), x.dtype)
@@ -61,6 +67,8 @@ def rnn(
             y[example, steps, direction] = hs[1:]
             last[layer, direction, example] = hs[-1]
         values = y.reshape(*x.shape[:2], -1)
+        if layer < len(layers) - 1:
+            values = values * masks[layer]
     return values, last
 
 
@@ -73,6 +81,7 @@ def rnn_backward(
     activation: str = "tanh",
     lengths: ArrayLike | None = None,
     h: ArrayLike | None = None,
+    dropout_mask: ArrayLike = 1.0,
 ) -> tuple[Array, list[list[Arrays]], Array]:
     """Return the gradients for x, the weights and the first state: backpropagation through time.
 
@@ -101,6 +110,7 @@ def rnn_backward(
     layers = as_layers(weights, x, width=_width)
     counts = as_lengths(lengths, x)
     state = as_state(h, x, layers, width=_width)
+    masks = _masks(dropout_mask, x, layers)
     values = [x]
     for layer in range(len(layers) - 1):
         y, _ = rnn(
@@ -110,14 +120,18 @@ def rnn_backward(
             lengths=counts,
             h=state[layer : layer + 1],
         )
-        values.append(y)
+        values.append(y * masks[layer])
     grad_state = as_state(grad_last_h, x, layers, width=_width).copy()
-    grad_y = as_floats(grad_y, like=x)
-    check_same_shape(grad_y, (*x.shape[:2], len(layers[0]) * _width(layers[0][0])), layer="rnn")
+    grad_values = as_floats(grad_y, like=x)
+    check_same_shape(
+        grad_values, (*x.shape[:2], len(layers[0]) * _width(layers[0][0])), layer="rnn"
+    )
     gradients = zeros_like_layers(layers)
     for layer, directions in reversed(list(enumerate(layers))):
+        if layer < len(layers) - 1:
+            grad_values = grad_values * masks[layer]
+        grads = grad_values.reshape(*x.shape[:2], len(directions), -1)
         grad_values = np.zeros_like(values[layer])
-        grads = grad_y.reshape(*x.shape[:2], len(directions), -1)
         for direction, example, steps in walks(directions, counts):
             grad_x, grad_h = _walk_back(
                 grads[example, steps, direction],
@@ -130,8 +144,7 @@ def rnn_backward(
             )
             grad_values[example, steps] += grad_x
             grad_state[layer, direction, example] = grad_h
-        grad_y = grad_values
-    return grad_y, gradients, grad_state
+    return grad_values, gradients, grad_state
 
 
 def _walk(x: Array, weights: Arrays, h: Array, activation: str) -> Array:
@@ -164,6 +177,12 @@ def _walk_back(
         grad_x[t] = weights["input"].T @ grad_a
         grad_h = weights["recurrent"].T @ grad_a
     return grad_x, grad_h
+
+
+def _masks(dropout_mask: ArrayLike, x: Array, layers: list[list[Arrays]]) -> Array:
+    """What multiplies the outputs of each layer but the last, [layers - 1, B, T, features]."""
+    shape = (len(layers) - 1, *x.shape[:2], len(layers[0]) * _width(layers[0][0]))
+    return np.broadcast_to(as_floats(dropout_mask, like=x), shape)
 
 
 def _activate(a: Array, activation: str) -> Array:
