@@ -182,6 +182,19 @@ def test_train_says_what_it_understood_and_where_things_are(
     assert "nan" not in said.out.lower()
 
 
+@pytest.mark.parametrize("net", ["rows", "rows rnn(8) last", "conv(4, 3) rows lstm(8) mean"])
+def test_images_read_row_by_row_train_from_the_command_line(  # S35
+    run: Run, toy: Path, tmp_path: Path, net: str
+) -> None:
+    words = ("--net", net, "--epochs", 2, "--precision", "float32", "--out", tmp_path / "run")
+    said = run("train", toy, *words)
+    assert said.code == 0, said.err
+    kind = "rnn" if "rnn" in net else "lstm"
+    assert f"Engine: fused, the {kind} walks over all steps in one kernel." in said.out
+    said = run("predict", tmp_path / "run" / "model.gridcell", toy / "red", "--format", "jsonl")
+    assert said.code == 0 and len(said.out.splitlines()) == 20
+
+
 def test_train_prints_json_alone_on_standard_output(run: Run, toy: Path, tmp_path: Path) -> None:
     said = run("train", toy, *FAST, "--out", tmp_path / "run", "--json")
     assert said.code == 0

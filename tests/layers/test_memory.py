@@ -13,14 +13,21 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("layer", [LSTM(2, 3, layers=2), RNN(2, 3)], ids=["lstm", "rnn"])
-def test_the_size_is_that_of_the_whole_derivative(layer):
+@pytest.mark.parametrize("at", [None, 0, 2])
+@pytest.mark.parametrize(
+    "layer",
+    [LSTM(2, 3, layers=2), LSTM(2, 3, both=True), RNN(2, 3)],
+    ids=["lstm", "both ways", "rnn"],
+)
+def test_the_size_is_that_of_the_whole_derivative(layer, at):
     layer = randomize(layer).double()
-    x = torch.randn(1, 4, 2, dtype=torch.float64)
-    whole = torch.autograd.functional.jacobian(lambda x: layer(x)[0, -1], x)[:, 0]
-    wanted = whole.square().sum((0, 2)).sqrt().flip(0)
+    x = torch.randn(1, 4, 2, dtype=torch.float64, generator=seeded())
+    t = 3 if at is None else at
+    whole = torch.autograd.functional.jacobian(lambda x: layer(x)[0, t], x)[:, 0]
+    wanted = whole.square().sum((0, 2)).sqrt()[: t + 1].flip(0)
     # The same sequence many times over: as many random directions are averaged.
-    size = gradient_by_distance(layer, steps=4, x=x.expand(20_000, -1, -1), generator=seeded())
+    x = x.expand(20_000, -1, -1)
+    size = gradient_by_distance(layer, steps=4, at=at, x=x, generator=seeded())
     torch.testing.assert_close(size, wanted, rtol=0.03, atol=0)
 
 
@@ -51,5 +58,7 @@ def test_the_layer_is_left_as_it_was():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ShapeError, match="needs steps of 1 or more; got 0"):
         gradient_by_distance(LSTM(2, 3), steps=0)
+    with pytest.raises(ShapeError, match="has steps 0 to 4; got at=5"):
+        gradient_by_distance(LSTM(2, 3), steps=5, at=5)
     with pytest.raises(ShapeError, match="T is 4, not 5"):
         gradient_by_distance(LSTM(2, 3), steps=5, x=torch.zeros(1, 4, 2))

@@ -57,6 +57,22 @@ def test_what_was_chosen_is_told(tmp_path: Path) -> None:
     assert "Augmentation: each image at random: mirrored left to right" in notes
 
 
+def test_the_engine_that_walks_a_recurrent_layer_is_told(tmp_path: Path) -> None:
+    def told(net: str) -> list[str]:
+        notes = job(tmp_path, net=net, precision="float32").notes
+        return [note for note in notes if note.startswith("Engine: ")]
+
+    assert told("conv(4, 3) relu") == []
+    (fused,) = told("rows lstm(4) lstm(4) last")
+    assert fused == "Engine: fused, the lstm walks over all steps in one kernel."
+    first, second = told("rows lstm(4, recurrent_dropout=0.2) rnn(4) last")
+    assert first == (
+        "Engine: eager, the lstm walks step by step, slower "
+        "(not fused: recurrent_dropout is in no fused kernel)."
+    )
+    assert second == "Engine: fused, the rnn walks over all steps in one kernel."
+
+
 def test_augmentation_goes_off_by_one_switch(tmp_path: Path) -> None:
     off = job(tmp_path, augment=False)
     assert off.variation is None and "Augmentation: off." in off.notes

@@ -42,6 +42,7 @@ from gridcell.training.signals import learning_layers
 from gridcell.training.state import State
 from gridcell.training.variation import choose_variation
 from gridcell.training.vectors import start_from, vectors_for
+from gridcell.training.walked import engines_told
 
 Better = Literal["higher", "lower"]
 
@@ -335,6 +336,7 @@ def prepare(
         f"Steps: batches of {decided.batch_size}, {decided.optimizer} at rate {decided.rate:g}, "
         f"{decided.schedule}.",
         f"Arithmetic: {precision.reason}, on {device_name(device)}.",
+        *engines_told(network, precision.precision, device),
         f"Augmentation: {varied.reason}.",
     )
     return Job(
