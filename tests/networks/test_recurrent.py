@@ -62,6 +62,14 @@ def test_time_is_reduced_by_last_after_an_lstm_and_said() -> None:
     assert module(network, layers.Last).both
 
 
+def test_the_step_to_take_is_seen_through_mirrored() -> None:
+    clip = Layout(3, (8, 8))
+    network = networks.build("mirrored(conv(4, 3) flatten lstm(8, both))", clip, outputs=3)
+    assert network.notation == "mirrored(conv(4, 3) flatten lstm(8, both)) last dense(3)"
+    assert module(network, layers.Last).both
+    assert network(torch.randn(2, 5, 3, 8, 8)).shape == (2, 3)
+
+
 def test_an_answer_at_each_step_keeps_time() -> None:  # S32
     network = networks.build("lstm(8)", SERIES, outputs=3, each=True)
     assert network(torch.randn(2, 5, 9), torch.tensor([5, 2])).shape == (2, 5, 3)

@@ -22,6 +22,7 @@ from gridcell.layers.reduce import Each, Embed, Last, Max, Mean, Rows, Whole
 from gridcell.layers.reversible import Reversible
 from gridcell.layers.rnn import RNN, RNNTrace
 from gridcell.layers.spelling import Spell
+from gridcell.layers.two_parts import read_values
 from gridcell.layers.whiten import Whiten
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "gradient_by_distance",
     "keep_state",
     "mask_steps",
+    "read_values",
     "set_generator",
     "set_truncation",
     "valid_steps",

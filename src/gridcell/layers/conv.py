@@ -13,6 +13,7 @@ from gridcell.axes import Layout, check_shape
 from gridcell.errors import ShapeError
 from gridcell.layers.first_weights import draw
 from gridcell.layers.lengths import at_least, check_lengths, is_traced, mask_steps
+from gridcell.layers.two_parts import in_two_parts, is_rounded
 from gridcell.layers.window import (
     Padding,
     Window,
@@ -83,6 +84,7 @@ class Conv(nn.Module):
             raise ShapeError(f"conv padding must be same, valid or 0 and more; got {padding}.")
         self.channels, self.filters, self.groups = channels, filters, groups
         self.grid_axes = grid_axes
+        self.reads_values = False
         self.windows = _windows(
             kernel, time, stride, dilation, padding=padding, grid_axes=grid_axes
         )
@@ -140,6 +142,8 @@ class Conv(nn.Module):
         stride = [window.stride for window in self.windows]
         dilation = [window.dilation for window in self.windows]
         weight: Tensor = self.weight
+        if self.reads_values and self.groups == 1 and is_rounded(x):
+            x, weight = in_two_parts(x, 1), torch.cat([weight, weight], 1)
         is_line = len(sides) == 1
         if is_line:
             # As a picture of one row: the kernel for one axis knows no channels last, and would
@@ -149,7 +153,7 @@ class Conv(nn.Module):
         # With one channel both layouts look the same, and PyTorch takes the other, at ten times the
         # cost for gradients behind. On CPU a second channel of zeros tells them apart; elsewhere
         # what comes out is copied. (Strides set by hand crash PyTorch's kernels.)
-        is_grey = self.channels == 1 and x.ndim == 4
+        is_grey = x.shape[1] == 1 and x.ndim == 4
         if is_grey and x.device.type == "cpu" and not is_traced():
             x, weight = _with_zeros(x), _with_zeros(weight)
         y = CONVOLUTIONS[len(sides)](

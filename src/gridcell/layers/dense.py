@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from gridcell.errors import ShapeError
 from gridcell.layers.activation import same_layout
 from gridcell.layers.first_weights import draw
 from gridcell.layers.lengths import check_lengths, mask_steps, same_lengths
+from gridcell.layers.two_parts import in_two_parts, is_rounded
 
 
 class Dense(nn.Module):
@@ -35,6 +37,7 @@ class Dense(nn.Module):
         if width < 1:
             raise ShapeError(f"dense width must be 1 or more; got {width}.")
         self.features, self.width = features, width
+        self.reads_values = False
         self.weight = nn.Parameter(torch.empty(width, features))
         self.bias = nn.Parameter(torch.zeros(width))
         draw(nn.init.kaiming_normal_, self.weight, nonlinearity="relu", generator=generator)
@@ -43,7 +46,10 @@ class Dense(nn.Module):
         check_shape(x, "B D" if x.ndim == 2 else "B T D", layer="dense", D=self.features)
         check_lengths(lengths, x, layer="dense")
         # The padding is silenced in front too: 0 * NaN is NaN in the gradient of the weight.
-        return mask_steps(F.linear(mask_steps(x, lengths), self.weight, self.bias), lengths)
+        x, weight = mask_steps(x, lengths), cast(Tensor, self.weight)
+        if self.reads_values and is_rounded(x):
+            x, weight = in_two_parts(x, -1), torch.cat([weight, weight], 1)
+        return mask_steps(F.linear(x, weight, self.bias), lengths)
 
     def out_layout(self, layout: Layout) -> Layout:
         """`width` features a step."""

@@ -36,6 +36,7 @@ from gridcell.layers.recurrent_state import (
     check_values,
     refuse_both,
 )
+from gridcell.layers.two_parts import in_two_parts, is_rounded
 
 
 class LSTM(nn.Module):
@@ -112,6 +113,7 @@ class LSTM(nn.Module):
         self.engine = engine
         self.truncate: int | None = None
         self.keeps_state = False
+        self.reads_values = False
         self._refuse_what_does_not_fit(recurrence, heads)
         self.between = Dropout(dropout)
         check_engine(engine, ENGINES)
@@ -343,6 +345,15 @@ class LSTM(nn.Module):
         engine = ENGINES[self.engine_for(x).name]
         first = self._first(x, state)
         walked = self._walked_weights()  # once, however the batch is cut
+        values = x
+        if is_cell_kept and self.reads_values and is_rounded(x):
+            values = in_two_parts(x, -1)
+            walked[0] = [
+                weights._replace(weight_ih=torch.cat([weights.weight_ih] * 2, 1))
+                for weights in walked[0]
+            ]
+        elif is_cell_kept:
+            values = x.to(torch.bfloat16)  # once for all walks over it
 
         def run(
             x: Tensor, lengths: Tensor | None, first: Ends, pieces: Sequence[Piece]
@@ -362,7 +373,7 @@ class LSTM(nn.Module):
             return self._walk_layers(x, lengths, walk)
 
         y, end = run_by_length(
-            x.to(torch.bfloat16) if is_cell_kept else x,  # once for all walks over it
+            values,
             lengths,
             first,
             run=run,

@@ -100,6 +100,9 @@ class RNN(nn.Module):
         self.activation, self.dropout, self.engine = activation, dropout, engine
         self.truncate: int | None = None
         self.keeps_state = False
+        self.reads_values = (
+            False  # without effect: it is for `read_values`, that it goes no further
+        )
         self.between = Dropout(dropout)
         for layer in range(layers):
             for direction in range(self.directions):

@@ -150,6 +150,8 @@ def build(
             torch.tensor(mean).view(sizes), torch.tensor(deviation).view(sizes)
         )
     chain = layers.Chain(step.module for step in steps)
+    if not layout.vocabulary and not layout.grid:
+        layers.read_values(chain)
     return Network(
         chain,
         steps=steps,
@@ -335,7 +337,10 @@ def _build_step(spec: Spec, layout: Layout, building: _Building, **extra: Any) -
 
 def _source(steps: Sequence[Step]) -> Step | None:
     """The last layer that made features; those behind it only changed their values."""
-    return next((step for step in reversed(steps) if step.spec.name not in KEEPS_FEATURES), None)
+    made = next((step for step in reversed(steps) if step.spec.name not in KEEPS_FEATURES), None)
+    if made is not None and made.spec.name == "mirrored":  # the mean of what its chain makes twice
+        return _source(made.branches[0])
+    return made
 
 
 def _walks_both_ways(steps: Sequence[Step], spec: Spec, building: _Building) -> bool:
