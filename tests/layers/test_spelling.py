@@ -1,5 +1,7 @@
 """A row for each word beside a convolution over its letters, against a twin in plain loops."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from gridcell.axes import Layout
 from gridcell.errors import ShapeError
 from gridcell.layers import Spell
+from gridcell.layers.spelling import _each_once
 
 from ..reference.comparison import assert_agrees, catches, normal, quick
 from .checks import randomize, tensor
@@ -131,6 +134,17 @@ def test_how_many_places_for_letters_are_empty_changes_nothing():
     short = torch.tensor([[[3, 1, 2]]])
     long = torch.tensor([[[3, 1, 2, 0, 0, 0, 0]]])
     torch.testing.assert_close(layer(short), layer(long))
+
+
+def test_each_spelling_is_looked_at_once_and_none_is_taken_for_another():
+    words = torch.tensor([[2, 3, 0], [3, 2, 0], [1, 0, 0], [3, 2, 0], [2, 3, 0], [0, 0, 0]])
+    spellings, place = _each_once(words)
+    assert len(spellings) == 4 and torch.equal(spellings[place], words)
+    with mock.patch("gridcell.layers.spelling.FACTOR", 1):  # which tells no anagrams apart
+        spellings, place = _each_once(words)
+    assert torch.equal(spellings[place], words)
+    spellings, place = _each_once(words[:0])
+    assert spellings.shape == (0, 3) and len(place) == 0
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from gridcell.axes import Layout, check_shape
 from gridcell.errors import ShapeError
 from gridcell.layers.first_weights import draw
-from gridcell.layers.lengths import check_lengths, mask_steps, same_lengths
+from gridcell.layers.lengths import check_lengths, is_traced, mask_steps, same_lengths
 
+FACTOR = 6_364_136_223_846_793_005
+"""Of Knuth's generator modulo 2^64; its powers spread letters over all bits of a number."""
 LETTER_WIDTH = 32
 """Numbers that stand for one letter in front of the convolution."""
 
@@ -80,8 +82,15 @@ class Spell(nn.Module):
         _check_inside(words, self.vocabulary, what="id")
         _check_inside(letters, self.alphabet, what="letter")
         rows = F.embedding(words, self.weight)
-        spelled = self._spelled(letters.flatten(0, 1)).reshape(*words.shape, self.letters)
-        return mask_steps(torch.cat([rows, spelled], 2), lengths)
+        letters = letters.flatten(0, 1)
+        if x.device.type != "cpu" or is_traced():
+            spelled = self._spelled(letters)
+        else:
+            spellings, place = _each_once(letters)
+            spelled = self._spelled(spellings).index_select(0, place)
+        return mask_steps(
+            torch.cat([rows, spelled.reshape(*words.shape, self.letters)], 2), lengths
+        )
 
     def out_layout(self, layout: Layout) -> Layout:
         """`width + letters` features a step."""
@@ -104,6 +113,25 @@ class Spell(nn.Module):
         strongest = places.masked_fill(~is_letter[:, None], -torch.inf).amax(2)
         zero = torch.zeros((), dtype=strongest.dtype, device=strongest.device)
         return torch.where(is_letter.any(1, keepdim=True), strongest, zero)
+
+
+def _each_once(letters: Tensor) -> tuple[Tensor, Tensor]:
+    """Return spellings `[M, L]` without repetition, and where each of `letters [N, L]` is in them.
+
+    A batch of texts has most of its words several times, and its padding once for every step.
+
+    >>> spellings, place = _each_once(torch.tensor([[3, 1], [2, 2], [3, 1]]))
+    >>> spellings.shape, spellings[place].tolist()
+    (torch.Size([2, 2]), [[3, 1], [2, 2], [3, 1]])
+    """
+    # Numbers that tell spellings apart sort in a tenth of the time that their letters do.
+    powers = FACTOR ** torch.arange(letters.shape[1], device=letters.device)
+    _, place = torch.unique((letters * powers).sum(1), return_inverse=True)
+    spellings = letters.new_empty(int(place.max()) + 1 if len(place) else 0, letters.shape[1])
+    spellings[place] = letters
+    if not torch.equal(spellings[place], letters):  # two that the numbers do not tell apart
+        return letters, torch.arange(len(letters), device=letters.device)
+    return spellings, place
 
 
 def _check_inside(ids: Tensor, size: int, *, what: str) -> None:
