@@ -132,7 +132,7 @@ def test_word_vectors_are_where_the_embedding_starts_and_are_not_needed_later(
     lines = [f"{word} " + " ".join(f"{n:.4f}" for n in draw.normal(size=20)) for word in words]
     vectors.write_text("\n".join(["6 20", *lines]) + "\n")
     run = trained(path, tmp_path / "run", net="lstm", epochs=2, vectors=vectors)
-    assert run.model.network.notation.startswith("embed(20) ")
+    assert run.model.network.notation.startswith("spell(20) ")
     notes = json.loads((tmp_path / "run" / "run.json").read_text())["training"]["notes"]
     assert any(note.startswith("Vectors: 4 of ") and "vectors.txt" in note for note in notes)
     vectors.unlink()

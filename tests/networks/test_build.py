@@ -111,7 +111,6 @@ def test_where_no_input_works_none_is_named():
         ("rows", SERIES, "rows needs one image [1, C, H, W]; got T x 3."),
         ("embed(8)", IMAGE, "embed reads ids, one a step; got 32x32x3."),
         ("spell(8)", IDS, "spell reads ids with letters beside them; got T x 1."),
-        ("embed(8)", SPELLED, "embed reads ids alone, and letters stand beside them."),
         ("parallel(embed(4), relu)", IDS, "relu cannot read ids; write embed(64) in front of it."),
         ("parallel(spell(4), relu)", SPELLED, "write spell(64) in front of it."),
         (
@@ -193,6 +192,7 @@ def test_a_grid_in_front_of_dense_is_flattened_and_said():  # S12
         ("rows", Layout(1, (32, 32), 1), "rows flatten mean dense(5)", (2, 5)),
         ("embed(4)", IDS, "embed(4) mean dense(5)", (2, 5)),
         ("lstm(6)", IDS, "embed(128) lstm(6) last dense(5)", (2, 5)),
+        ("embed(4) lstm(6)", SPELLED, "embed(4) lstm(6) last dense(5)", (2, 5)),
         ("lstm(6)", SPELLED, "spell(100) lstm(6) last dense(5)", (2, 5)),
         ("parallel(embed(4), embed(2))", IDS, "parallel(embed(4), embed(2)) mean dense(5)", (2, 5)),
         ("spell(4, letters=3)", SPELLED, "spell(4, letters=3) mean dense(5)", (2, 5)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -92,9 +93,28 @@ def test_the_vocabulary_is_that_of_the_training_rows_most_frequent_first() -> No
     every = ["the cat and the dog", "The dog ran off", "a whale swims here"]
     prep = fitted(every, rows=[1, 0])
     assert prep.level == "words" and prep.vocabulary == ("the", "dog", "and", "cat", "off", "ran")
-    assert ids_of(prep, every) == [[2, 5, 4, 2, 3], [2, 3, 7, 6], [1, 1, 1, 1]]
-    assert fitted(every, rows=[0, 1]) == prep
-    assert prep.layout == Layout(1, vocabulary=8) and prep.is_whole
+    words = [[word for word, *_ in text] for text in ids_of(prep, every)]
+    assert words == [[2, 5, 4, 2, 3], [2, 3, 7, 6], [1, 1, 1, 1]]
+    assert fitted(every, rows=[0, 1]) == prep and prep.is_whole
+    alone = replace(prep, is_spelled=False, spelling=())
+    assert alone.layout == Layout(1, vocabulary=8) and alone.is_whole
+    assert ids_of(alone, every) == words
+
+
+def test_words_of_short_texts_have_their_letters_as_written_beside_them() -> None:
+    every = ["The cat in 1984", "the CAT in 2024 purrs"]
+    prep = fitted(every, rows=[0])
+    assert prep.vocabulary == ("0000", "cat", "in", "the") and prep.is_spelled
+    assert prep.layout == Layout(17, vocabulary=6, alphabet=2 + len(prep.spelling))
+    assert "".join(prep.spelling) == "1489Tacehint"  # each once, in the order of their codes
+    first, second = ids_of(prep, every)
+    assert [word for word, *_ in first] == [5, 3, 4, 2]
+    assert [word for word, *_ in second] == [5, 3, 4, 2, 1]
+    assert first[0] != second[0]  # a capital is seen
+    assert second[1][1:4] == [1, 1, first[0][1]] and not any(second[1][4:])  # C and A are new
+    long = fitted([" ".join(["word"] * 16)] * 3)
+    assert long.level == "words" and not long.has_letters
+    assert fitted(["abc", "de"]).level == "characters" and not fitted(["abc", "de"]).has_letters
 
 
 def test_rows_come_in_the_order_that_is_asked_for() -> None:
@@ -152,11 +172,19 @@ def test_longer_texts_are_cut_and_counted() -> None:
     facts = samples(every).facts
     assert prep.describe(facts) == (
         "words in lower case, 4 in the usual text; 2 of 3 texts are longer than 3 and cut there "
-        "(the longest has 6)"
+        "(the longest has 6); each with its letters beside it"
     )
     whole = fitted(every)
-    assert whole.describe(facts) == "words in lower case, 4 in the usual text, 6 in the longest"
+    assert whole.describe(facts) == (
+        "words in lower case, 4 in the usual text, 6 in the longest; "
+        "each with its letters beside it"
+    )
     assert whole.describe_vocabulary() == (
+        "6 different words known from the training rows; every other is known by its letters alone"
+    )
+    alone = replace(whole, is_spelled=False, spelling=())
+    assert alone.describe(facts) == "words in lower case, 4 in the usual text, 6 in the longest"
+    assert alone.describe_vocabulary() == (
         "6 different words known from the training rows; every other is read as one unknown"
     )
 
@@ -227,6 +255,8 @@ def test_nothing_known_reads_everything_as_unknown() -> None:
         TextPreparation("characters", 5, ("ab",)),
         TextPreparation("tokens", 5, ("a",)),
         TextPreparation("words", 5, ("a",), spelling=("a",)),
+        TextPreparation("words", 5, ("a",), is_spelled=True),
+        TextPreparation("characters", 5, ("a",), is_spelled=True, spelling=("a",)),
         TextPreparation("tokens", 5, ("a",), spelling=("ab",)),
         TextPreparation("tokens", 5, ("a",), spelling=("a", "a")),
     ],

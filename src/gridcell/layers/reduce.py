@@ -183,7 +183,8 @@ class Rows(nn.Module):
 class Embed(nn.Module):
     """Look up a learnable row for each id.
 
-    Shapes   ids [B, T], whole numbers from 0 to vocabulary - 1 -> y [B, T, width]
+    Shapes   ids [B, T], whole numbers from 0 to vocabulary - 1, or [B, T, 1 + L] with letters
+             behind each, which are not looked at -> y [B, T, width]
     Lengths  the padding may hold any number and comes out as 0
     Raises   ShapeError where an id lies outside the table
     """
@@ -199,6 +200,8 @@ class Embed(nn.Module):
         draw(nn.init.normal_, self.weight, std=width**-0.5, generator=generator)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        if x.ndim == 3:
+            x = x[..., 0]
         check_shape(x, "B T", layer="embed")
         if x.is_floating_point():
             raise ShapeError(f"embed reads whole numbers; got {x.dtype}.")
@@ -213,7 +216,7 @@ class Embed(nn.Module):
         """`width` features a step."""
         if not layout.vocabulary:
             raise ShapeError(f"embed reads ids, one a step; got {layout}.")
-        return replace(layout, channels=self.width, vocabulary=0)
+        return replace(layout, channels=self.width, vocabulary=0, alphabet=0)
 
     out_lengths = same_lengths
 

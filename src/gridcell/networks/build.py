@@ -200,11 +200,6 @@ def _dense(options: dict[str, Any], layout: Layout, generator: Generator) -> nn.
 def _embed(options: dict[str, Any], layout: Layout, generator: Generator) -> nn.Module:
     if not layout.vocabulary:
         raise ShapeError(f"embed reads ids, one a step; got {layout}.")
-    if layout.alphabet:
-        raise ShapeError(
-            "embed reads ids alone, and letters stand beside them.",
-            fix=f"write spell({options['width']}) in its place.",
-        )
     return layers.Embed(layout.vocabulary, options["width"], generator=generator)
 
 
