@@ -12,9 +12,11 @@ import torch
 from gridcell.batches.clips import Clips
 from gridcell.batches.images import Images
 from gridcell.batches.kinds import on_disk
+from gridcell.batches.sounds import Sounds
 from gridcell.preparation import read_ahead as module
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.read_ahead import read_ahead
+from gridcell.preparation.sounds import SoundPreparation
 
 pytestmark = pytest.mark.skipif(
     not hasattr(mmap, "MADV_WILLNEED"), reason="this system takes no such advice"
@@ -67,6 +69,24 @@ def test_a_clip_is_told_as_a_whole(pixels):
     with mock.patch.object(module, "LEAST_BYTES", 0):
         Clips(decoded, torch.arange(3), np.arange(3)).batch(np.array([2, 0]))
     assert told(pixels) == [pages(0, 10), pages(12, 30)]
+
+
+def test_of_a_long_sound_the_stretch_is_told_that_is_read(tmp_path):
+    values = np.random.default_rng(0).integers(-999, 999, 60_000).astype(np.int16)
+    file = tmp_path / "waves"
+    file.write_bytes(values.tobytes())
+    with file.open("rb") as opened:
+        mapped = Told(opened.fileno(), 0, access=mmap.ACCESS_READ)
+    mapped.spans = []
+    waves = np.frombuffer(mapped, np.int16)
+    decoded = Decoded(waves, np.array([0, 20_000, 60_000]), np.ones(2, np.float32), np.arange(2))
+    prep = SoundPreparation(
+        8000, 12, 25.0, 10.0, 20.0, 4000.0, "none", 1.0, (-7.0,) * 12, (2.0,) * 12
+    )
+    with mock.patch.object(module, "LEAST_BYTES", 0):
+        Sounds(decoded, prep, torch.arange(2), np.arange(2)).batch(np.array([1, 0]))
+    ends = [(0, 2 * 8000), (2 * 20_000, 2 * 28_000)]
+    assert mapped.spans == [(begin - begin % mmap.PAGESIZE, end) for begin, end in ends]
 
 
 def test_nothing_is_told_of_an_item_without_steps_and_a_refusal_harms_nothing(pixels):
