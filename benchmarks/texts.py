@@ -8,9 +8,11 @@
     python benchmarks/texts.py names PATH/TO/text          # family names of 18 languages, a tenth
     python benchmarks/texts.py tags PATH/TO/ud_ewt         # a tag for each token, its own split
     python benchmarks/texts.py shakespeare PATH/TO/text    # nats a character on the last tenth
+    python benchmarks/texts.py trec PATH/TO/text --folds 5 --seeds 0   # training rows alone
 
 No pretrained vectors are used. With a tenth held out, each seed holds out another one. The test
-rows are read once, by the command itself.
+rows are read once, by the command itself. To choose by, there are folds of the training rows of
+sets with a split of their own: the test rows are then not read at all.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import csv
 import json
 import os
 import platform
+import random
 import resource
 import statistics
 import subprocess
@@ -62,14 +65,20 @@ def main() -> None:
     parser.add_argument("task", choices=TASKS)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--folds", type=int, help="cross-validation on the training rows alone")
     parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="for the command")
     options = parser.parse_args()
     task, found = TASKS[options.task], []
+    if options.folds is not None:
+        if not task.parts:
+            parser.error(f"{options.task} has no training rows of its own to fold")
+        training = tuple((name, part) for name, part in task.parts if part == "train")
+        task = Task(parts=training, options=("--folds", "fold", "--valid", "0"))
     print(f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as place:
         path = options.folder.absolute() / task.data
         if task.parts:
-            path = joined(options.folder, task.parts, Path(place))
+            path = joined(options.folder, task.parts, Path(place), folds=options.folds)
         for seed in options.seeds:
             out = Path(place) / f"run-{seed}"
             command = [sys.executable, "-m", "gridcell", "train", str(path), *task.options]
@@ -93,20 +102,28 @@ def score_of(out: Path, name: str) -> tuple[float, str]:
         label = name.removeprefix("F1 of ")
         value = next(c["f1"] for c in scores["per_class"] if c["label"] == label)
         return value, f"{value:.4f}"
+    if isinstance(scores, list):  # of folds
+        score = next(s for s in scores if s["name"] == name)
+        each = ", ".join(f"{value:.4f}" for value in score["values"])
+        return score["mean"], f"{score['mean']:.4f} over folds ({each})"
     score = next(s for s in scores["scores"] if s["name"] == name)
     interval = "" if score["low"] is None else f" ({score['low']:.4f} to {score['high']:.4f})"
     return score["value"], f"{score['value']:.4f}{interval}"
 
 
-def joined(folder: Path, parts: tuple[tuple[str, str], ...], place: Path) -> Path:
-    """Write the tables of a set's parts as one, with a column that names the part."""
-    written = place / "texts.csv"
+def joined(
+    folder: Path, parts: tuple[tuple[str, str], ...], place: Path, *, folds: int | None
+) -> Path:
+    """Write the tables of a set's parts as one, with a column that names the part, or the fold."""
+    written, draw = place / "texts.csv", random.Random(0)
     with written.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["text", "label", "split"])
+        writer.writerow(["text", "label", "fold" if folds else "split"])
         for name, part in parts:
             with (folder / name).open(newline="", encoding="utf-8") as rows:
-                writer.writerows([row["text"], row["label"], part] for row in csv.DictReader(rows))
+                for row in csv.DictReader(rows):
+                    fold = f"fold {draw.randrange(folds) + 1}" if folds else part
+                    writer.writerow([row["text"], row["label"], fold])
     return written
 
 
