@@ -222,6 +222,22 @@ def test_a_class_in_one_group_or_of_copies_is_learnt_and_named() -> None:
     assert "3 items are copies of 1 file; copies stand on one side." in parts.notes
 
 
+@pytest.mark.parametrize("copies", [2, 5, 20])
+@pytest.mark.parametrize("alone", [40, 3000])
+def test_a_class_of_copies_gives_each_part_its_share_beside_many_single_items(
+    copies: int, alone: int
+) -> None:
+    """A hundred files that stand there several times, beside another class of single ones."""
+    files = np.repeat(np.arange(100), copies)
+    digests = [*range(5000, 5000 + alone), *files]
+    samples = made(np.repeat([0, 1], [alone, len(files)]), digests=digests)
+    parts = split(samples, shares(0.2, 0.2), seed=1)
+    for name, share in (("train", 0.6), ("valid", 0.2), ("test", 0.2)):
+        found = by_class(samples, parts, name)[1] / len(files)
+        assert found == pytest.approx(share, abs=0.06), name
+    assert not any("not evaluated" in note for note in parts.notes)
+
+
 def test_many_classes_of_one_item_are_named_up_to_twelve_and_counted() -> None:
     names = tuple(f"class {k:02}" for k in range(20))
     samples = made([*([0] * 20), *range(1, 20)], names=names)

@@ -300,10 +300,12 @@ def _place_large(
     rows = np.flatnonzero(is_large)
     if not rows.size:
         return parts
-    totals = np.bincount(strata).astype(np.float64)
+    left = np.bincount(strata).astype(np.float64)
+    # Shares of what stands in large units alone. Single items are placed later and even out what is
+    # missing; measured against all, training seems empty until they are there, and takes everything.
+    totals = np.bincount(strata[rows], minlength=len(left)).astype(np.float64)
     target = shares[:, None] * totals[None]
     held = np.zeros_like(target)
-    left = totals.copy()
     allowed = np.flatnonzero(shares > 0)
     rows = rows[np.argsort(units[rows], kind="stable")]
     members = np.split(rows, np.flatnonzero(np.diff(units[rows])) + 1)
