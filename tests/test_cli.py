@@ -202,6 +202,19 @@ def test_train_prints_json_alone_on_standard_output(run: Run, toy: Path, tmp_pat
     assert "40 images in 2 classes" in said.err
 
 
+@pytest.mark.parametrize("command", ["show", "bench"])
+def test_a_place_on_the_disk_is_not_taken_for_a_network(
+    run: Run, tmp_path: Path, command: str
+) -> None:
+    said = run(command, "runs/nothing")
+    assert said.code == 2 and "runs/nothing is no file that is there" in said.err
+    said = run(command, tmp_path)
+    assert said.code == 2 and f"{tmp_path} is a folder, and {command} wants a model" in said.err
+    (tmp_path / "model.gridcell").touch()
+    said = run(command, tmp_path)
+    assert said.code == 2 and f"name its model: {tmp_path / 'model.gridcell'}" in said.err
+
+
 def test_options_reach_the_settings(run: Run, toy: Path, tmp_path: Path) -> None:
     said = run(
         *("train", toy, *FAST, "--out", tmp_path / "run", "--json", "--no-augment"),

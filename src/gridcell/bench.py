@@ -301,6 +301,7 @@ def _built(network: str, input: str | None) -> tuple[Network, Objective]:
             )
         model = Model.load(Path(network))
         return model.network, Objective(model.description.answers)
+    shown.refuse_a_path(network, "bench")
     built = shown.built_of(network, input, outputs=_classes(network), command="bench")
     return built, Objective(Answers("classify"))
 

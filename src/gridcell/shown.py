@@ -59,6 +59,7 @@ def built_of(network: str, input: str | None, *, outputs: int | None, command: s
 
     command   that it is built for, for what is said where something is missing
     """
+    refuse_a_path(network, command)
     if input is None:
         raise ConfigError(f"{command} needs the size of the input.", fix="add --input 32x32x3.")
     layout = read_layout(input)
@@ -68,6 +69,19 @@ def built_of(network: str, input: str | None, *, outputs: int | None, command: s
         )
     choice = networks.choose_network(network, layout)
     return networks.build(choice.notation, layout, outputs=outputs)
+
+
+def refuse_a_path(network: str, command: str) -> None:
+    """Raise ConfigError for what names a place on the disk, which no notation does."""
+    model = Path(network) / "model.gridcell"
+    if os.path.isfile(model):  # pathlib's own refuses the length of a long network
+        raise ConfigError(f"{network} is a folder of a run.", fix=f"name its model: {model}.")
+    if "/" in network or os.sep in network:
+        kind = "a folder" if os.path.isdir(network) else "no file that is there"
+        raise ConfigError(
+            f"{network} is {kind}, and {command} wants a model file or a network.",
+            fix="name a model.gridcell, or write layers.",
+        )
 
 
 def read_layout(text: str) -> Layout:

@@ -301,8 +301,8 @@ def _place_large(
     if not rows.size:
         return parts
     left = np.bincount(strata).astype(np.float64)
-    # Shares of what stands in large units alone. Single items are placed later and even out what is
-    # missing; measured against all, training seems empty until they are there, and takes everything.
+    # Shares of what stands in large units alone: single items are placed later and even out what is
+    # missing. Measured against all, training seems empty until they are there, and takes all.
     totals = np.bincount(strata[rows], minlength=len(left)).astype(np.float64)
     target = shares[:, None] * totals[None]
     held = np.zeros_like(target)
