@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from gridcell import baseline, doctor, evaluation, preparation, record, sources, splits, training
-from gridcell.batches import items_of
+from gridcell.batches import items_of, work_in
 from gridcell.cache import cache_folder, told_bytes
 from gridcell.config import Config, DataConfig, TrainConfig
 from gridcell.errors import ConfigError, GridcellError, SourceError, TrainingError
@@ -112,7 +112,7 @@ def train_on(
         def fit(job: Job, about: About | None, state: State | None) -> History:
             settings = replace(config, train=job.config)
             about = about or job.about(settings, digest=digest, fold=fold)
-            after = job.looked_at_after + len(test_rows)
+            after = job.looked_at_after + _work_of_test(job, data, rows, test_rows)
             return job.fit(
                 quick,
                 name=main,
@@ -149,6 +149,17 @@ def train_on(
             f"{history.failure}\n  Kept: {run.model_file} from epoch {history.best_epoch}."
         )
     return run
+
+
+def _work_of_test(
+    job: Job, data: Data, rows: NDArray[np.int64], test_rows: NDArray[np.int64]
+) -> int:
+    """What scoring the test rows costs, as `work_in` counts it, told from the training rows."""
+    share = len(test_rows) / max(len(rows), 1)
+    if data.samples.task == "write":  # few texts, of any length
+        sizes = np.diff(data.decoded.starts)
+        share = sizes[test_rows].sum() / max(sizes[rows].sum(), 1)
+    return round(float(share) * work_in(job.train))
 
 
 def _fitted(

@@ -11,6 +11,7 @@ from gridcell.batches.order import (
     plain_batches,
     step_seed,
     training_batches,
+    work_in,
 )
 from gridcell.batches.series import Series
 from gridcell.batches.sounds import Sounds
@@ -32,4 +33,5 @@ __all__ = [
     "plain_batches",
     "step_seed",
     "training_batches",
+    "work_in",
 ]

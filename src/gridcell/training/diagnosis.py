@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -87,6 +87,13 @@ def diagnose(
     ]
 
 
+def relus(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The relu layers of a network, whose units can die, with their names."""
+    for name, module in network.named_modules():
+        if isinstance(module, Activation) and module.name == "relu":
+            yield name, module
+
+
 @torch.no_grad()
 def dead_units(network: Network, items: Items) -> list[Dead]:
     """Count the channels of each relu that are zero for every one of these items."""
@@ -99,14 +106,15 @@ def dead_units(network: Network, items: Items) -> list[Dead]:
         seen = output.amax([axis for axis in range(output.ndim) if axis != channel]) > 0
         alive[number] = alive.get(number, torch.zeros_like(seen)) | seen
 
-    for number, (name, module) in enumerate(network.named_modules()):
-        if isinstance(module, Activation) and module.name == "relu":
-            names[number] = name
+    for number, (name, module) in enumerate(relus(network)):
+        names[number] = name
 
-            def hook(_: nn.Module, __: object, output: Tensor, number: int = number) -> None:
-                look(number, output)
+        def hook(_: nn.Module, __: object, output: Tensor, number: int = number) -> None:
+            look(number, output)
 
-            handles.append(module.register_forward_hook(hook))
+        handles.append(module.register_forward_hook(hook))
+    if not names:
+        return []
     was_training = network.training
     device = next(network.parameters()).device
     network.eval()

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gridcell.batches import Items, Texts, epoch_batches, on_disk, training_batches
+from gridcell.batches import Items, Texts, epoch_batches, on_disk, training_batches, work_in
 from gridcell.errors import TrainingError
 from gridcell.layers import set_generator
 from gridcell.networks.run import outputs, said
@@ -64,7 +64,7 @@ class Around:
     before_s: float = 0.0
     """Seconds that reading and decoding took."""
     scored_after: int = 0
-    """Items that are scored when the training is over."""
+    """Work, as `work_in` counts it, of the items that are scored when the training is over."""
 
 
 def fit(
@@ -245,18 +245,19 @@ class _Run:
 
     def _available_s(self, budget_s: float) -> float:
         """Seconds that the budget leaves to training itself, the last validation taken off."""
-        after = self._scoring_s(self._valid_items + self.around.scored_after)
+        after = self._scoring_s(self._valid_work + self.around.scored_after)
         return max(budget_s - self.around.before_s - after, 1e-3)
 
     @property
-    def _valid_items(self) -> int:
-        return 0 if self.valid is None else len(self.valid)
+    def _valid_work(self) -> int:
+        return 0 if self.valid is None else work_in(self.valid)
 
-    def _scoring_s(self, items: int) -> float:
-        """Seconds that scoring so many items takes, as the last validation did."""
-        if self.scored_s and self._valid_items:
-            return items * self.scored_s / self._valid_items
-        return items * USUAL_SCORING_SHARE * self.busy_s / max(self.items, 1)
+    def _scoring_s(self, work: int) -> float:
+        """Seconds that scoring so much takes, as the last validation did."""
+        if self.scored_s and self._valid_work:
+            return work * self.scored_s / self._valid_work
+        trained = self.items * work_in(self.train) / max(len(self.train), 1)
+        return work * USUAL_SCORING_SHARE * self.busy_s / max(trained, 1)
 
     def steps_of_epoch(self) -> Ended | None:
         """Take the steps of this epoch that are left; return why, where some were not taken."""
@@ -419,7 +420,7 @@ class _Run:
     def _forecast(self) -> None:
         """Say how long it will take, once a few steps are measured."""
         a_step = self.busy_s / max(self.done, 1)
-        an_epoch = a_step * self.steps + self._scoring_s(self._valid_items)
+        an_epoch = a_step * self.steps + self._scoring_s(self._valid_work)
         left = (self.plan.epochs - self.done / self.steps) * an_epoch
         if left < WORTH_A_FORECAST_S and self.plan.budget_s is None:
             return

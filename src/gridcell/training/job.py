@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gridcell import layers, networks
 from gridcell.augment.images import ImageAugment
-from gridcell.batches import Items, Texts, Variation, items_of
+from gridcell.batches import Items, Texts, Variation, items_of, work_in
 from gridcell.config import Config, TrainConfig, to_mapping
 from gridcell.doctor import Finding
 from gridcell.errors import ConfigError, NetworkError
@@ -119,7 +119,7 @@ class Job:
 
         Without such rows there are none; of a text to write on only what came is worth knowing.
         """
-        if self.valid is None or (isinstance(self.valid, Texts) and self.valid.is_onward):
+        if self.valid is None or self._writes:
             return None
         return outputs(self.network, self.valid)
 
@@ -135,10 +135,19 @@ class Job:
 
     @property
     def looked_at_after(self) -> int:
-        """Items that are looked at between training and the last scores."""
-        valid = 0 if self.valid is None else len(self.valid)
-        # Those rows and as many training rows, and those by which units are called dead.
-        return 2 * valid + min(diagnosis.LOOKED_AT, len(self.train))
+        """Work, as `work_in` counts it, of what is looked at between training and last scores."""
+        work = 0
+        if self.valid is not None and not self._writes:
+            work = 2 * work_in(self.valid)  # those rows and as many training rows
+        if any(diagnosis.relus(self.network)):
+            share = min(diagnosis.LOOKED_AT / max(len(self.train), 1), 1.0)
+            work += round(share * work_in(self.train))
+        return work
+
+    @property
+    def _writes(self) -> bool:
+        """Whether it learns to write a text on."""
+        return isinstance(self.train, Texts) and self.train.is_onward
 
     def profile(self, history: History) -> list[str]:
         """Where the time went, for the user."""
