@@ -257,6 +257,16 @@ def test_rows_keep_the_axes_of_the_image():
         assert rows(build(f"{notation} {reduce}", layout))[-1].receptive_field == "allx3"
 
 
+def test_a_branch_that_reads_by_rows_stands_beside_one_that_sees_the_image():
+    layout = Layout(1, (20, 16), steps=1)
+    by_rows, whole = "rows conv(2, 3, time=5) mean", "conv(2, 3) globalpool mean"
+    for branches in (f"{by_rows}, {whole}", f"{whole}, {by_rows}"):
+        table = rows(build(f"parallel({branches})", layout, outputs=3))
+        assert table[-1].receptive_field == "all"
+    narrow = rows(build("parallel(rows conv(2, 3, time=5) last, conv(2, 3) last)", layout))
+    assert narrow[0].receptive_field == "5x3"
+
+
 def test_a_step_beside_its_change_has_seen_the_step_before():
     network = build("delta conv(4, 3, time=3)", Layout(3, (8, 8), steps=5), outputs=2)
     change, window = rows(network)[:2]

@@ -212,6 +212,26 @@ def test_a_changed_file_is_read_again(tmp_path: Path, picture: Picture) -> None:
     assert after.facts["digest"][1] != before.facts["digest"][1]
 
 
+def test_files_of_one_size_and_time_that_change_their_names_are_read_again(
+    tmp_path: Path, picture: Picture
+) -> None:
+    for name in "ab":  # as an archive unpacks them, all of one time
+        aged(picture(tmp_path / name / "1.bmp", seed=ord(name)))
+        os.utime(tmp_path / name / "1.bmp", (1e9, 1e9))
+    paths = ["a/1.bmp", "b/1.bmp"]
+    before = scan(tmp_path, paths)
+    assert scan(tmp_path, paths).read == 0
+    for old, new in (("a", "c"), ("b", "a"), ("c", "b")):
+        (tmp_path / old).rename(tmp_path / new)
+    after = scan(tmp_path, paths)
+    assert after.read == 2
+    assert (after.facts["digest"] == before.facts["digest"][::-1]).all()
+    kept = (tmp_path / "a" / "1.bmp").read_bytes()
+    (tmp_path / "a" / "1.bmp").write_bytes(bytes(reversed(kept)))  # in place, as long as before
+    os.utime(tmp_path / "a" / "1.bmp", (1e9, 1e9))
+    assert scan(tmp_path, paths).read == 1
+
+
 def test_a_file_that_changed_a_moment_ago_is_not_trusted(tmp_path: Path, picture: Picture) -> None:
     picture(tmp_path / "1.png")
     assert scan(tmp_path, ["1.png"]).read == 1
@@ -257,7 +277,7 @@ def test_an_index_whose_columns_disagree_is_not_used(tmp_path: Path) -> None:
     index.save(
         file,
         ["a", "b"],
-        stamps=np.zeros((1, 2), np.int64),
+        stamps=np.zeros((1, index.STAMPS), np.int64),
         facts=np.zeros(2, images.RECORD),
         reader="r",
     )

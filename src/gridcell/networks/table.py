@@ -266,8 +266,11 @@ def _slid(field: Field, windows: Sequence[Window]) -> Field:
 
 
 def _wider(one: Field, other: Field) -> Field:
-    cells = tuple(max(a, b) for a, b in zip(one.cells, other.cells, strict=True))
-    return Field(cells, one.jump)
+    """What two branches see together. One that reads an image by rows has no axis in front left."""
+    fewer, more = sorted((one, other), key=lambda field: len(field.cells))
+    front = len(more.cells) - len(fewer.cells)
+    both = zip(more.cells[front:], fewer.cells, strict=True)
+    return Field((*more.cells[:front], *(max(a, b) for a, b in both)), more.jump)
 
 
 def _seen(field: Field, layout: Layout) -> str:

@@ -1,8 +1,8 @@
 """What an earlier scan found in each file, kept so that unchanged files are not read again.
 
 One .npz without pickle for each folder or table that was read. An entry holds for as long as the
-file has the same size and time of change. A damaged or older index counts as none: all it costs is
-reading the files once more.
+file has the same stamps (`scan` says which). A damaged or older index counts as none: all it costs
+is reading the files once more.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 
 from gridcell.cache import write_whole
 
-FORMAT = 1
+FORMAT = 2
+STAMPS = 4
 
 
 @dataclass(frozen=True)
 class Index:
-    """Facts by path, each with the file size and time of change (ns) at which it was true."""
+    """Facts by path, each with the stamps [STAMPS] of the file for which it was true."""
 
     rows: dict[str, int]
     stamps: NDArray[np.int64]
@@ -44,7 +45,7 @@ def load(file: Path, *, dtype: np.dtype[np.void], reader: str) -> Index:
     `dtype` is that of one record of facts. `reader` names the library and version that found them:
     another one may see other facts.
     """
-    empty = Index(rows={}, stamps=np.empty((0, 2), np.int64), facts=np.empty(0, dtype))
+    empty = Index(rows={}, stamps=np.empty((0, STAMPS), np.int64), facts=np.empty(0, dtype))
     try:
         # Opened here: NumPy leaves a file that it cannot read open.
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
@@ -54,7 +55,7 @@ def load(file: Path, *, dtype: np.dtype[np.void], reader: str) -> Index:
             stamps, facts = stored["stamps"], stored["facts"]
     except Exception:  # NumPy and zipfile raise half a dozen kinds for a damaged file.
         return empty
-    fits = stamps.shape == (len(paths), 2) and stamps.dtype == np.int64
+    fits = stamps.shape == (len(paths), STAMPS) and stamps.dtype == np.int64
     if not fits or facts.shape != (len(paths),) or facts.dtype != dtype:
         return empty
     return Index({path: row for row, path in enumerate(paths)}, stamps, facts)

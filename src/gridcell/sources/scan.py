@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from gridcell.cache import cache_folder
 from gridcell.errors import SourceError, StorageError
 from gridcell.sources import index
+from gridcell.sources.index import STAMPS
 from gridcell.sources.media import Medium, Record
 from gridcell.sources.wording import counted, itemised, shown
 from gridcell.workers import in_order
@@ -33,6 +34,7 @@ CHUNK_FILES = 64
 # A file changed twice within one tick of the file system's clock keeps its time of change; FAT
 # ticks every 2 s. So a file that is younger than this when scanned is read again the next time.
 SETTLED_NS = 2_000_000_000
+LARGEST = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -157,8 +159,15 @@ def cannot_open(path: str, error: OSError) -> str:
 
 
 def _stamps(root: Path, paths: Sequence[str]) -> tuple[NDArray[np.int64], dict[int, str]]:
-    """Return size and time of change of each file, and the reasons of those that have none."""
-    stamps = np.zeros((len(paths), 2), np.int64)
+    """Return what changes with a file's content, and the reasons of those that have none.
+
+    Size and time of change are not enough: two folders of unpacked files of one size and one time
+    may change their names. The number that the disk knows a file by goes with the file, and the
+    time at which it was last touched in any way nobody can set.
+
+    Shapes   -> [N, STAMPS]: size, time of change, time of touch, number
+    """
+    stamps = np.zeros((len(paths), STAMPS), np.int64)
     reasons: dict[int, str] = {}
     base = str(root)
     for row, path in enumerate(paths):
@@ -167,7 +176,8 @@ def _stamps(root: Path, paths: Sequence[str]) -> tuple[NDArray[np.int64], dict[i
         except OSError as error:
             reasons[row] = cannot_open(os.path.join(base, path), error)
         else:
-            stamps[row] = status.st_size, status.st_mtime_ns
+            number = status.st_ino & LARGEST  # it may have 64 bits, and here a sign
+            stamps[row] = status.st_size, status.st_mtime_ns, status.st_ctime_ns, number
     return stamps, reasons
 
 
