@@ -215,6 +215,16 @@ def test_a_place_on_the_disk_is_not_taken_for_a_network(
     assert said.code == 2 and f"name its model: {tmp_path / 'model.gridcell'}" in said.err
 
 
+def test_a_folder_that_cannot_be_written_to_is_refused_before_training(
+    run: Run, toy: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    said = run("train", toy, *FAST, "--out", tmp_path / "file" / "run")
+    assert said.code == 2 and "epoch" not in said.out
+    assert f"{tmp_path / 'file' / 'run'} cannot be written to: Not a directory." in said.err
+    assert "--out" in said.err
+
+
 def test_options_reach_the_settings(run: Run, toy: Path, tmp_path: Path) -> None:
     said = run(
         *("train", toy, *FAST, "--out", tmp_path / "run", "--json", "--no-augment"),
@@ -680,7 +690,11 @@ def test_training_goes_on_when_its_reader_has_gone(toy: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     "error",
-    [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")],
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ..."),
+        RuntimeError("could not create a primitive"),
+    ],
 )
 def test_a_memory_that_is_full_names_the_options_that_help(
     run: Run, toy: Path, monkeypatch: pytest.MonkeyPatch, error: Exception

@@ -43,9 +43,14 @@ def peak_memory() -> int | None:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the memory is full.
 
-    PyTorch has a type of its own for a GPU's memory, but none for the computer's.
+    PyTorch has a type of its own for a GPU's memory, but none for the computer's; oneDNN, which
+    fetches memory when it makes a primitive, says no more than that it could not.
     """
     text = f"{type(error).__name__} {error}"
     return isinstance(error, MemoryError) or bool(
-        re.search("OutOfMemory|not enough memory|can't allocate memory", text)
+        re.search(
+            "OutOfMemory|not enough memory|can't allocate memory"
+            "|could not create a primitive(?! desc)",  # with a descriptor it is not known at all
+            text,
+        )
     )

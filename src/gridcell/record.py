@@ -107,6 +107,8 @@ def claimed(folder: Path) -> Iterator[Path]:
     Since it was chosen another run may have taken it, or may take it this very moment. It is ours
     by a lock on a file in it, which the system takes away from a process that is killed. The file
     goes at the end, and a folder to which nothing was written too.
+
+    Raises   StorageError where nothing can be written there
     """
     for place in _places(folder):
         if not _holds_something(place):
@@ -145,8 +147,13 @@ def _claim(folder: Path, *, is_new: bool) -> Iterator[bool]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = path.open("ab")
-    except OSError:
-        yield True  # It cannot be written to: whoever writes says why.
+    except OSError as error:
+        if is_new:  # better than after a training whose model would have no place
+            raise StorageError(
+                f"{folder} cannot be written to: {error.strerror or error}.",
+                fix="name another folder: --out FOLDER.",
+            ) from None
+        yield True  # of a run that is there: whoever writes says why
         return
     is_ours = _lock(file) and _is_at(path, file)
     try:
