@@ -115,6 +115,44 @@ def test_without_times_the_rows_are_in_order(tmp_path):
     assert "Left out, no numbers: name." in said(samples)
 
 
+def test_times_with_the_day_or_the_month_first_are_asked_about(tmp_path):
+    months = [f"01/{i % 12 + 1:02}/{2010 + i // 12},{i}.5" for i in range(120)]
+    np.random.default_rng(0).shuffle(months)
+    with pytest.raises(SourceError) as error:
+        found(table(tmp_path, months, "date,x"))
+    assert "column date looks like times but cannot be read: " in str(error.value)
+    assert "may be written with the day or the month first" in str(error.value)
+    assert "--time-column" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("cells", "why"),
+    [
+        (
+            [f"2024-01-{i + 1:02}" if i % 2 else f"{i + 1:02}/01/2024" for i in range(20)],
+            "written in more than one way, such as 01/01/2024 and 2024-01-02",
+        ),
+        ([f"{i + 1} Jan 2024" for i in range(20)], "when they are written as 1 Jan 2024"),
+        ([f"2024-Q{i % 4 + 1}" for i in range(20)], "when they are written as 2024-Q1"),
+        ([f"1-{i + 1:02}-2024" for i in range(20)], "when they are written as 1-01-2024"),
+    ],
+)
+def test_times_that_cannot_be_read_are_no_reason_to_take_the_rows_as_they_are(tmp_path, cells, why):
+    with pytest.raises(SourceError) as error:
+        found(table(tmp_path, [f"{cell},{i}.5" for i, cell in enumerate(cells)], "date,x"))
+    assert "column date looks like times but cannot be read: " in str(error.value)
+    assert why in str(error.value)
+    assert "if the rows stand in their order as they are, remove the column" in str(error.value)
+
+
+def test_clocks_of_twelve_hours_are_read(tmp_path):
+    clocks = [f"01/{13 + i // 24}/20 {i % 12 or 12}:00 {'AP'[i % 24 // 12]}M" for i in range(48)]
+    rows = [f"{clock},{i}.5" for i, clock in enumerate(clocks)]
+    _, facts = found(table(tmp_path, rows[::-1]))
+    assert facts.step == Step("time", HOUR_US)
+    assert facts.values[:, 0].tolist() == [i + 0.5 for i in range(48)]
+
+
 def test_months_are_steps_however_many_days_they_have(tmp_path):
     rows = [f"{1949 + i // 12}-{i % 12 + 1:02},{i}.5" for i in range(36)]
     samples, facts = found(table(tmp_path, rows))

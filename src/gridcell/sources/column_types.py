@@ -38,10 +38,21 @@ THOUSANDS_POINT = r"[+-]?\d{1,3}(\.\d{3})+(,\d*)?"
 
 SURE, PARTED = re.compile(COMMA_SURE), re.compile(POINT_SURE)
 
-CLOCK = ("", " %H:%M", " %H:%M:%S")
+CLOCK = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 ISO = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ]\d{1,2}:\d{2}.*)?")
 MONTH = re.compile(r"\d{4}-\d{1,2}")
-SLASHED = re.compile(r"\d{1,2}/\d{1,2}/(\d{2}|\d{4})( \d{1,2}:\d{2}(:\d{2})?)?")
+SLASHED = re.compile(
+    r"\d{1,2}/\d{1,2}/(\d{2}|\d{4})( \d{1,2}:\d{2}(:\d{2})?( [ap]m)?)?", re.IGNORECASE
+)
+MONTH_WORD = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+TIME_LIKE = re.compile(
+    r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3(\d{4}|\d{2})|\d{4}-\d{1,2}"
+    r"|\d{4}[- ]?[qw]\d{1,2}"
+    rf"|(\d{{1,4}}[- ])?{MONTH_WORD}[- ]\d{{1,4}}(,?[- ]\d{{4}})?|\d{{4}}[- ]{MONTH_WORD})"
+    r"([ t,].*)?",
+    re.IGNORECASE,
+)
+"""What people write for a day or month, whether or not it can be read."""
 
 Mark = Literal[".", ",", "?"]
 Holds = Literal["numbers", "mixed", "moments", "text", "nothing"]
@@ -66,7 +77,7 @@ class Column:
     moments: tuple[str, ...] = ()
     """Formats of its points of time; none for ISO 8601."""
     doubt: str = ""
-    """Why its points of time cannot be read, where they are written in two ways."""
+    """Why its points of time cannot be read, where it looks as if it held some."""
 
 
 def describe_numbers(
@@ -175,13 +186,29 @@ def _with_moments(connection: duckdb.DuckDBPyConnection, column: Column, head: H
         rows, *bad = (int(count) for count in found)
         best = min(bad)
         if 2 * best >= rows:
-            return column
+            break
         if bad.count(best) > 1:
             return replace(
                 column, doubt=f"{some[0]} may be written with the day or the month first"
             )
         return replace(column, holds="moments", moments=choices[bad.index(best)])
-    return column
+    return replace(column, doubt=_why_unread(some))
+
+
+def _why_unread(cells: Sequence[str]) -> str:
+    """Say why cells that look like points of time cannot be read; "" where they don't look so."""
+    like = [cell for cell in cells if TIME_LIKE.fullmatch(cell)]
+    if 2 * len(like) <= len(cells):
+        return ""
+    ways: dict[str, str] = {}
+    for cell in like:
+        # 1/2/2024 and 10/12/2024 are written in one way, and so are May and June.
+        way = re.sub(r"[^\W\d]+", "a", re.sub(r"\d{1,2}(?!\d)", "1", cell.split(" ")[0]))
+        ways.setdefault(re.sub(r"\d{3,}", "1000", way), cell)
+    if len(ways) > 1:
+        one, other = list(ways.values())[:2]
+        return f"its times are written in more than one way, such as {one} and {other}"
+    return f"times are not read when they are written as {like[0]}"
 
 
 def _dated(*days: str) -> tuple[str, ...]:

@@ -263,6 +263,7 @@ def _times(
             if pieces:
                 notes.append(f"The time of a row is made of the columns {listed(pieces)}.")
                 return _joined(frame, pieces), pieces, False
+            _refuse_unread_times(frame, data)
             notes.append("No column holds points of time: the steps are the rows in their order.")
             return None, (), False
         name = found[0]
@@ -283,6 +284,18 @@ def _times(
         return times.astype(np.int64), (name,), False
     notes.append(f"The steps are numbered by column {shown(name)}.")
     return np.round(times * 1e6).astype(np.int64), (name,), True
+
+
+def _refuse_unread_times(frame: Frame, data: DataConfig) -> None:
+    """Refuse a table whose times cannot be read: its rows may stand in any order."""
+    for name, column in frame.columns.items():
+        if column.doubt and name != data.id_column:
+            raise SourceError(
+                f"{frame.path}: column {shown(name)} looks like times but cannot be read: "
+                f"{column.doubt}.",
+                fix="write its times as 2024-12-31 23:59:59, or name another column with "
+                "--time-column; if the rows stand in their order as they are, remove the column.",
+            )
 
 
 def _pieces(frame: Frame) -> tuple[str, ...]:
