@@ -136,6 +136,15 @@ class Frame:
                 values[:, names.index(name)] = column
         return values
 
+    def doubles(self, name: str) -> NDArray[np.float64]:
+        """Return a column of numbers in full, float64 [rows]; NaN where a cell is missing.
+
+        Raises   SourceError as `numbers` does
+        """
+        self._check_numbers(name)
+        query = f"SELECT {self._number(name)} AS x FROM {self.columns[name].table}"
+        return np.asarray(self._fetch(query)["x"], np.float64)
+
     def times(self, name: str) -> NDArray[np.float64] | NDArray[np.int64]:
         """Return what the rows can be sorted by: numbers, or microseconds since 1970 (UTC).
 
@@ -143,8 +152,7 @@ class Frame:
         """
         column = self.columns[name]
         if column.holds in ("numbers", "mixed"):
-            self._check_numbers(name)
-            values = self._fetch(f"SELECT {self._number(name)} AS x FROM {column.table}")["x"]
+            values = self.doubles(name)
             missing = np.flatnonzero(~np.isfinite(values))
         elif column.holds == "moments":
             when = moment(column.place, column.moments)
