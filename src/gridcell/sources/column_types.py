@@ -33,8 +33,8 @@ COMMA_SURE = (
 )
 POINT_SURE = r"[+-]?(\d{1,3}(,\d{3})+\.\d*|\d{1,3}(,\d{3}){2,})"
 UNSURE = r"[+-]?[1-9]\d{0,2},\d{3}"
-THOUSANDS_COMMA = r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?"
-THOUSANDS_POINT = r"[+-]?\d{1,3}(\.\d{3})+(,\d*)?"
+THOUSANDS_COMMA = r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?"
+THOUSANDS_POINT = r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?"
 
 SURE, PARTED = re.compile(COMMA_SURE), re.compile(POINT_SURE)
 
@@ -76,6 +76,8 @@ class Column:
     """A cell that shows the mark, where it is no point."""
     moments: tuple[str, ...] = ()
     """Formats of its points of time; none for ISO 8601."""
+    is_at_odds: bool = False
+    """Whether cells are numbers only by the other mark than the one that was asked for."""
     doubt: str = ""
     """Why its points of time cannot be read, where it looks as if it held some."""
 
@@ -138,13 +140,15 @@ def _marked(
         f"min({x}) FILTER (regexp_full_match({_trimmed(x)}, {quoted(pattern)}))"
         for pattern in (COMMA_SURE, POINT_SURE, UNSURE)
     )
+    is_point, is_comma = (f"{number(x, mark)} IS NOT NULL" for mark in (".", ","))
     query = (
-        f"SELECT sum(n), sum(n) FILTER ({_nothing(x)}), sum(n) FILTER ({number(x, '.')} IS NULL), "
-        f"sum(n) FILTER ({number(x, ',')} IS NULL), {examples} FROM {cells}"
+        f"SELECT sum(n), sum(n) FILTER ({_nothing(x)}), sum(n) FILTER (NOT {is_point}), "
+        f"sum(n) FILTER (NOT {is_comma}), sum(n) FILTER (NOT ({is_point} OR {is_comma})), "
+        f"{examples} FROM {cells}"
     )
     found = connection.execute(query).fetchall()[0]
-    rows, missing, not_point, not_comma = (int(count or 0) for count in found[:4])
-    comma, thousands, unsure = ((cell or "").strip() for cell in found[4:])
+    rows, missing, not_point, not_comma, neither = (int(count or 0) for count in found[:5])
+    comma, thousands, unsure = ((cell or "").strip() for cell in found[5:])
     filled = rows - missing
     if not filled:
         return replace(column, holds="nothing")
@@ -159,10 +163,12 @@ def _marked(
     elif unsure:
         mark, example = "?", unsure
     strange = not_point if mark == "." else not_comma
-    if 2 * strange >= filled:
+    is_at_odds = data.decimal != "auto" and strange > neither
+    # Numbers by the mark that was not asked for are no words that may be left out in silence.
+    if 2 * (neither if is_at_odds else strange) >= filled:
         return column
     holds: Holds = "mixed" if strange else "numbers"
-    return replace(column, holds=holds, mark=mark, example=example)
+    return replace(column, holds=holds, mark=mark, example=example, is_at_odds=is_at_odds)
 
 
 def _with_moments(connection: duckdb.DuckDBPyConnection, column: Column, head: Head) -> Column:
