@@ -665,6 +665,16 @@ def test_a_reader_that_has_had_enough_is_no_fault(trained: Path, toy: Path) -> N
     assert err == ""
 
 
+@pytest.mark.parametrize("option", ["--target", "--inputs", "--known"])
+def test_values_behind_an_option_tell_that_it_is_repeated(run: Run, option: str) -> None:
+    said = run("train", "t.csv", option, "a", "b c", "--horizon", "4")
+    refused(said, f"{option} takes one value, and 'b c' stands behind it")
+    assert f"Fix: repeat the option: {option} a {option} 'b c'\n" in said.err
+    said = run("inspect", "t.csv", f"{option}=a", "b", "c", "--horizon", "4")
+    refused(said, f"Fix: repeat the option: {option} a {option} b {option} c\n")
+    refused(run("inspect", "t.csv", option, "a", "--horizon", "4", "5"), "inspect --help lists")
+
+
 def test_unknown_words_point_to_the_help_of_their_command() -> None:
     assert cli._command(["train", "photos"]) == "train "
     assert cli._command(["trian"]) == "" and cli._command([]) == ""

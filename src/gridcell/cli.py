@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import itertools
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from gridcell.config import SECTIONS, Config, DataConfig, SplitConfig, TrainConfig
 from gridcell.errors import (
@@ -54,10 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
+    except UnusedCliTokensError as error:
+        said = _left_over(words, error.unused_tokens or ())
+        return _complain(said or f"{error}{_help(words)}", EXIT_UNUSABLE)
     except CycloptsError as error:
-        return _complain(
-            f"{error}\n  Fix: gridcell {_command(words)}--help lists what there is.", EXIT_UNUSABLE
-        )
+        return _complain(f"{error}{_help(words)}", EXIT_UNUSABLE)
     except GridcellError as error:
         return _complain(f"{error}{_notes(error)}", error.exit_code)
     except KeyboardInterrupt as error:
@@ -495,6 +498,33 @@ def _print_json(content: Any) -> None:
     import msgspec
 
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(content), indent=1).decode() + "\n")
+
+
+def _left_over(words: Sequence[str], unused: Sequence[str]) -> str:
+    """Say how an option is given several values; "" where the unused words are behind no such."""
+    lists = {
+        f"--{field.name.replace('_', '-')}"
+        for section in SECTIONS.values()
+        for field in dataclasses.fields(section)
+        if isinstance(field.default, tuple)
+    }
+    for place, word in enumerate(words):
+        option, _, value = word.partition("=")
+        if option not in lists:
+            continue
+        values = [value] if value else []
+        values += itertools.takewhile(lambda each: not each.startswith("-"), words[place + 1 :])
+        if len(values) > 1 and values[1] in unused:
+            return (
+                f"{option} takes one value, and {shlex.join(values[1:])} stands behind it.\n"
+                f"  Fix: repeat the option: "
+                f"{' '.join(f'{option} {shlex.quote(each)}' for each in values)}"
+            )
+    return ""
+
+
+def _help(words: Sequence[str]) -> str:
+    return f"\n  Fix: gridcell {_command(words)}--help lists what there is."
 
 
 def _command(words: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from gridcell import sources
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
 from gridcell.samples import ForecastFacts, Samples, Step
-from gridcell.sources.forecast import find_tables, read, season_of
+from gridcell.sources.forecast import find_tables, read, read_table, season_of
 
 HOUR_US = 3_600_000_000
 
@@ -113,6 +113,131 @@ def test_without_times_the_rows_are_in_order(tmp_path):
     assert facts.times is None and facts.step is None
     assert "the steps are the rows in their order" in said(samples)
     assert "Left out, no numbers: name." in said(samples)
+
+
+def test_times_with_the_day_or_the_month_first_are_asked_about(tmp_path):
+    months = [f"01/{i % 12 + 1:02}/{2010 + i // 12},{i}.5" for i in range(120)]
+    np.random.default_rng(0).shuffle(months)
+    with pytest.raises(SourceError) as error:
+        found(table(tmp_path, months, "date,x"))
+    assert "column date looks like times but cannot be read: " in str(error.value)
+    assert "may be written with the day or the month first" in str(error.value)
+    assert "--time-column" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("cells", "why"),
+    [
+        (
+            [f"2024-01-{i + 1:02}" if i % 2 else f"{i + 1:02}/01/2024" for i in range(20)],
+            "written in more than one way, such as 01/01/2024 and 2024-01-02",
+        ),
+        ([f"{i + 1} Jan 2024" for i in range(20)], "when they are written as 1 Jan 2024"),
+        ([f"2024-Q{i % 4 + 1}" for i in range(20)], "when they are written as 2024-Q1"),
+        ([f"1-{i + 1:02}-2024" for i in range(20)], "when they are written as 1-01-2024"),
+    ],
+)
+def test_times_that_cannot_be_read_are_no_reason_to_take_the_rows_as_they_are(tmp_path, cells, why):
+    with pytest.raises(SourceError) as error:
+        found(table(tmp_path, [f"{cell},{i}.5" for i, cell in enumerate(cells)], "date,x"))
+    assert "column date looks like times but cannot be read: " in str(error.value)
+    assert why in str(error.value)
+    assert "if the rows stand in their order as they are, remove the column" in str(error.value)
+
+
+def test_clocks_of_twelve_hours_are_read(tmp_path):
+    clocks = [f"01/{13 + i // 24}/20 {i % 12 or 12}:00 {'AP'[i % 24 // 12]}M" for i in range(48)]
+    rows = [f"{clock},{i}.5" for i, clock in enumerate(clocks)]
+    _, facts = found(table(tmp_path, rows[::-1]))
+    assert facts.step == Step("time", HOUR_US)
+    assert facts.values[:, 0].tolist() == [i + 0.5 for i in range(48)]
+
+
+@pytest.mark.parametrize(("size", "unit"), [(1, "seconds"), (1000, "milliseconds")])
+@pytest.mark.parametrize("name", ["timestamp", "Time", "unix_time", "epoch"])
+def test_unix_times_are_times_and_no_forecast(tmp_path, name, size, unit):
+    hours = [i for i in range(60) if i != 20]
+    np.random.default_rng(0).shuffle(hours)
+    rows = [f"{(1_700_000_000 + 3600 * i) * size},{i}.5" for i in hours]
+    samples, facts = found(table(tmp_path, rows, f"{name},v"))
+    assert (samples.labels, facts.step) == (("v",), Step("time", HOUR_US))
+    assert facts.time_column == name
+    assert facts.times is not None and facts.times[0] == 1_700_000_000_000_000
+    assert facts.values[:, 0].tolist() == sorted(i + 0.5 for i in hours)
+    assert f"Times are those of column {name}, Unix {unit}." in said(samples)
+    assert "1 gap, which no window crosses: after 2023-11-15 17:13:20 (1 step)." in said(samples)
+
+
+def test_unix_times_that_are_named_are_times_too(tmp_path):
+    rows = [f"{1_700_000_000 + 3600 * i},{i}.5" for i in range(30)]
+    _, facts = found(table(tmp_path, rows, "timestamp,v"), time_column="timestamp")
+    assert facts.step == Step("time", HOUR_US)
+
+
+def test_a_model_that_counts_by_numbers_goes_on_to_count_by_them(tmp_path):
+    path = table(tmp_path, [f"{1_700_000_000 + 3600 * i},{i}.5" for i in range(30)], "timestamp,v")
+    step = Step("numbers", HOUR_US)
+    data = DataConfig(horizon=1, past=6, time_column="timestamp")
+    assert read_table(path, data, step=step).cut.step == step
+    assert "numbered by column timestamp" in " ".join(read_table(path, data, step=step).notes)
+
+
+def test_years_number_the_steps(tmp_path):
+    years = list(range(1900, 1980))
+    np.random.default_rng(0).shuffle(years)
+    samples, facts = found(table(tmp_path, [f"{i},{i}.5" for i in years], "year,v"))
+    assert (samples.labels, facts.step) == (("v",), Step("numbers", 1_000_000))
+    assert facts.values[:, 0].tolist() == [i + 0.5 for i in range(1900, 1980)]
+    assert "The steps are numbered by column year." in said(samples)
+
+
+def test_years_of_several_series_number_their_steps(tmp_path):
+    rows = [f"{year},{land},{year}.5" for land in "ab" for year in range(1950, 1990)]
+    _, facts = found(table(tmp_path, rows, "year,land,v"), id_column="land")
+    assert (facts.step, facts.series_names) == (Step("numbers", 1_000_000), ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        np.random.default_rng(0).random(40).round(3),
+        1e9 + np.random.default_rng(0).integers(1, 9999, 40).cumsum(),
+        [20240101 + i % 28 + i // 28 * 100 for i in range(40)],
+        [2020 + i // 12 for i in range(40)],
+    ],
+)
+def test_numbers_that_are_named_as_times_and_may_be_none_are_asked_about(tmp_path, numbers):
+    path = table(tmp_path, [f"{number},{i}.5" for i, number in enumerate(numbers)], "time,v")
+    with pytest.raises(ConfigError) as error:
+        found(path)
+    assert "column time is named as times, but its numbers do not go on by one" in str(error.value)
+    assert "name the columns to forecast with --target" in str(error.value)
+    samples, facts = found(path, target=("v",))
+    assert (samples.labels, facts.times) == (("v",), None)
+    assert "Column time does not go on by one step: the steps are the rows" in said(samples)
+    assert found(path, target=("time", "v"))[0].labels == ("time", "v")
+
+
+def test_two_columns_of_numbers_that_may_be_times_are_asked_about(tmp_path):
+    path = table(tmp_path, [f"{i},{1900 + i},{i}.5" for i in range(40)], "t,year,v")
+    with pytest.raises(ConfigError, match=r"could be the time of a row: t, year\."):
+        found(path)
+    samples, _ = found(path, time_column="year")
+    assert samples.labels == ("v",)
+    assert "Left out, the time of a row said again: t." in said(samples)
+
+
+def test_what_says_the_time_again_is_no_forecast(tmp_path):
+    rows = [f"{hour(i)},2024,{1_704_067_200 + 3600 * i},{i}.5" for i in range(30)]
+    samples, _ = found(table(tmp_path, rows, "date,year,timestamp,v"))
+    assert samples.labels == ("v",)
+    assert "Left out, the time of a row said again: year, timestamp." in said(samples)
+
+
+def test_unix_times_that_stand_twice_are_named(tmp_path):
+    rows = [f"{1_700_000_000 + 60 * (i // 2)},{i}.5" for i in range(40)]
+    with pytest.raises(SourceError, match="the first 2023-11-14 22:13:20 in rows 2, 3"):
+        found(table(tmp_path, rows, "timestamp,v"))
 
 
 def test_months_are_steps_however_many_days_they_have(tmp_path):

@@ -166,6 +166,30 @@ def test_one_comma_among_points_is_a_wrong_cell(tmp_path: Path) -> None:
     assert "column x holds no number in row 3 ('1,5')" in text
 
 
+@pytest.mark.parametrize("cell", ["0.975", "-0.975", "1.5", "12.34", "1,234.5", "0.1234"])
+def test_a_decimal_point_is_no_mark_for_thousands(tmp_path: Path, cell: str) -> None:
+    rows = "".join(f'"{cell}","1,863"\n"2.125","0,5"\n' for _ in range(5))
+    path = write(tmp_path, "v,amb\n" + rows)
+    text = refused(path, "v", decimal="comma")
+    assert "--decimal comma does not fit column v: a decimal point stands in rows 2" in text
+    assert f"2 ({cell!r})" in text
+    assert "pass --decimal point" in text
+    assert numbers_of(path, "amb", decimal="comma")[0] == [pytest.approx(1.863)]
+
+
+@pytest.mark.parametrize("cell", ["0,975", "-0,975", "1,5", "12,34", "1.234,5"])
+def test_a_decimal_comma_is_no_mark_for_thousands(tmp_path: Path, cell: str) -> None:
+    path = write(tmp_path, f"v;x\n{cell};1.5\n2,125;2.5\n")
+    text = refused(path, "v", decimal="point")
+    assert "--decimal point does not fit column v: a decimal comma stands in row 2" in text
+    assert numbers_of(path, "x", decimal="point") == [[1.5], [2.5]]
+
+
+def test_words_beside_an_asked_mark_are_still_words(tmp_path: Path) -> None:
+    path = write(tmp_path, "v;x\na;1,5\nb;2,5\nc;3,5\n0.5;1,5\n")
+    assert holds_of(path, "v", decimal="comma") == "text"
+
+
 def test_decimal_comma_that_is_asked_for_refuses_points(tmp_path: Path) -> None:
     path = write(tmp_path, "x;y\n20.7;1\n1,5;2\n2,5;3\n")
     assert "row 2 ('20.7')" in refused(path, "x", decimal="comma")

@@ -411,6 +411,26 @@ def test_a_table_of_one_series_asks_for_its_id_column(tmp_path: Path) -> None:
     assert "--horizon" in text
 
 
+def test_a_time_that_stands_twice_is_named(tmp_path: Path) -> None:
+    rows = ["u,t,v,label"]
+    rows += [f"s{i},{t},{t + i}.5,{'ab'[i % 2]}" for i in range(6) for t in range(10)]
+    assert facts(read(write(tmp_path, rows))).id_column == "u"
+    text = refused(write(tmp_path, [*rows, "s3,4,99.5,b"]), ConfigError)
+    assert "times that stand twice (the header is row 1)" in text
+    assert "4 of u s3 stands in rows 36, 62" in text
+    assert "keep one row for each time of a series" in text
+    assert "--id-column u" in text
+    text = refused(write(tmp_path, [*rows, "s3,4,99.5,b", "s1,2,99.5,b"]), ConfigError)
+    assert "2 of u s1 stands in rows 14, 63, and 1 other too" in text
+
+
+def test_a_time_of_one_series_that_stands_twice_is_named(tmp_path: Path) -> None:
+    rows = ["date,temp", *(f"2024-01-{day:02},{day}.5" for day in range(1, 31))]
+    text = refused(write(tmp_path, [*rows, "2024-01-07,1.5"]), ConfigError)
+    assert "2024-01-07 stands in rows 8, 32" in text
+    assert "--horizon" in text
+
+
 def test_more_than_one_column_to_learn_lists_them(tmp_path: Path) -> None:
     rows = ["id,t,x,mood,weather", "1,0,1,good,sun", "1,1,1,good,sun", "2,0,1,bad,rain"]
     text = refused(write(tmp_path, rows), ConfigError)

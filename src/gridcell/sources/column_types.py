@@ -33,15 +33,26 @@ COMMA_SURE = (
 )
 POINT_SURE = r"[+-]?(\d{1,3}(,\d{3})+\.\d*|\d{1,3}(,\d{3}){2,})"
 UNSURE = r"[+-]?[1-9]\d{0,2},\d{3}"
-THOUSANDS_COMMA = r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?"
-THOUSANDS_POINT = r"[+-]?\d{1,3}(\.\d{3})+(,\d*)?"
+THOUSANDS_COMMA = r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?"
+THOUSANDS_POINT = r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?"
 
 SURE, PARTED = re.compile(COMMA_SURE), re.compile(POINT_SURE)
 
-CLOCK = ("", " %H:%M", " %H:%M:%S")
+CLOCK = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 ISO = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ]\d{1,2}:\d{2}.*)?")
 MONTH = re.compile(r"\d{4}-\d{1,2}")
-SLASHED = re.compile(r"\d{1,2}/\d{1,2}/(\d{2}|\d{4})( \d{1,2}:\d{2}(:\d{2})?)?")
+SLASHED = re.compile(
+    r"\d{1,2}/\d{1,2}/(\d{2}|\d{4})( \d{1,2}:\d{2}(:\d{2})?( [ap]m)?)?", re.IGNORECASE
+)
+MONTH_WORD = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+TIME_LIKE = re.compile(
+    r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3(\d{4}|\d{2})|\d{4}-\d{1,2}"
+    r"|\d{4}[- ]?[qw]\d{1,2}"
+    rf"|(\d{{1,4}}[- ])?{MONTH_WORD}[- ]\d{{1,4}}(,?[- ]\d{{4}})?|\d{{4}}[- ]{MONTH_WORD})"
+    r"([ t,].*)?",
+    re.IGNORECASE,
+)
+"""What people write for a day or month, whether or not it can be read."""
 
 Mark = Literal[".", ",", "?"]
 Holds = Literal["numbers", "mixed", "moments", "text", "nothing"]
@@ -65,8 +76,10 @@ class Column:
     """A cell that shows the mark, where it is no point."""
     moments: tuple[str, ...] = ()
     """Formats of its points of time; none for ISO 8601."""
+    is_at_odds: bool = False
+    """Whether cells are numbers only by the other mark than the one that was asked for."""
     doubt: str = ""
-    """Why its points of time cannot be read, where they are written in two ways."""
+    """Why its points of time cannot be read, where it looks as if it held some."""
 
 
 def describe_numbers(
@@ -127,13 +140,15 @@ def _marked(
         f"min({x}) FILTER (regexp_full_match({_trimmed(x)}, {quoted(pattern)}))"
         for pattern in (COMMA_SURE, POINT_SURE, UNSURE)
     )
+    is_point, is_comma = (f"{number(x, mark)} IS NOT NULL" for mark in (".", ","))
     query = (
-        f"SELECT sum(n), sum(n) FILTER ({_nothing(x)}), sum(n) FILTER ({number(x, '.')} IS NULL), "
-        f"sum(n) FILTER ({number(x, ',')} IS NULL), {examples} FROM {cells}"
+        f"SELECT sum(n), sum(n) FILTER ({_nothing(x)}), sum(n) FILTER (NOT {is_point}), "
+        f"sum(n) FILTER (NOT {is_comma}), sum(n) FILTER (NOT ({is_point} OR {is_comma})), "
+        f"{examples} FROM {cells}"
     )
     found = connection.execute(query).fetchall()[0]
-    rows, missing, not_point, not_comma = (int(count or 0) for count in found[:4])
-    comma, thousands, unsure = ((cell or "").strip() for cell in found[4:])
+    rows, missing, not_point, not_comma, neither = (int(count or 0) for count in found[:5])
+    comma, thousands, unsure = ((cell or "").strip() for cell in found[5:])
     filled = rows - missing
     if not filled:
         return replace(column, holds="nothing")
@@ -148,10 +163,12 @@ def _marked(
     elif unsure:
         mark, example = "?", unsure
     strange = not_point if mark == "." else not_comma
-    if 2 * strange >= filled:
+    is_at_odds = data.decimal != "auto" and strange > neither
+    # Numbers by the mark that was not asked for are no words that may be left out in silence.
+    if 2 * (neither if is_at_odds else strange) >= filled:
         return column
     holds: Holds = "mixed" if strange else "numbers"
-    return replace(column, holds=holds, mark=mark, example=example)
+    return replace(column, holds=holds, mark=mark, example=example, is_at_odds=is_at_odds)
 
 
 def _with_moments(connection: duckdb.DuckDBPyConnection, column: Column, head: Head) -> Column:
@@ -175,13 +192,29 @@ def _with_moments(connection: duckdb.DuckDBPyConnection, column: Column, head: H
         rows, *bad = (int(count) for count in found)
         best = min(bad)
         if 2 * best >= rows:
-            return column
+            break
         if bad.count(best) > 1:
             return replace(
                 column, doubt=f"{some[0]} may be written with the day or the month first"
             )
         return replace(column, holds="moments", moments=choices[bad.index(best)])
-    return column
+    return replace(column, doubt=_why_unread(some))
+
+
+def _why_unread(cells: Sequence[str]) -> str:
+    """Say why cells that look like points of time cannot be read; "" where they don't look so."""
+    like = [cell for cell in cells if TIME_LIKE.fullmatch(cell)]
+    if 2 * len(like) <= len(cells):
+        return ""
+    ways: dict[str, str] = {}
+    for cell in like:
+        # 1/2/2024 and 10/12/2024 are written in one way, and so are May and June.
+        way = re.sub(r"[^\W\d]+", "a", re.sub(r"\d{1,2}(?!\d)", "1", cell.split(" ")[0]))
+        ways.setdefault(re.sub(r"\d{3,}", "1000", way), cell)
+    if len(ways) > 1:
+        one, other = list(ways.values())[:2]
+        return f"its times are written in more than one way, such as {one} and {other}"
+    return f"times are not read when they are written as {like[0]}"
 
 
 def _dated(*days: str) -> tuple[str, ...]:

@@ -24,6 +24,13 @@ from gridcell.samples import UNASSIGNED, ForecastFacts, Numbered, Samples, Step
 from gridcell.sources import classes
 from gridcell.sources.dialect import is_table
 from gridcell.sources.frame import Frame, open_frame, read_head
+from gridcell.sources.numbered_times import (
+    named_times,
+    numbered_time,
+    refuse_unsure,
+    repeats_of_order,
+    unix_of,
+)
 from gridcell.sources.scan import Progress
 from gridcell.sources.steps import Stretches, in_order, same_moment, stretches, written
 from gridcell.sources.wording import SPLIT_WORDS, counted, listed, shown
@@ -172,16 +179,22 @@ def read_table(
         )
     with open_frame(path, data) as frame:
         notes = list(frame.notes)
-        times, time_columns, is_numbered = _times(frame, data, notes)
         codes, names = _series(frame, data)
+        times, time_columns, is_numbered = _times(frame, data, codes, notes, step=step)
+        rows = in_order(codes, times)
         parts = _split_column(frame, notes)
         used = {*time_columns, *filter(None, (data.id_column,))}
         if parts is not None:
             used.add(_split_name(frame))
+        if times is not None and not data.target and not data.inputs:
+            others = named_times(frame, {*used, *data.known})
+            again = repeats_of_order(frame, others, rows, codes)
+            if again:
+                notes.append(f"Left out, the time of a row said again: {listed(again)}.")
+            used.update(again)
         columns, targets, known = _columns(frame, data, used, notes)
         values = frame.numbers(columns)
         values[~np.isfinite(values)] = np.nan
-        rows = in_order(codes, times)
         if times is not None and (np.diff(rows) != 1).any():
             notes.append(f"Rows were sorted by {'time' if len(names) == 1 else 'series and time'}.")
         if times is not None:
@@ -251,7 +264,12 @@ def season_of(step: Step | None) -> int:
 
 
 def _times(
-    frame: Frame, data: DataConfig, notes: list[str]
+    frame: Frame,
+    data: DataConfig,
+    codes: NDArray[np.int64],
+    notes: list[str],
+    *,
+    step: Step | None,
 ) -> tuple[NDArray[np.int64] | None, tuple[str, ...], bool]:
     """Return the time of each row, the columns that say it, and whether they are but numbers."""
     if data.time_column is not None:
@@ -263,8 +281,19 @@ def _times(
             if pieces:
                 notes.append(f"The time of a row is made of the columns {listed(pieces)}.")
                 return _joined(frame, pieces), pieces, False
-            notes.append("No column holds points of time: the steps are the rows in their order.")
-            return None, (), False
+            _refuse_unread_times(frame, data)
+            asked = {*filter(None, (data.id_column,)), *data.target, *data.inputs, *data.known}
+            named = named_times(frame, asked)
+            number = numbered_time(frame, named, codes)
+            if number is None:
+                if named and not data.target and not data.inputs:
+                    refuse_unsure(frame, named[0])
+                why = "No column holds points of time"
+                if named:
+                    why = f"Column {shown(named[0])} does not go on by one step"
+                notes.append(f"{why}: the steps are the rows in their order.")
+                return None, (), False
+            found = [number]
         name = found[0]
     times = frame.times(name)
     if frame.columns[name].holds == "moments":
@@ -281,8 +310,24 @@ def _times(
                 )
         notes.append(f"{said}.")
         return times.astype(np.int64), (name,), False
+    unix = unix_of(name, times)
+    if unix is not None and (step is None or step.unit != "numbers"):
+        notes.append(f"Times are those of column {shown(name)}, Unix {unix.unit}.")
+        return unix.moments(times), (name,), False
     notes.append(f"The steps are numbered by column {shown(name)}.")
     return np.round(times * 1e6).astype(np.int64), (name,), True
+
+
+def _refuse_unread_times(frame: Frame, data: DataConfig) -> None:
+    """Refuse a table whose times cannot be read: its rows may stand in any order."""
+    for name, column in frame.columns.items():
+        if column.doubt and name != data.id_column:
+            raise SourceError(
+                f"{frame.path}: column {shown(name)} looks like times but cannot be read: "
+                f"{column.doubt}.",
+                fix="write its times as 2024-12-31 23:59:59, or name another column with "
+                "--time-column; if the rows stand in their order as they are, remove the column.",
+            )
 
 
 def _pieces(frame: Frame) -> tuple[str, ...]:

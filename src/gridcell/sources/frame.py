@@ -136,6 +136,15 @@ class Frame:
                 values[:, names.index(name)] = column
         return values
 
+    def doubles(self, name: str) -> NDArray[np.float64]:
+        """Return a column of numbers in full, float64 [rows]; NaN where a cell is missing.
+
+        Raises   SourceError as `numbers` does
+        """
+        self._check_numbers(name)
+        query = f"SELECT {self._number(name)} AS x FROM {self.columns[name].table}"
+        return np.asarray(self._fetch(query)["x"], np.float64)
+
     def times(self, name: str) -> NDArray[np.float64] | NDArray[np.int64]:
         """Return what the rows can be sorted by: numbers, or microseconds since 1970 (UTC).
 
@@ -143,8 +152,7 @@ class Frame:
         """
         column = self.columns[name]
         if column.holds in ("numbers", "mixed"):
-            self._check_numbers(name)
-            values = self._fetch(f"SELECT {self._number(name)} AS x FROM {column.table}")["x"]
+            values = self.doubles(name)
             missing = np.flatnonzero(~np.isfinite(values))
         elif column.holds == "moments":
             when = moment(column.place, column.moments)
@@ -215,6 +223,11 @@ class Frame:
         column = self.columns[name]
         return column.place if column.is_stored else number(column.place, column.mark)
 
+    def _rows_where(self, name: str, condition: str) -> NDArray[np.int64]:
+        """Return the rows whose cell of a column meets a condition in SQL."""
+        query = f"SELECT rowid AS r FROM {self.columns[name].table} WHERE {condition} ORDER BY r"
+        return np.asarray(self._fetch(query)["r"], np.int64)
+
     def _check_numbers(self, name: str) -> None:
         """Refuse a column that holds something besides numbers, or numbers of an unsure mark."""
         column = self.columns[name]
@@ -228,16 +241,31 @@ class Frame:
             )
         if column.is_stored:
             return
-        query = (
-            f"SELECT rowid AS r FROM {column.table} WHERE {self._number(name)} IS NULL ORDER BY r"
-        )
-        strange = self._fetch(query)["r"].astype(np.int64)
+        if column.is_at_odds:
+            self._refuse_other_mark(name)
+        strange = self._rows_where(name, f"{self._number(name)} IS NULL")
         if len(strange):
             raise SourceError(
                 f"{self.path}: column {shown(name)} holds no number in "
                 f"{self.cells_at(name, strange)} ({self.counting}).",
                 fix="mend those cells, or leave the column out: name those to read with --inputs.",
             )
+
+    def _refuse_other_mark(self, name: str) -> None:
+        """Refuse a column whose numbers have another decimal mark than was asked for."""
+        column = self.columns[name]
+        asked, other, mark = (
+            ("comma", "point", ".") if column.mark == "," else ("point", "comma", ",")
+        )
+        is_other = f"{number(column.place, mark)} IS NOT NULL"
+        rows = self._rows_where(name, f"{self._number(name)} IS NULL AND {is_other}")
+        raise SourceError(
+            f"{self.path}: --decimal {asked} does not fit column {shown(name)}: a decimal {other} "
+            f"stands in {self.cells_at(name, rows)} ({self.counting}).",
+            fix=f"pass --decimal {other}, or leave it out, if the whole table has it; else write "
+            "every column with one mark, or leave the column out: name those to read with "
+            "--inputs.",
+        )
 
     def _refuse_huge(self, name: str, rows: NDArray[np.int64]) -> None:
         if len(rows):

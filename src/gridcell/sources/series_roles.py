@@ -39,6 +39,9 @@ NUMBERED_LEAST = 3
 STEPS_APART = 0.99
 """Share of the rows that a position must tell apart to be that of a step; a few may be repeats."""
 
+FEW_REPEATS = 0.9
+"""Share of the rows from which on those of a time that stands twice are taken for mistakes."""
+
 
 @dataclass(frozen=True)
 class Roles:
@@ -170,12 +173,46 @@ def _only_key(frame: Frame, taken: Sequence[str], time: str) -> str:
     ]
     if len(keys) == 1:
         return keys[0]
+    if not keys:
+        _refuse_repeated_times(frame, free, time)
     found = f" It could be one of these:{itemised(_choices(frame, keys), most=40)}" if keys else ""
     raise ConfigError(
         f"{frame.path} has a row for each step (column {shown(time)}), but nothing says which "
         f"series a row belongs to. Its columns: {listed(frame.names)}.{found}",
         fix=f"name that column with --id-column{f' {shown(keys[0])}' if keys else ''}; to forecast "
         "the rows themselves, say how many steps with --horizon.",
+    )
+
+
+def _refuse_repeated_times(frame: Frame, free: Sequence[str], time: str) -> None:
+    """Refuse a table whose series could be told apart, but for a few times that stand twice."""
+    texts = frame.texts([*free, time])
+    moment = texts[time]
+    lines, near = [], []
+    whole = Coded(np.zeros(len(frame), np.int64), ("",))
+    for name, found in [*((name, texts[name]) for name in free), ("", whole)]:
+        pairs = found.codes * len(moment.values) + moment.codes
+        values, counts = np.unique(pairs, return_counts=True)
+        is_key = not name or 1 < len(found.values) <= len(frame) // 2
+        if not is_key or not FEW_REPEATS * len(frame) <= len(values) < len(frame):
+            continue
+        again = values[counts > 1]
+        rows = np.flatnonzero(pairs == pairs[np.argmax(np.isin(pairs, again))])
+        of = f" of {shown(name)} {shown(found.values[found.codes[rows[0]]])}" if name else ""
+        more = f", and {counted(len(again) - 1, 'other')} too" if len(again) > 1 else ""
+        lines.append(
+            f"{shown(moment.values[moment.codes[rows[0]]])}{of} stands in {frame.rows(rows)}{more}"
+        )
+        near += [name] if name else []
+    if not lines:
+        return
+    option = f" {shown(near[0])}" if near else ""
+    raise ConfigError(
+        f"{frame.path} has a row for each step (column {shown(time)}), and times that stand twice "
+        f"({frame.counting}):{itemised(lines, most=40)}",
+        fix="keep one row for each time of a series, or name the column that says which series a "
+        f"row belongs to with --id-column{option}; to forecast the rows themselves, say how many "
+        "steps with --horizon.",
     )
 
 
