@@ -542,7 +542,7 @@ def test_cut_files_are_all_named_or_left_out(toy: Path, tmp_path: Path) -> None:
     assert all(f"{file} is " in str(caught.value) for file in bad)
     teller = Listening()
     run = trained(toy, tmp_path / "run", teller, on_bad_file="skip", epochs=1)
-    assert "3 files could not be decoded and are left out:" in teller.text
+    assert "3 files could not be decoded; left out:" in teller.text
     assert all(file.name in teller.text for file in bad)
     assert strict_json(run.folder / "run.json")["data"]["items"] == 47
 

@@ -42,7 +42,7 @@ from gridcell.samples import (
     Samples,
 )
 from gridcell.sources import classes
-from gridcell.sources.wording import listed, shown
+from gridcell.sources.wording import counted, listed, shown
 from gridcell.sources.words import UNKNOWN_WORD
 from gridcell.split_by_time import MOST_ITEMS
 from gridcell.splits import Parts
@@ -300,7 +300,8 @@ def read(
     )
     lines = [*samples.notes, f"Prepared as: {chosen.describe(samples.facts)}."]
     if decoded.bad:
-        lines.append(f"{len(decoded.bad)} files could not be decoded and are left out:")
+        bad = counted(len(decoded.bad), "file")
+        lines.append(f"{bad} could not be decoded; left out:")
         lines += [f"  {file}: {reason}" for file, reason in decoded.bad]
         samples, lost = _without_lost_classes(samples.take(decoded.rows), path, purpose=purpose)
         lines += lost

@@ -275,6 +275,14 @@ def test_the_plain_network_can_learn_what_no_single_layer_can():  # S4 S2
     assert loss.item() < 1e-3
 
 
+def test_a_head_beside_one_of_another_width_is_said():
+    network = build("flatten dense(4)", IMAGE, outputs=5)
+    assert network.notation == "flatten dense(4) dense(5)"
+    assert "dense(5) was added: the task wants 5 numbers, and dense(4) gives 4." in network.notes
+    for notation in ("flatten dense(5)", "flatten dense(4) relu", "flatten"):
+        assert not any("was added" in note for note in build(notation, IMAGE, outputs=5).notes)
+
+
 @pytest.mark.parametrize(
     ("body", "projection"),
     [

@@ -449,8 +449,16 @@ def _missing_head(
         name = "last" if source is not None and source.spec.name in RECURRENT else "mean"
         added.append(Spec(name))
         building.notes.append(f"{name} was added: the task wants one answer for all steps.")
-    if not _ends_in_head([step.spec for step in steps], outputs):
-        added.append(Spec("dense", {"width": outputs}))
+    specs = [step.spec for step in steps]
+    if not _ends_in_head(specs, outputs):
+        head = Spec("dense", {"width": outputs})
+        added.append(head)
+        width = head_width(specs)
+        if width is not None:
+            building.notes.append(
+                f"{head} was added: the task wants {outputs} numbers, and dense({width}) gives "
+                f"{width}."
+            )
     return tuple(added)
 
 

@@ -314,7 +314,8 @@ class SoundPreparation:
         )
         longer = int((facts.seconds > self.longest_s).sum())
         if longer:
-            told += f"; {longer:,} longer than {self.longest_s:g} s are read in windows"
+            are = "is" if longer == 1 else "are"
+            told += f"; {longer:,} longer than {self.longest_s:g} s {are} read in windows"
         return told
 
 
