@@ -147,6 +147,14 @@ def test_times_that_cannot_be_read_are_no_reason_to_take_the_rows_as_they_are(tm
     assert "if the rows stand in their order as they are, remove the column" in str(error.value)
 
 
+def test_a_few_times_in_another_way_are_named_with_the_fix(tmp_path):
+    rows = [f"{f'{i + 1:02}/01/2024' if i == 3 else hour(24 * i)},{i}.5" for i in range(20)]
+    with pytest.raises(SourceError) as error:
+        found(table(tmp_path, rows))
+    assert "column time holds no time in row 5 ('04/01/2024')" in str(error.value)
+    assert "write them all in one way" in str(error.value)
+
+
 @pytest.mark.parametrize("word", ["market", "mayor", "decoy", "v1.2."])
 def test_words_that_begin_like_months_are_no_times(tmp_path, word):
     samples, _ = found(table(tmp_path, [f"{word} {i},{i}.5" for i in range(20)], "name,x"))
