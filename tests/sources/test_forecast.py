@@ -134,6 +134,8 @@ def test_times_with_the_day_or_the_month_first_are_asked_about(tmp_path):
         ),
         ([f"{i + 1} Jan 2024" for i in range(20)], "when they are written as 1 Jan 2024"),
         ([f"2024-Q{i % 4 + 1}" for i in range(20)], "when they are written as 2024-Q1"),
+        ([f"Mon {i + 1} June 2024" for i in range(20)], "written as Mon 1 June 2024"),
+        ([f"{i:02}:00" for i in range(20)], "'00:00' is no point of time"),
         ([f"1-{i + 1:02}-2024" for i in range(20)], "when they are written as 1-01-2024"),
     ],
 )
@@ -143,6 +145,20 @@ def test_times_that_cannot_be_read_are_no_reason_to_take_the_rows_as_they_are(tm
     assert "column date looks like times but cannot be read: " in str(error.value)
     assert why in str(error.value)
     assert "if the rows stand in their order as they are, remove the column" in str(error.value)
+
+
+def test_a_few_times_in_another_way_are_named_with_the_fix(tmp_path):
+    rows = [f"{f'{i + 1:02}/01/2024' if i == 3 else hour(24 * i)},{i}.5" for i in range(20)]
+    with pytest.raises(SourceError) as error:
+        found(table(tmp_path, rows))
+    assert "column time holds no time in row 5 ('04/01/2024')" in str(error.value)
+    assert "write them all in one way" in str(error.value)
+
+
+@pytest.mark.parametrize("word", ["market", "mayor", "decoy", "v1.2."])
+def test_words_that_begin_like_months_are_no_times(tmp_path, word):
+    samples, _ = found(table(tmp_path, [f"{word} {i},{i}.5" for i in range(20)], "name,x"))
+    assert "the steps are the rows in their order" in said(samples)
 
 
 def test_clocks_of_twelve_hours_are_read(tmp_path):

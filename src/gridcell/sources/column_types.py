@@ -44,14 +44,20 @@ MONTH = re.compile(r"\d{4}-\d{1,2}")
 SLASHED = re.compile(
     r"\d{1,2}/\d{1,2}/(\d{2}|\d{4})( \d{1,2}:\d{2}(:\d{2})?( [ap]m)?)?", re.IGNORECASE
 )
-MONTH_WORD = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
-TIME_LIKE = re.compile(
-    r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3(\d{4}|\d{2})|\d{4}-\d{1,2}"
-    r"|\d{4}[- ]?[qw]\d{1,2}"
-    rf"|(\d{{1,4}}[- ])?{MONTH_WORD}[- ]\d{{1,4}}(,?[- ]\d{{4}})?|\d{{4}}[- ]{MONTH_WORD})"
-    r"([ t,].*)?",
-    re.IGNORECASE,
+MONTH_WORD = (
+    r"(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?"
+    r"|oct(ober)?|nov(ember)?|dec(ember)?)\.?"
 )
+DAY_LIKE = (
+    r"\d{4}(?P<a>[-/.])\d{1,2}(?P=a)\d{1,2}",
+    r"\d{1,2}(?P<b>[-/.])\d{1,2}(?P=b)(\d{4}|\d{2})",
+    r"\d{4}-\d{1,2}",
+    r"\d{4}[- ]?[qw]\d{1,2}",
+    rf"(\d{{1,4}}[- ])?{MONTH_WORD}[- ]\d{{1,4}}(,?[- ]\d{{4}})?",
+    rf"\d{{4}}[- ]{MONTH_WORD}",
+)
+WEEKDAY = r"(mon|tue|wed|thu|fri|sat|sun)[a-z]*,? "
+TIME_LIKE = re.compile(rf"({WEEKDAY})?({'|'.join(DAY_LIKE)})([ t,].*)?", re.IGNORECASE)
 """What people write for a day or month, whether or not it can be read."""
 
 Mark = Literal[".", ",", "?"]

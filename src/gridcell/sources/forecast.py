@@ -32,6 +32,7 @@ from gridcell.sources.numbered_times import (
     unix_of,
 )
 from gridcell.sources.scan import Progress
+from gridcell.sources.series_steps import TIME_NAMES, is_named
 from gridcell.sources.steps import Stretches, in_order, same_moment, stretches, written
 from gridcell.sources.wording import SPLIT_WORDS, counted, listed, shown
 
@@ -321,10 +322,13 @@ def _times(
 def _refuse_unread_times(frame: Frame, data: DataConfig) -> None:
     """Refuse a table whose times cannot be read: its rows may stand in any order."""
     for name, column in frame.columns.items():
-        if column.doubt and name != data.id_column:
+        why = column.doubt
+        if not why and column.holds == "text" and is_named(name, TIME_NAMES):
+            cell = next(filter(None, frame.texts([name])[name].values))
+            why = f"{shown(cell)!r} is no point of time"
+        if why and name != data.id_column:
             raise SourceError(
-                f"{frame.path}: column {shown(name)} looks like times but cannot be read: "
-                f"{column.doubt}.",
+                f"{frame.path}: column {shown(name)} looks like times but cannot be read: {why}.",
                 fix="write its times as 2024-12-31 23:59:59, or name another column with "
                 "--time-column; if the rows stand in their order as they are, remove the column.",
             )

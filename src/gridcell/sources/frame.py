@@ -171,7 +171,7 @@ class Frame:
             raise SourceError(
                 f"{self.path}: column {shown(name)} holds no time in "
                 f"{self.cells_at(name, missing)} ({self.counting}).",
-                fix="fill them in, or remove those rows.",
+                fix="fill them in, write them all in one way, or remove those rows.",
             )
         return np.asarray(values)
 
