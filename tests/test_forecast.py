@@ -131,6 +131,15 @@ def test_a_table_shorter_than_the_window_is_refused_with_both_numbers(done, tmp_
     assert "looks back on 48" in answer.reason
 
 
+def test_a_table_that_is_not_there_is_named(done, tmp_path, capsys):
+    for name in ("nope.csv", "nope.parquet"):
+        assert main(["predict", str(done.run.model_file), str(tmp_path / name)]) == 2
+        said = capsys.readouterr().err
+        assert f"{name} does not exist." in said and "--on-bad-file skip" in said
+    (answer,) = done.run.model.predict([tmp_path / "nope.csv"], skip_bad_files=True)
+    assert "does not exist" in answer.reason
+
+
 def test_evaluate_reads_new_data_as_training_did(done, tmp_path):
     table = write_table(tmp_path / "new.csv", steps=24 * 6, seed=3)
     scores = pipeline.evaluate(done.run.model, table, DataConfig())

@@ -94,6 +94,27 @@ def test_a_long_table_trains_and_answers_for_new_series(  # S32
     assert {row["label"] for row in rows} == {"slow", "fast"} and len(rows) == 2
 
 
+@pytest.mark.parametrize("name", ["nope.csv", "nope.csv.gz", "nope.parquet", "nope.ts"])
+def test_a_file_of_series_that_is_not_there_is_named(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(long_table(tmp_path / "a.csv", 20), tmp_path / "run", epochs=1)
+    gone = tmp_path / name
+    assert main(["predict", str(run.model_file), str(gone)]) == 2
+    said = capsys.readouterr().err
+    assert f"{name} does not exist." in said and "--on-bad-file skip" in said
+    (answer,) = run.model.predict([gone], skip_bad_files=True)
+    assert answer.label is None and answer.reason == f"{gone} does not exist."
+
+
+def test_a_folder_and_a_name_that_no_file_can_have_are_named(tmp_path: Path) -> None:
+    run = trained(long_table(tmp_path / "a.csv", 20), tmp_path / "run", epochs=1)
+    (tmp_path / "folder.csv").mkdir()
+    for path, reason in ((tmp_path / "folder.csv", "is a folder"), (Path("a\0.csv"), "null")):
+        (answer,) = run.model.predict([path], skip_bad_files=True)
+        assert reason in answer.reason
+
+
 def test_a_constant_column_is_named_and_stays_finite(tmp_path: Path) -> None:
     run = trained(long_table(tmp_path / "a.csv", 20), tmp_path / "run", epochs=1)
     record = json.loads((tmp_path / "run" / "run.json").read_text())

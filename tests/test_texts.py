@@ -78,6 +78,26 @@ def test_a_table_of_texts_trains_and_answers_for_new_ones(
     assert [row["path"] for row in rows] == [f"{new}#2", f"{new}#3", str(one)]
 
 
+@pytest.mark.parametrize("name", ["nope.csv", "nope.tsv", "nope.parquet", "nope.txt"])
+def test_a_file_of_texts_that_is_not_there_is_named(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(reviews(tmp_path / "reviews.csv", 40), tmp_path / "run", epochs=1)
+    assert main(["predict", str(run.model_file), str(tmp_path / name)]) == 2
+    said = capsys.readouterr().err
+    assert f"{name} does not exist." in said and "--on-bad-file skip" in said
+
+
+@pytest.mark.parametrize("name", ["nope.csv", "nope.conllu", "nope.txt"])
+def test_a_file_of_tokens_that_is_not_there_is_named(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = sentences(tmp_path / "bank.conllu", 30)
+    run = trained(path, tmp_path / "run", net="spell(16, letters=32) lstm(16, both)", epochs=1)
+    assert main(["predict", str(run.model_file), str(tmp_path / name)]) == 2
+    assert f"{name} does not exist." in capsys.readouterr().err
+
+
 def test_an_answer_does_not_depend_on_the_texts_beside_it(tmp_path: Path) -> None:
     run = trained(reviews(tmp_path / "reviews.csv", 40), tmp_path / "run", epochs=1)
     new = tmp_path / "new.csv"

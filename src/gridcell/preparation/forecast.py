@@ -26,6 +26,7 @@ from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.series import CONSTANT
+from gridcell.preparation.unreadable import opening
 from gridcell.samples import Facts, ForecastFacts, Samples, Step
 from gridcell.sources.forecast import read_table, season_of
 from gridcell.sources.steps import written
@@ -256,7 +257,8 @@ class ForecastReader:
         prep = self.preparation
         data = prep.reading(DataConfig())
         try:
-            table = read_table(source, data, has_future=True, step=prep.step)
+            with opening(source):
+                table = read_table(source, data, has_future=True, step=prep.step)
         except ConfigError as error:
             columns = [name for name in (data.id_column, data.time_column, *prep.columns) if name]
             raise ConfigError(

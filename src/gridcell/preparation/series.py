@@ -16,6 +16,7 @@ from gridcell.axes import Layout
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
 from gridcell.preparation.cache import Decoded, Values
+from gridcell.preparation.unreadable import opening
 from gridcell.samples import Facts, Samples, SeriesFacts
 from gridcell.sources.wording import counted, listed, shown
 
@@ -182,19 +183,20 @@ class SeriesReader:
         from gridcell.sources import series_files
 
         prep = self.preparation
-        found = series_files.read_unlabelled(
-            source,
-            prep.columns,
-            form=prep.form,
-            id_column=prep.id_column,
-            time_column=prep.time_column,
-            data=DataConfig(
-                decimal=prep.table.decimal,
-                delimiter=prep.table.delimiter,
-                encoding=prep.table.encoding,
-                header=prep.table.header,
-            ),
-        )
+        with opening(source):
+            found = series_files.read_unlabelled(
+                source,
+                prep.columns,
+                form=prep.form,
+                id_column=prep.id_column,
+                time_column=prep.time_column,
+                data=DataConfig(
+                    decimal=prep.table.decimal,
+                    delimiter=prep.table.delimiter,
+                    encoding=prep.table.encoding,
+                    header=prep.table.header,
+                ),
+            )
         return [(name, self._complete(name, values), 1.0) for name, values in found]
 
     def _complete(self, name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -27,6 +27,7 @@ from gridcell.axes import Layout
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
 from gridcell.preparation.cache import Decoded
+from gridcell.preparation.unreadable import opening
 from gridcell.samples import TEST, VALID, Facts, Samples, TextFacts
 from gridcell.sources.characters import clean, codes_of, texts_of
 from gridcell.sources.texts import named_sentences, named_texts
@@ -102,11 +103,12 @@ class TextReader:
 
         Raises   SourceError where it cannot be read or a text is empty
         """
-        if self.level == "tokens":
-            return [
-                self._item(name, tokens) for name, tokens in named_sentences(source, split_words)
-            ]
-        return [(name, self.codes(text), 1.0) for name, text in named_texts(source, self.column)]
+        with opening(source):
+            if self.level == "tokens":
+                sentences = named_sentences(source, split_words)
+                return [self._item(name, tokens) for name, tokens in sentences]
+            texts = named_texts(source, self.column)
+        return [(name, self.codes(text), 1.0) for name, text in texts]
 
     def codes(self, text: str) -> NDArray[np.int32]:
         """Return the characters of a text as training saw them; for tokens it is split to words."""
