@@ -249,7 +249,8 @@ def predict(
     seed
         Start of the random choice of what is written.
     format
-        A table for people, CSV, or JSON with a line an item.
+        A table for people, CSV, or JSON with a line an item. A class that is called as another
+        column of the CSV, such as path, has the column p(path).
     on_bad_file
         What to do with a file that cannot be read: stop, or give it a row without an answer.
     """
