@@ -12,7 +12,7 @@ import pytest
 
 from gridcell import pipeline
 from gridcell.cli import main
-from gridcell.config import from_mapping
+from gridcell.config import DataConfig, from_mapping
 from gridcell.errors import ConfigError, SourceError
 from gridcell.model import Model
 from gridcell.record import Run
@@ -76,6 +76,31 @@ def test_a_table_of_texts_trains_and_answers_for_new_ones(
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert [row["label"] for row in rows] == ["up", "down", "up"]
     assert [row["path"] for row in rows] == [f"{new}#2", f"{new}#3", str(one)]
+
+
+def test_the_column_of_texts_that_training_found_is_read_beside_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(reviews(tmp_path / "reviews.csv"), tmp_path / "run")
+    assert Model.load(run.model_file).preparation.column == "text"  # type: ignore[union-attr]
+    beside = tmp_path / "beside.csv"
+    heading, *rows = reviews(tmp_path / "more.csv", 30).read_text("utf-8").splitlines()
+    lines = [f"a note on number {n},{row}" for n, row in enumerate(rows)]
+    beside.write_text("\n".join([f"note,{heading}", *lines]) + "\n", "utf-8")
+    assert [p.label for p in run.model.predict(beside)] == ["up", "down"] * 15
+    scores = pipeline.evaluate(run.model, beside, DataConfig(target=("stars",)))
+    assert scores is not None and scores["accuracy"].value == 1.0
+
+    # A table without that column has one that can be meant, or says what to do.
+    other = tmp_path / "other.csv"
+    other.write_text("said\n" + "\n".join(row.rsplit(",", 1)[0] for row in rows) + "\n", "utf-8")
+    assert [p.label for p in run.model.predict(other)][:2] == ["up", "down"]
+    unclear = tmp_path / "unclear.csv"
+    unclear.write_text(beside.read_text("utf-8").replace("note,text", "note,said"), "utf-8")
+    assert main(["predict", str(run.model_file), str(unclear)]) == 2
+    said = capsys.readouterr().err
+    assert "could hold the texts: note, said" in said and "--text-column" not in said
+    assert "leave one column of texts in the table, and call it text as in training" in said
 
 
 @pytest.mark.parametrize("name", ["nope.csv", "nope.tsv", "nope.parquet", "nope.txt"])

@@ -293,9 +293,9 @@ class Model:
 
         with closing(in_order(read, paths, at_once=1)) as parts:
             results = [result for part in parts for result in part]
-        errors = [r.message for r in results if isinstance(r, SourceError)]
+        errors = [r for r in results if isinstance(r, SourceError)]
         if errors and not skip_bad_files:
-            raise SourceError("\n".join(errors), fix="mend them, or pass --on-bad-file skip.")
+            raise _all_of(errors)
         good = [item for r in results if not isinstance(r, SourceError) for item in r]
         answers = iter(self._answers_of([(values, scale) for _, values, scale in good]))
         for path, result in zip(paths, results, strict=True):
@@ -383,6 +383,14 @@ class Model:
             return Prediction(path, labels=chosen, probabilities=named)
         best = self.labels[int(answer.argmax())]
         return Prediction(path, best, named[best], named)
+
+
+def _all_of(errors: Sequence[SourceError]) -> SourceError:
+    """Return one error that says all; a single one keeps its fix."""
+    own = errors[0].fix if len(errors) == 1 else None
+    fix = (own or "mend them").rstrip(".")
+    skip = "" if "--on-bad-file skip" in fix else ", or pass --on-bad-file skip"
+    return SourceError("\n".join(error.message for error in errors), fix=f"{fix}{skip}.")
 
 
 def _read_description(content: bytes) -> Description[Preparation]:

@@ -41,7 +41,8 @@ from gridcell.samples import (
     ItemTask,
     Samples,
 )
-from gridcell.sources import classes
+from gridcell.sources import NOTHING, classes
+from gridcell.sources.remembered import Remembered
 from gridcell.sources.wording import listed, shown
 from gridcell.sources.words import UNKNOWN_WORD
 from gridcell.split_by_time import MOST_ITEMS
@@ -240,7 +241,14 @@ def evaluate(
         data = replace(data, task=model.task, kind=model.kind)
     if model.task == "write" and isinstance(model.preparation, TextPreparation):
         data = replace(data, text_level="words" if model.preparation.level == "words" else "auto")
-    found = read(path, data, teller=tell, chosen=model.preparation, purpose="score")
+    found = read(
+        path,
+        data,
+        teller=tell,
+        chosen=model.preparation,
+        purpose="score",
+        remembered=_remembered(model),
+    )
     found = replace(found, samples=_with_labels_of(model, found.samples))
     rows, name = _rows_of(found.samples, part)
     tell.findings(_seen_in_training(model, found.samples, rows))
@@ -267,6 +275,7 @@ def read(
     folds: str | None = None,
     chosen: Preparation | None = None,
     purpose: classes.Purpose = "train",
+    remembered: Remembered = NOTHING,
 ) -> Data:
     """Read what lies at `path` and decode it, as `chosen` says or as suits the data."""
     cache = cache_folder(config.cache)
@@ -278,6 +287,7 @@ def read(
         cache=config.cache,
         progress=partial(teller.progress, "Reading"),
         purpose=purpose,
+        remembered=remembered,
     )
     chosen = chosen or preparation.choose(samples, config)
     decoded = preparation.decode(
@@ -299,6 +309,12 @@ def read(
         lines.append(f"Decoded: {size}, {found} at {decoded.file}.")
     teller.section(f"Data: {shown(str(path))}", lines)
     return Data(samples, chosen, decoded)
+
+
+def _remembered(model: Model) -> Remembered:
+    """Return how the tables of training were read."""
+    prep = model.preparation
+    return Remembered(text_column=prep.column if isinstance(prep, TextPreparation) else None)
 
 
 def _without_lost_classes(

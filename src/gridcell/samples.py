@@ -163,6 +163,8 @@ class TextFacts:
     is_tokenized: bool = False
     """Whether the data themselves say what the tokens are: then a line feed ends each but the
     last, and there is none otherwise."""
+    column: str | None = None
+    """Column of the table that they stand in, where it holds one text a row."""
 
     def take(self, rows: Rows) -> TextFacts:
         """The texts of these rows, in this order."""

@@ -70,7 +70,7 @@ class TextReader:
 
     level: Level
     column: str | None = None
-    """Column of a table that holds the texts, where it was named."""
+    """Column that the texts of training stood in, read where a table has it."""
     folder: str = field(default="texts", init=False)
     is_ragged: bool = field(default=True, init=False)
     inner: tuple[int, ...] = field(default=(), init=False)
@@ -137,7 +137,7 @@ class TextPreparation:
     spelling: tuple[str, ...] = ()
     """Characters that have a number of their own beside a word's id, from 2 on."""
     column: str | None = None
-    """Column of a table that holds the texts, where it was named."""
+    """Column that the texts of training stood in, read where a table has it."""
     stretch: int = 0
     """Steps that training reads at once, from a random place of a text; 0 for all of them. Where it
     is not 0 the text is to be written on, and a line break is a word."""
@@ -329,7 +329,7 @@ def choose_texts(samples: Samples, config: DataConfig) -> TextPreparation:
         longest_text,
         lowercase=level == "words",
         is_spelled=level == "words" and usual <= MOST_WORDS_SPELLED,
-        column=config.text_column,
+        column=config.text_column or facts.column,
     )
 
 

@@ -6,6 +6,7 @@ The kinds of source are told apart by what lies at the path, never by a setting.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from gridcell.config import DataConfig
@@ -25,6 +26,7 @@ from gridcell.sources import (
     writing,
 )
 from gridcell.sources.dialect import EXTENSIONS, is_table
+from gridcell.sources.remembered import Remembered
 from gridcell.sources.scan import Progress
 from gridcell.sources.wording import shown
 
@@ -53,6 +55,7 @@ HEEDED: dict[str, tuple[str, ...]] = {
 }
 """Settings of reading that each reader has a use for. Those that have files of series to read heed
 what is said of series too; what only some of a reader's data have a use for, it refuses itself."""
+NOTHING = Remembered()
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
 
@@ -65,22 +68,34 @@ def read(
     cache: Path | None = None,
     progress: Progress | None = None,
     purpose: classes.Purpose = "train",
+    remembered: Remembered = NOTHING,
 ) -> Samples:
     """Read a folder of class folders, a table (of paths, series or texts), idx or .ts files.
 
     `group` names the table's column whose equal values must not stand on two sides of a split,
     `folds` the one whose values are folds; they may be one column.
     `progress` is called with files done and files in all. What only training needs (two classes,
-    numbers that differ, training rows) isn't asked of data that are read to score a model.
+    numbers that differ, training rows) isn't asked of data that are read to score a model, whose
+    training is `remembered`.
 
     Raises   SourceError for data that cannot be used, ConfigError for settings at odds with it
     """
     name = "forecast" if data.is_forecast else _reader(path, data, purpose)
+    data = _as_remembered(path, data, name, remembered)
     samples = READERS[name](
         path, data, group=group, folds=folds, cache=cache, progress=progress, purpose=purpose
     )
     _refuse_unheeded(data, name, samples.kind)
     return samples
+
+
+def _as_remembered(path: Path, data: DataConfig, reader: str, remembered: Remembered) -> DataConfig:
+    """Take the columns of training where they are there and no others are named."""
+    text = remembered.text_column
+    is_open = reader == "texts" and data.text_column is None
+    if is_open and text is not None and text in texts.columns_of(path, data):
+        return replace(data, text_column=text)
+    return data
 
 
 def _refuse_unheeded(data: DataConfig, reader: str, kind: Kind) -> None:

@@ -88,6 +88,14 @@ def read(
     return reader(path, found.parts, data, group=group, folds=folds, purpose=purpose)
 
 
+def columns_of(path: Path, data: DataConfig) -> tuple[str, ...]:
+    """Return the names of the columns of a table of texts; of several tables those of the first."""
+    found = _found(path, data) or _asked_for(path)
+    if found.form != "table":
+        return ()
+    return text_table.open_table(found.parts[0][0], data, most=HEADER_PROBED).names
+
+
 def named_texts(path: Path, column: str | None) -> list[tuple[str, str]]:
     """Return the name and the cleaned text of each text in a file: the whole of a .txt.
 
