@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -138,6 +139,30 @@ def test_a_table_that_is_not_there_is_named(done, tmp_path, capsys):
         assert f"{name} does not exist." in said and "--on-bad-file skip" in said
     (answer,) = done.run.model.predict([tmp_path / "nope.csv"], skip_bad_files=True)
     assert "does not exist" in answer.reason
+
+
+def test_the_dialect_that_training_was_told_is_kept(tmp_path):
+    def commas(path, *, seed=0):
+        lines = write_table(path, steps=400, seed=seed).read_text("utf-8").splitlines()
+        rows = [line.replace(",", ";") for line in lines]
+        # Three decimals: 1,564 may be a thousand or one and a half.
+        cut = [re.sub(r"(\d)\.(\d{3})\d", r"\1,\2", row) for row in rows]
+        path.write_text("\n".join(cut) + "\n", "utf-8")
+        return path
+
+    table = commas(tmp_path / "t.csv")
+    settings = FAST | {"epochs": 1, "past": 24, "target": ["x", "y"]}
+    with pytest.raises(SourceError, match="is ambiguous"):
+        pipeline.train(from_mapping(table, settings, out=tmp_path / "no"))
+    run = pipeline.train(from_mapping(table, settings | {"decimal": "comma"}, out=tmp_path / "run"))
+    model = Model.load(run.model_file)
+    (answer,) = model.predict(table)
+    assert answer.forecast is not None and abs(answer.forecast[0].value) < 100
+    new = commas(tmp_path / "new.csv", seed=3)
+    scores = pipeline.evaluate(model, new, DataConfig())
+    assert scores is not None and scores["RMSE of x"].value < 100
+    asked = pipeline.evaluate(model, new, DataConfig(decimal="point"))  # which goes first
+    assert asked is not None and asked["RMSE of x"].value > 100
 
 
 def test_evaluate_reads_new_data_as_training_did(done, tmp_path):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
 
 from gridcell import pipeline
 from gridcell.cli import main
-from gridcell.config import from_mapping
+from gridcell.config import DataConfig, from_mapping
 from gridcell.errors import SourceError
 from gridcell.model import Model
 from gridcell.record import Run
@@ -113,6 +115,32 @@ def test_a_folder_and_a_name_that_no_file_can_have_are_named(tmp_path: Path) -> 
     for path, reason in ((tmp_path / "folder.csv", "is a folder"), (Path("a\0.csv"), "null")):
         (answer,) = run.model.predict([path], skip_bad_files=True)
         assert reason in answer.reason
+
+
+def test_the_dialect_that_training_was_told_is_kept(tmp_path: Path) -> None:
+    def commas(path: Path) -> Path:
+        text = long_table(path).read_text().replace(",", ";")
+
+        def written(found: re.Match[str]) -> str:  # 3,564 may be three thousand
+            return f"{float(found[0]) + 3:.3f}".replace(".", ",")
+
+        path.write_text(re.sub(r"-?\d+\.\d{4}", written, text))
+        return path
+
+    table = commas(tmp_path / "sensors.csv")
+    with pytest.raises(SourceError, match="is ambiguous"):
+        trained(table, tmp_path / "no", epochs=1)
+    run = trained(table, tmp_path / "run", epochs=1, decimal="comma")
+    model = Model.load(run.model_file)
+    assert len(model.predict(table)) == 60
+    scores = pipeline.evaluate(model, commas(tmp_path / "new.csv"), DataConfig())
+    assert scores is not None and scores.items == 60
+    plain = tmp_path / "points.parquet"  # which says itself how it is written
+    duckdb.sql(f"SELECT * FROM read_csv('{long_table(tmp_path / 'p.csv')}')").write_parquet(
+        str(plain)
+    )
+    assert len(model.predict(plain)) == 60
+    assert pipeline.evaluate(model, plain, DataConfig()) is not None
 
 
 def test_a_constant_column_is_named_and_stays_finite(tmp_path: Path) -> None:

@@ -103,6 +103,23 @@ def test_the_column_of_texts_that_training_found_is_read_beside_others(
     assert "leave one column of texts in the table, and call it text as in training" in said
 
 
+def test_how_a_table_of_texts_is_written_is_kept(tmp_path: Path) -> None:
+    path = reviews(tmp_path / "reviews.csv", 40)
+    rows = path.read_text("utf-8").splitlines()
+    written = "\n".join(";".join(row.rsplit(",", 1)).replace('"', "") for row in rows)
+    path.write_text(written.replace(", I", ", I, I, I"), "latin-1")
+    run = trained(path, tmp_path / "run", epochs=1, encoding="latin-1", delimiter="semicolon")
+    model = Model.load(run.model_file)
+    assert len(model.predict(path)) == 40
+    scores = pipeline.evaluate(model, path, DataConfig())
+    assert scores is not None and scores.items == 40
+    for label in ("up", "down"):  # where no separator is of use
+        (tmp_path / "mail" / label).mkdir(parents=True)
+        (tmp_path / "mail" / label / "one.txt").write_text("Zo\xeb says so", "latin-1")
+    scores = pipeline.evaluate(model, tmp_path / "mail", DataConfig())
+    assert scores is not None and scores.items == 2
+
+
 @pytest.mark.parametrize("name", ["nope.csv", "nope.tsv", "nope.parquet", "nope.txt"])
 def test_a_file_of_texts_that_is_not_there_is_named(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]

@@ -27,7 +27,12 @@ from gridcell.evaluation import Scores
 from gridcell.model import Description, Model
 from gridcell.networks.answers import LEVELS, Answers
 from gridcell.networks.run import said
-from gridcell.preparation import ForecastPreparation, Preparation, TextPreparation
+from gridcell.preparation import (
+    ForecastPreparation,
+    Preparation,
+    SeriesPreparation,
+    TextPreparation,
+)
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.texts import NOUNS
 from gridcell.record import Run
@@ -314,7 +319,10 @@ def read(
 def _remembered(model: Model) -> Remembered:
     """Return how the tables of training were read."""
     prep = model.preparation
-    return Remembered(text_column=prep.column if isinstance(prep, TextPreparation) else None)
+    if not isinstance(prep, TextPreparation | SeriesPreparation | ForecastPreparation):
+        return Remembered()
+    text = prep.column if isinstance(prep, TextPreparation) else None
+    return Remembered(prep.table, text_column=text)
 
 
 def _without_lost_classes(

@@ -29,6 +29,7 @@ from gridcell.preparation.series import CONSTANT
 from gridcell.preparation.unreadable import opening
 from gridcell.samples import Facts, ForecastFacts, Samples, Step
 from gridcell.sources.forecast import read_table, season_of
+from gridcell.sources.remembered import UNSAID, Dialect
 from gridcell.sources.steps import written
 from gridcell.sources.wording import counted, listed, shown
 
@@ -76,6 +77,8 @@ class ForecastPreparation:
     """Rounds of the calendar that the network is told of: hour, weekday, month."""
     time_column: str | None = None
     id_column: str | None = None
+    table: Dialect = UNSAID
+    """How tables are written, where it was said."""
     column_mean: tuple[float, ...] = ()
     column_deviation: tuple[float, ...] = ()
     """[C] of each column over the training steps; 1 of one that never moves."""
@@ -255,7 +258,7 @@ class ForecastReader:
                  or does not say all that is known in advance
         """
         prep = self.preparation
-        data = prep.reading(DataConfig())
+        data = prep.table.filled(prep.reading(DataConfig()), source)
         try:
             with opening(source):
                 table = read_table(source, data, has_future=True, step=prep.step)
@@ -366,6 +369,7 @@ def choose_forecast(samples: Samples, config: DataConfig) -> ForecastPreparation
         calendar=rounds_of(facts.step) if facts.past >= facts.horizon else (),
         time_column=facts.time_column,
         id_column=facts.id_column,
+        table=Dialect.of(config),
     )
 
 

@@ -18,6 +18,7 @@ from gridcell.errors import ConfigError, SourceError
 from gridcell.preparation.cache import Decoded, Values
 from gridcell.preparation.unreadable import opening
 from gridcell.samples import Facts, Samples, SeriesFacts
+from gridcell.sources.remembered import UNSAID, Dialect
 from gridcell.sources.wording import counted, listed, shown
 
 Missing = Literal["stop", "ffill", "interpolate", "drop", "mask"]
@@ -35,16 +36,6 @@ TOLD = {
 
 
 @dataclass(frozen=True)
-class Table:
-    """Settings of a table's writing; see `DataConfig`."""
-
-    decimal: Literal["auto", "point", "comma"] = "auto"
-    delimiter: Literal["auto", "comma", "semicolon", "tab", "bar", "space"] = "auto"
-    encoding: str = "auto"
-    header: bool | None = None
-
-
-@dataclass(frozen=True)
 class SeriesPreparation:
     """How a series becomes `[T, C]`, and each column's mean and deviation."""
 
@@ -56,7 +47,7 @@ class SeriesPreparation:
     """How series stand in tables: one a file, one below the other, or one a row."""
     id_column: str | None = None
     time_column: str | None = None
-    table: Table = Table()
+    table: Dialect = UNSAID
     """How tables are written, where it was said."""
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()
@@ -190,12 +181,7 @@ class SeriesReader:
                 form=prep.form,
                 id_column=prep.id_column,
                 time_column=prep.time_column,
-                data=DataConfig(
-                    decimal=prep.table.decimal,
-                    delimiter=prep.table.delimiter,
-                    encoding=prep.table.encoding,
-                    header=prep.table.header,
-                ),
+                data=prep.table.filled(DataConfig(), source),
             )
         return [(name, self._complete(name, values), 1.0) for name, values in found]
 
@@ -233,7 +219,7 @@ def choose_series(samples: Samples, config: DataConfig) -> SeriesPreparation:
         form=facts.form,
         id_column=facts.id_column,
         time_column=facts.time_column,
-        table=Table(config.decimal, config.delimiter, config.encoding, config.header),
+        table=Dialect.of(config),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError, did_you_mean
@@ -80,8 +81,9 @@ def read(
 
     Raises   SourceError for data that cannot be used, ConfigError for settings at odds with it
     """
+    asked, data = data, remembered.dialect.filled(data, path)
     name = "forecast" if data.is_forecast else _reader(path, data, purpose)
-    data = _as_remembered(path, data, name, remembered)
+    data = _as_remembered(path, data, name, remembered, asked=asked)
     samples = READERS[name](
         path, data, group=group, folds=folds, cache=cache, progress=progress, purpose=purpose
     )
@@ -89,21 +91,38 @@ def read(
     return samples
 
 
-def _as_remembered(path: Path, data: DataConfig, reader: str, remembered: Remembered) -> DataConfig:
-    """Take the columns of training where they are there and no others are named."""
-    text = remembered.text_column
-    is_open = reader == "texts" and data.text_column is None
-    if is_open and text is not None and text in texts.columns_of(path, data):
-        return replace(data, text_column=text)
+def _as_remembered(
+    path: Path, data: DataConfig, reader: str, remembered: Remembered, *, asked: DataConfig
+) -> DataConfig:
+    """Take the columns of training where they are there and no others are named.
+
+    data    the settings with the dialect of training, which stays where the reader has a use for it
+    asked   the settings without
+    """
+    names = texts.columns_of(path, data) if reader == "texts" else ()
+    heeded: tuple[str, ...] = (*HEEDED[reader], *_of_files(reader, data.kind))
+    if reader == "texts" and not names:
+        heeded = ("encoding",)
+    unheeded: dict[str, Any] = {
+        name: getattr(asked, name) for name in WRITTEN if name not in heeded
+    }
+    data = replace(data, **unheeded)
+    if data.text_column is None and remembered.text_column in names:
+        data = replace(data, text_column=remembered.text_column)
     return data
+
+
+def _of_files(reader: str, kind: str) -> tuple[str, ...]:
+    """The settings that a reader of files heeds because they are series."""
+    return HEEDED["series"] if kind == "series" and reader in ("folder", "table") else ()
 
 
 def _refuse_unheeded(data: DataConfig, reader: str, kind: Kind) -> None:
     """Refuse settings of reading that had no effect on what was read."""
-    of_files = HEEDED["series"] if kind == "series" and reader in ("folder", "table") else ()
+    heeded = (*HEEDED[reader], *_of_files(reader, kind))
     for name in ("path_column", "text_column", *COLUMNS, *WRITTEN):
         is_given = getattr(data, name) != getattr(DataConfig(), name)
-        if is_given and name not in (*HEEDED[reader], *of_files):
+        if is_given and name not in heeded:
             raise ConfigError(
                 f"{name} has no effect on these {kind}.",
                 fix=f"leave --{name.replace('_', '-')} out.",

@@ -163,12 +163,17 @@ def read(
     )
 
 
-def tokens_in(path: Path) -> list[tuple[str, list[str]]]:
+def tokens_in(path: Path, data: DataConfig) -> list[tuple[str, list[str]]]:
     """Return the name and the tokens of every sentence in a file, whatever else it says of them.
+
+    data   how the file is written
 
     Raises   SourceError where it cannot be read, or a token is missing
     """
-    found = _read_file(path, DataConfig(), None, None)
+    if path.name.lower().endswith(CONLLU):
+        found = _conllu(path, data.encoding)
+    else:
+        found = _table(open_table(path, data), data, None, None)
     stops = np.cumsum(found.counts).tolist()
     pieces = zip(found.names, [0, *stops], stops, strict=False)
     return [(str(path.parent / name), found.tokens[start:stop]) for name, start, stop in pieces]
