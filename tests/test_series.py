@@ -117,6 +117,20 @@ def test_a_folder_and_a_name_that_no_file_can_have_are_named(tmp_path: Path) -> 
         assert reason in answer.reason
 
 
+def test_the_column_that_was_learned_is_scored_whatever_stands_beside_it(tmp_path: Path) -> None:
+    path = long_table(tmp_path / "a.csv", 20)
+    run = trained(path, tmp_path / "run", epochs=1, target=["label"])
+    beside = tmp_path / "beside.csv"
+    heading, *rows = path.read_text().splitlines()
+    lines = [f"{row},{('a', 'b')[int(row.split(',')[0]) % 3 == 0]}" for row in rows]
+    beside.write_text("\n".join([f"{heading},place", *lines]) + "\n")
+    scores = pipeline.evaluate(Model.load(run.model_file), beside, DataConfig())
+    assert scores is not None and scores.labels == ("fast", "slow")
+    beside.write_text(beside.read_text().replace("label", "kind", 1))
+    with pytest.raises(SourceError, match=r"has no column label, which .*\n.*--target"):
+        pipeline.evaluate(run.model, beside, DataConfig())
+
+
 def test_the_dialect_that_training_was_told_is_kept(tmp_path: Path) -> None:
     def commas(path: Path) -> Path:
         text = long_table(path).read_text().replace(",", ";")

@@ -88,7 +88,7 @@ def test_the_column_of_texts_that_training_found_is_read_beside_others(
     lines = [f"a note on number {n},{row}" for n, row in enumerate(rows)]
     beside.write_text("\n".join([f"note,{heading}", *lines]) + "\n", "utf-8")
     assert [p.label for p in run.model.predict(beside)] == ["up", "down"] * 15
-    scores = pipeline.evaluate(run.model, beside, DataConfig(target=("stars",)))
+    scores = pipeline.evaluate(run.model, beside, DataConfig())
     assert scores is not None and scores["accuracy"].value == 1.0
 
     # A table without that column has one that can be meant, or says what to do.
@@ -101,6 +101,47 @@ def test_the_column_of_texts_that_training_found_is_read_beside_others(
     said = capsys.readouterr().err
     assert "could hold the texts: note, said" in said and "--text-column" not in said
     assert "leave one column of texts in the table, and call it text as in training" in said
+
+
+def test_the_column_that_was_learned_is_scored_whatever_stands_beside_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(reviews(tmp_path / "reviews.csv"), tmp_path / "run")
+    more = reviews(tmp_path / "more.csv", 30).read_text("utf-8")
+    rows = list(csv.reader(more.splitlines()))[1:]
+    guessed = [(text, ("up", "down")[n % 3 == 0], stars) for n, (text, stars) in enumerate(rows)]
+
+    def written(name: str, heading: list[str], places: list[int]) -> Path:
+        with (tmp_path / name).open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(heading)
+            table.writerows([[row[place] for place in places] for row in guessed])
+        return tmp_path / name
+
+    both = written("both.csv", ["text", "guess", "stars"], [0, 1, 2])
+    assert main(["evaluate", str(run.model_file), str(both), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["scores"][0]["name"] == "accuracy" and found["scores"][0]["value"] == 1.0
+    alone = written("alone.csv", ["text", "guess"], [0, 1])
+    assert main(["evaluate", str(run.model_file), str(alone)]) == 2
+    said = capsys.readouterr().err
+    assert "alone.csv has no column stars, which the model was trained to answer" in said
+    assert "Its columns: text, guess" in said and "--target" in said
+    assert main(["evaluate", str(run.model_file), str(alone), "--target", "guess"]) == 0
+
+
+def test_the_tags_that_were_learned_are_scored(tmp_path: Path) -> None:
+    path = sentences(tmp_path / "bank.conllu", 30)
+    lines = [line.split("\t") for line in path.read_text("utf-8").split("\n")]
+    for cells in lines:
+        if len(cells) > 4:  # the second kind of tags
+            cells[4] = cells[3].lower()
+    path.write_text("\n".join("\t".join(cells) for cells in lines), "utf-8")
+    net = "spell(16, letters=32) lstm(16, both)"
+    run = trained(path, tmp_path / "run", net=net, epochs=1, target=["xpos"])
+    assert run.model.labels == ("name", "verb", "x")
+    scores = pipeline.evaluate(Model.load(run.model_file), path, DataConfig())
+    assert scores is not None and scores.labels == run.model.labels
 
 
 def test_how_a_table_of_texts_is_written_is_kept(tmp_path: Path) -> None:

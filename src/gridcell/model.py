@@ -158,6 +158,8 @@ class Description(Generic[P]):
     trained: dict[str, Any]
     """How many items it came from, and their digest, by which `evaluate` sees that they are given
     to it again."""
+    target_columns: tuple[str, ...] = ()
+    """Columns of the training table that were learned; none where it came from no table."""
 
 
 class Model:

@@ -47,7 +47,7 @@ from gridcell.samples import (
     Samples,
 )
 from gridcell.sources import NOTHING, classes
-from gridcell.sources.remembered import Remembered
+from gridcell.sources.remembered import UNSAID, Remembered
 from gridcell.sources.wording import listed, shown
 from gridcell.sources.words import UNKNOWN_WORD
 from gridcell.split_by_time import MOST_ITEMS
@@ -318,11 +318,14 @@ def read(
 
 def _remembered(model: Model) -> Remembered:
     """Return how the tables of training were read."""
-    prep = model.preparation
-    if not isinstance(prep, TextPreparation | SeriesPreparation | ForecastPreparation):
-        return Remembered()
-    text = prep.column if isinstance(prep, TextPreparation) else None
-    return Remembered(prep.table, text_column=text)
+    prep, target = model.preparation, model.description.target_columns
+    of_tables = TextPreparation | SeriesPreparation | ForecastPreparation
+    return Remembered(
+        prep.table if isinstance(prep, of_tables) else UNSAID,
+        text_column=prep.column if isinstance(prep, TextPreparation) else None,
+        target=target,
+        has_label_columns=target == model.labels,
+    )
 
 
 def _without_lost_classes(
@@ -444,6 +447,7 @@ def _describe(
         answers=answers,
         train_targets=remembered,
         trained={"items": len(samples), "data_digest": digest},
+        target_columns=samples.target_columns,
     )
 
 

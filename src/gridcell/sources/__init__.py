@@ -19,6 +19,7 @@ from gridcell.sources import (
     forecast,
     idx,
     kinds,
+    sentences,
     series,
     table,
     texts,
@@ -56,6 +57,8 @@ HEEDED: dict[str, tuple[str, ...]] = {
 }
 """Settings of reading that each reader has a use for. Those that have files of series to read heed
 what is said of series too; what only some of a reader's data have a use for, it refuses itself."""
+NAMES = {"table": table.columns_of, "series": series.columns_of, "texts": texts.columns_of}
+"""What gives the names of columns, of the readers that read a table with answers in it."""
 NOTHING = Remembered()
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
@@ -99,9 +102,12 @@ def _as_remembered(
     data    the settings with the dialect of training, which stays where the reader has a use for it
     asked   the settings without
     """
-    names = texts.columns_of(path, data) if reader == "texts" else ()
+    if remembered == NOTHING or reader not in NAMES:
+        names: tuple[str, ...] = ()
+    else:
+        names = NAMES[reader](path, data)
     heeded: tuple[str, ...] = (*HEEDED[reader], *_of_files(reader, data.kind))
-    if reader == "texts" and not names:
+    if reader == "texts" and names in ((), sentences.CONLLU_TAGS):
         heeded = ("encoding",)
     unheeded: dict[str, Any] = {
         name: getattr(asked, name) for name in WRITTEN if name not in heeded
@@ -109,6 +115,8 @@ def _as_remembered(
     data = replace(data, **unheeded)
     if data.text_column is None and remembered.text_column in names:
         data = replace(data, text_column=remembered.text_column)
+    if names and not data.target:
+        data = replace(data, target=remembered.target_in(names, path))
     return data
 
 

@@ -6,11 +6,14 @@ place of what is asked for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from gridcell.config import DataConfig
+from gridcell.errors import SourceError
+from gridcell.sources.wording import listed, shown
 
 
 @dataclass(frozen=True)
@@ -53,3 +56,23 @@ class Remembered:
     dialect: Dialect = UNSAID
     text_column: str | None = None
     """The column that the texts stood in."""
+    target: tuple[str, ...] = ()
+    """The columns that were learned."""
+    has_label_columns: bool = False
+    """Whether each of them is an answer of its own, so that another name is another answer."""
+
+    def target_in(self, names: Sequence[str], path: Path) -> tuple[str, ...]:
+        """Return the columns that were learned, which must be among those of the table at `path`.
+
+        Raises   SourceError where one of them isn't
+        """
+        lacking = [name for name in self.target if name not in names]
+        if lacking:
+            raise SourceError(
+                f"{shown(str(path))} has no column {listed(map(shown, lacking))}, which the model "
+                f"was trained to answer. Its columns: {listed(names)}.",
+                fix="give the column that holds it this name."
+                if self.has_label_columns
+                else "name the column that holds it with --target.",
+            )
+        return self.target

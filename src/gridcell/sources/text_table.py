@@ -128,6 +128,7 @@ def read(
         labels=labels,
         targets=targets,
         has_label_columns=answers.has_label_columns,
+        target_columns=roles.targets,
         digests=digests_of(texts[row] for row in kept),
         facts=TextFacts(codes, starts, column=roles.path),
         given=given[rows],

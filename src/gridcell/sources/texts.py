@@ -90,10 +90,15 @@ def read(
 
 
 def columns_of(path: Path, data: DataConfig) -> tuple[str, ...]:
-    """Return the names of the columns of a table of texts; of several tables those of the first."""
+    """Return the names of the columns of a table of texts; of several tables those of the first.
+
+    Those of CoNLL-U are the two of its columns that can be learned; a .txt has none.
+    """
     found = _found(path, data) or _asked_for(path)
-    if not found.parts or not found.parts[0][0].name.lower().endswith(TABLE_EXTENSIONS):
+    if not found.parts or found.form not in ("table", "tokens"):
         return ()
+    if found.parts[0][0].name.lower().endswith(sentences.CONLLU):
+        return sentences.CONLLU_TAGS
     return text_table.open_table(found.parts[0][0], data, most=HEADER_PROBED).names
 
 
