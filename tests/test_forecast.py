@@ -141,6 +141,38 @@ def test_a_table_that_is_not_there_is_named(done, tmp_path, capsys):
     assert "does not exist" in answer.reason
 
 
+def test_a_series_that_cannot_be_forecast_is_skipped_alone(tmp_path):
+    heading, *rows = write_table(tmp_path / "t.csv", steps=400).read_text("utf-8").splitlines()
+    each = {name: [f"{name},{row}" for row in rows] for name in ("east", "north", "west")}
+
+    def written(path):
+        lines = [f"place,{heading}", *(row for part in each.values() for row in part)]
+        path.write_text("\n".join(lines) + "\n", "utf-8")
+        return path
+
+    table = written(tmp_path / "places.csv")
+    settings = FAST | {"epochs": 1, "past": 24, "target": ["x", "y"], "id_column": "place"}
+    run = pipeline.train(from_mapping(table, settings, out=tmp_path / "run"))
+    whole = run.model.predict(table)
+    place, time, _, *others = each["north"][-2].split(",")
+    each["north"][-2] = ",".join([place, time, "", *others])
+    written(table)
+    with pytest.raises(SourceError, match="#north: row 800 has no number in column x"):
+        run.model.predict(table)
+    east, north, west = run.model.predict(table, skip_bad_files=True)
+    assert (east.path, west.path) == (f"{table}#east", f"{table}#west")
+    assert east.forecast == whole[0].forecast and west.forecast == whole[2].forecast
+    assert north.forecast is None and "#north: row 800 has no number" in north.reason
+    heads = [row.split(",")[:2] for row in each["north"]]
+    each["north"] = [",".join([*head, "", "", "20"]) for head in heads]
+    north = run.model.predict(written(table), skip_bad_files=True)[1]
+    assert north.forecast is None and "#north has 0 steps" in north.reason
+    for name in each:
+        each[name] = each[name][:20]
+    found = run.model.predict(written(table), skip_bad_files=True)
+    assert ["looks back on 24" in p.reason for p in found] == [True] * 3
+
+
 def test_the_dialect_that_training_was_told_is_kept(tmp_path):
     def commas(path, *, seed=0):
         lines = write_table(path, steps=400, seed=seed).read_text("utf-8").splitlines()

@@ -131,6 +131,26 @@ def test_the_column_that_was_learned_is_scored_whatever_stands_beside_it(tmp_pat
         pipeline.evaluate(run.model, beside, DataConfig())
 
 
+@pytest.mark.parametrize("write", [long_table, wide_table])
+def test_a_series_with_a_missing_number_is_skipped_alone(tmp_path: Path, write: Any) -> None:
+    table = write(tmp_path / "a.csv", 20)
+    run = trained(table, tmp_path / "run", epochs=1)
+    whole = run.model.predict(table)
+    lines = table.read_text().splitlines()
+    cells = lines[3].split(",")
+    cells[2] = ""
+    lines[3] = ",".join(cells)
+    table.write_text("\n".join(lines) + "\n")
+    with pytest.raises(SourceError, match=r"has no number in column .*\n.*--on-bad-file skip"):
+        run.model.predict(table)
+    found = run.model.predict(table, skip_bad_files=True)
+    (bad,) = [place for place, answer in enumerate(found) if answer.label is None]
+    assert "has no number in column" in found[bad].reason
+    assert [p.path for p in found] == [p.path for p in whole]
+    for place in set(range(20)) - {bad}:
+        assert found[place].probabilities == pytest.approx(whole[place].probabilities, abs=1e-6)
+
+
 def test_the_dialect_that_training_was_told_is_kept(tmp_path: Path) -> None:
     def commas(path: Path) -> Path:
         text = long_table(path).read_text().replace(",", ";")

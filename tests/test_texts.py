@@ -144,6 +144,23 @@ def test_the_tags_that_were_learned_are_scored(tmp_path: Path) -> None:
     assert scores is not None and scores.labels == run.model.labels
 
 
+def test_an_empty_text_of_a_table_is_skipped_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(reviews(tmp_path / "reviews.csv"), tmp_path / "run")
+    new = tmp_path / "new.csv"
+    new.write_text('text,n\nwonderful acting,1\n" ",2\nterrible acting,3\n', "utf-8")
+    with pytest.raises(SourceError, match=r"no text in row 3 .*\n.*--on-bad-file skip"):
+        run.model.predict(new)
+    arguments = ["predict", str(run.model_file), str(new), "--format", "csv"]
+    assert main([*arguments, "--on-bad-file", "skip"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["label"] for row in rows] == ["up", "", "down"]
+    assert (rows[1]["path"], rows[1]["reason"]) == (f"{new}#3", f"{new}#3 holds no text.")
+    new.write_text('text,n\n" ",2\n', "utf-8")
+    assert [p.label for p in run.model.predict(new, skip_bad_files=True)] == [None]
+
+
 def test_how_a_table_of_texts_is_written_is_kept(tmp_path: Path) -> None:
     path = reviews(tmp_path / "reviews.csv", 40)
     rows = path.read_text("utf-8").splitlines()

@@ -16,7 +16,7 @@ from gridcell.axes import Layout
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
 from gridcell.preparation.cache import Decoded, Values
-from gridcell.preparation.unreadable import opening
+from gridcell.preparation.unreadable import Unread, opening
 from gridcell.samples import Facts, Samples, SeriesFacts
 from gridcell.sources.remembered import UNSAID, Dialect
 from gridcell.sources.wording import counted, listed, shown
@@ -171,11 +171,27 @@ class SeriesReader:
 
         Raises   SourceError for a file that lacks a column, or numbers where none may be missing
         """
+        return [(name, self._complete(name, values), 1.0) for name, values in self._named(source)]
+
+    def read_each(self, source: Path) -> list[tuple[str, Values, float] | Unread]:
+        """Return the series of a file as `read_items` does, and of those that lack numbers why.
+
+        Raises   SourceError for a file that lacks a column
+        """
+        found: list[tuple[str, Values, float] | Unread] = []
+        for name, values in self._named(source):
+            try:
+                found.append((name, self._complete(name, values), 1.0))
+            except SourceError as error:
+                found.append(Unread(name, error.message))
+        return found
+
+    def _named(self, source: Path) -> list[tuple[str, NDArray[np.float32]]]:
         from gridcell.sources import series_files
 
         prep = self.preparation
         with opening(source):
-            found = series_files.read_unlabelled(
+            return series_files.read_unlabelled(
                 source,
                 prep.columns,
                 form=prep.form,
@@ -183,7 +199,6 @@ class SeriesReader:
                 time_column=prep.time_column,
                 data=prep.table.filled(DataConfig(), source),
             )
-        return [(name, self._complete(name, values), 1.0) for name, values in found]
 
     def _complete(self, name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.preparation.missing == "stop":

@@ -27,7 +27,7 @@ from gridcell.axes import Layout
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
 from gridcell.preparation.cache import Decoded
-from gridcell.preparation.unreadable import opening
+from gridcell.preparation.unreadable import Unread, opening
 from gridcell.samples import TEST, VALID, Facts, Samples, TextFacts
 from gridcell.sources.characters import clean, codes_of, texts_of
 from gridcell.sources.remembered import UNSAID, Dialect
@@ -106,13 +106,18 @@ class TextReader:
 
         Raises   SourceError where it cannot be read or a text is empty
         """
-        data = self.table.filled(DataConfig(), source)
-        with opening(source):
-            if self.level == "tokens":
-                sentences = named_sentences(source, split_words, data)
-                return [self._item(name, tokens) for name, tokens in sentences]
-            texts = named_texts(source, self.column, data)
-        return [(name, self.codes(text), 1.0) for name, text in texts]
+        named = self._named(source, has_empty=False)
+        return [(name, codes, 1.0) for name, codes in named]
+
+    def read_each(self, source: Path) -> list[Item | Unread]:
+        """Return the texts of a file as `read_items` does, and of those that are empty why.
+
+        Raises   SourceError where none can be read
+        """
+        return [
+            (name, codes, 1.0) if len(codes) else Unread(name, f"{name} holds no text.")
+            for name, codes in self._named(source, has_empty=True)
+        ]
 
     def codes(self, text: str) -> NDArray[np.int32]:
         """Return the characters of a text as training saw them; for tokens it is split to words."""
@@ -121,8 +126,14 @@ class TextReader:
             text = "\n".join(split_words(text))
         return codes_of([text])[0]
 
-    def _item(self, name: str, tokens: Sequence[str]) -> Item:
-        return name, codes_of(["\n".join(tokens)])[0], 1.0
+    def _named(self, source: Path, *, has_empty: bool) -> list[tuple[str, NDArray[np.int32]]]:
+        data = self.table.filled(DataConfig(), source)
+        with opening(source):
+            if self.level == "tokens":
+                sentences = named_sentences(source, split_words, data)
+                return [(name, codes_of(["\n".join(tokens)])[0]) for name, tokens in sentences]
+            texts = named_texts(source, self.column, data, has_empty=has_empty)
+        return [(name, self.codes(text)) for name, text in texts]
 
 
 @dataclass(frozen=True)

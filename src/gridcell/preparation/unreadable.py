@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -33,6 +34,15 @@ class UnopenedError(UnreadableError):
     """A file cannot be opened: it isn't there, is a folder, or may not be read."""
 
     fix_bad_file: ClassVar[str] = "name another file, or pass --on-bad-file skip."
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A text or series of a file that cannot be read, where the others of the file can."""
+
+    name: str
+    reason: str
+    """A whole sentence."""
 
 
 @contextmanager

@@ -147,11 +147,15 @@ def open_table(path: Path, data: DataConfig, *, most: int | None = None) -> Cell
     )
 
 
-def texts_in(path: Path, column: str | None, data: DataConfig) -> list[tuple[str, str]]:
+def texts_in(
+    path: Path, column: str | None, data: DataConfig, *, has_empty: bool = False
+) -> list[tuple[str, str]]:
     """Return the name and the cleaned text of every row of a table, whatever else it holds.
 
     column   the one to read where the table has it; else the only one that can be meant
     data     how the table is written
+
+    has_empty   whether a row may be without a text: it is then empty
 
     Raises   SourceError for a row without a text, or where the column isn't clear
     """
@@ -159,7 +163,7 @@ def texts_in(path: Path, column: str | None, data: DataConfig) -> list[tuple[str
     name = _column_to_answer(cells, column)
     found = [clean(cell) for cell in cells.columns[name]]
     bad = [row for row, text in enumerate(found) if not text]
-    if bad:
+    if bad and not has_empty:
         raise SourceError(
             f"{path}: column {shown(name)} holds no text in {cells.rows(bad)} ({cells.counting}).",
             fix="remove those rows.",

@@ -102,15 +102,18 @@ def columns_of(path: Path, data: DataConfig) -> tuple[str, ...]:
     return text_table.open_table(found.parts[0][0], data, most=HEADER_PROBED).names
 
 
-def named_texts(path: Path, column: str | None, data: DataConfig = USUAL) -> list[tuple[str, str]]:
+def named_texts(
+    path: Path, column: str | None, data: DataConfig = USUAL, *, has_empty: bool = False
+) -> list[tuple[str, str]]:
     """Return the name and the cleaned text of each text in a file: the whole of a .txt.
 
-    data   how the file is written
+    data        how the file is written
+    has_empty   whether a row of a table may be without a text: it is then empty
 
     Raises   SourceError where it cannot be read or a text is empty
     """
     if path.name.lower().endswith(TABLE_EXTENSIONS):
-        return text_table.texts_in(path, column, data)
+        return text_table.texts_in(path, column, data, has_empty=has_empty)
     return [(str(path), text_of(path, data.encoding))]
 
 
