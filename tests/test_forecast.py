@@ -205,6 +205,23 @@ def test_evaluate_reads_new_data_as_training_did(done, tmp_path):
     assert scores["standardised MSE"].value < scores["standardised MSE"].baseline
 
 
+class Counting(Listening):
+    def scores(self, scores, of):
+        self.text += f"{scores.items:,} {of}\n"
+
+
+def test_evaluate_says_that_it_scores_windows_and_which(done, tmp_path, monkeypatch):
+    table = write_table(tmp_path / "new.csv", steps=24 * 6, seed=3)
+    teller = Counting()
+    pipeline.evaluate(done.run.model, table, DataConfig(), teller=teller)
+    assert teller.text.endswith("91 windows\n")
+    monkeypatch.setitem(pipeline.MOST_ITEMS, pipeline.TEST, 200)  # of 3 columns
+    teller = Counting()
+    scores = pipeline.evaluate(done.run.model, table, DataConfig(), teller=teller)
+    assert scores is not None and scores.items == 46
+    assert teller.text.endswith("46 windows, one in 2 of 91: neighbours are nearly the same\n")
+
+
 def test_evaluate_on_the_training_data_warns(done):
     teller = Listening()
     pipeline.evaluate(done.run.model, done.table, DataConfig(), teller=teller)

@@ -257,6 +257,8 @@ def evaluate(
     found = replace(found, samples=_with_labels_of(model, found.samples))
     rows, name = _rows_of(found.samples, part)
     tell.findings(_seen_in_training(model, found.samples, rows))
+    if isinstance(model.preparation, ForecastPreparation):
+        rows, name = _thinned(rows, name.replace("rows", "windows"), len(model.labels))
     scores = _score(model, found, rows)
     tell.scores(scores, f"steps of the {name}" if model.task in STEP_TASKS else name)
     return scores
@@ -385,7 +387,6 @@ def _score_forecasts(
     """Score forecasts beside the naive ones, all from the same windows."""
     facts, targets = data.samples.facts, list(prep.targets)
     assert isinstance(facts, ForecastFacts)
-    rows = rows[:: -(-len(rows) * len(targets) // MOST_ITEMS[TEST])]
     firsts = facts.firsts[rows]
     ahead = firsts[:, None] + prep.past + np.arange(prep.horizon)
     deviation = np.array(prep.column_deviation)[targets]
@@ -520,3 +521,12 @@ def _rows_of(samples: Samples, part: str) -> tuple[NDArray[np.int64], str]:
     if not given[part].any():
         raise SourceError(f"the data names no {part} rows.", fix="pass --part all.")
     return np.flatnonzero(given[part]), f"{part} rows"
+
+
+def _thinned(rows: NDArray[np.int64], name: str, columns: int) -> tuple[NDArray[np.int64], str]:
+    """Leave out windows evenly where they are more than a training would be tested on; say so."""
+    every = max(1, -(-len(rows) * columns // MOST_ITEMS[TEST]))
+    if every == 1:
+        return rows, name
+    told = f"{name}, one in {every:,} of {len(rows):,}: neighbours are nearly the same"
+    return rows[::every], told
