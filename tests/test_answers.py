@@ -14,6 +14,7 @@ import pytest
 from gridcell import answers
 from gridcell.model import Model, Prediction
 from gridcell.samples import ItemTask
+from gridcell.timeline import Window
 
 CAT = Prediction("a.jpg", "cat", 0.9312, {"cat": 0.9312, "dog": 0.0688})
 DOG = Prediction('far/away, "b".jpg', "dog", 0.5, {"cat": 0.5, "dog": 0.5})
@@ -69,6 +70,33 @@ def test_csv_survives_commas_and_quotes() -> None:
     assert found[1]["path"] == 'far/away, "b".jpg'
     assert found[2]["label"] == found[2]["probability"] == found[2]["cat"] == ""
     assert found[2]["reason"] == "c.jpg is empty (0 bytes)."
+
+
+def test_no_two_columns_of_csv_have_one_name() -> None:
+    labels = ("path", "probability", "reason", "p(path)", "start")
+    of = model(labels=labels)
+    item = Prediction(
+        "a.jpg", "path", 0.6, dict(zip(labels, (0.6, 0.1, 0.2, 0.05, 0.05), strict=True))
+    )
+    lines = written("csv", item, of=of)
+    assert lines[0] == (
+        "path,label,probability,p(p(path)),p(probability),p(reason),p(path),start,reason"
+    )
+    (found,) = rows(lines)
+    assert (found["path"], found["probability"], found["reason"]) == ("a.jpg", "0.600000", "")
+    assert (found["p(p(path))"], found["p(reason)"], found["p(path)"]) == ("0.6", "0.2", "0.05")
+    windows = answers.WINDOW_FORMATS["csv"](iter([Window(0.0, 1.0, item)]), of)
+    (found,) = rows(list(windows))
+    assert (found["start"], found["p(start)"]) == ("0.000", "0.05")
+
+
+def test_labels_and_numbers_that_are_called_as_a_column_have_their_own() -> None:
+    of = model("labels", ("labels", "wet"))
+    item = Prediction("a.jpg", labels=("wet",), probabilities={"labels": 0.1, "wet": 0.8})
+    assert written("csv", item, of=of)[0] == "path,labels,p(labels),wet,reason"
+    number = Prediction("a.jpg", values={"path": 3.0, "label": 4.0})
+    of = model("regress", ("path", "label"))
+    assert written("csv", number, of=of) == ["path,value(path),label,reason", "a.jpg,3,4,"]
 
 
 def test_a_line_is_an_item_even_where_a_name_has_a_line_break() -> None:

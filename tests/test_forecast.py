@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -131,12 +132,94 @@ def test_a_table_shorter_than_the_window_is_refused_with_both_numbers(done, tmp_
     assert "looks back on 48" in answer.reason
 
 
+def test_a_table_that_is_not_there_is_named(done, tmp_path, capsys):
+    for name in ("nope.csv", "nope.parquet"):
+        assert main(["predict", str(done.run.model_file), str(tmp_path / name)]) == 2
+        said = capsys.readouterr().err
+        assert f"{name} does not exist." in said and "--on-bad-file skip" in said
+    (answer,) = done.run.model.predict([tmp_path / "nope.csv"], skip_bad_files=True)
+    assert "does not exist" in answer.reason
+
+
+def test_a_series_that_cannot_be_forecast_is_skipped_alone(tmp_path):
+    heading, *rows = write_table(tmp_path / "t.csv", steps=400).read_text("utf-8").splitlines()
+    each = {name: [f"{name},{row}" for row in rows] for name in ("east", "north", "west")}
+
+    def written(path):
+        lines = [f"place,{heading}", *(row for part in each.values() for row in part)]
+        path.write_text("\n".join(lines) + "\n", "utf-8")
+        return path
+
+    table = written(tmp_path / "places.csv")
+    settings = FAST | {"epochs": 1, "past": 24, "target": ["x", "y"], "id_column": "place"}
+    run = pipeline.train(from_mapping(table, settings, out=tmp_path / "run"))
+    whole = run.model.predict(table)
+    place, time, _, *others = each["north"][-2].split(",")
+    each["north"][-2] = ",".join([place, time, "", *others])
+    written(table)
+    with pytest.raises(SourceError, match="#north: row 800 has no number in column x"):
+        run.model.predict(table)
+    east, north, west = run.model.predict(table, skip_bad_files=True)
+    assert (east.path, west.path) == (f"{table}#east", f"{table}#west")
+    assert east.forecast == whole[0].forecast and west.forecast == whole[2].forecast
+    assert north.forecast is None and "#north: row 800 has no number" in north.reason
+    heads = [row.split(",")[:2] for row in each["north"]]
+    each["north"] = [",".join([*head, "", "", "20"]) for head in heads]
+    north = run.model.predict(written(table), skip_bad_files=True)[1]
+    assert north.forecast is None and "#north has 0 steps" in north.reason
+    for name in each:
+        each[name] = each[name][:20]
+    found = run.model.predict(written(table), skip_bad_files=True)
+    assert ["looks back on 24" in p.reason for p in found] == [True] * 3
+
+
+def test_the_dialect_that_training_was_told_is_kept(tmp_path):
+    def commas(path, *, seed=0):
+        lines = write_table(path, steps=400, seed=seed).read_text("utf-8").splitlines()
+        rows = [line.replace(",", ";") for line in lines]
+        # Three decimals: 1,564 may be a thousand or one and a half.
+        cut = [re.sub(r"(\d)\.(\d{3})\d", r"\1,\2", row) for row in rows]
+        path.write_text("\n".join(cut) + "\n", "utf-8")
+        return path
+
+    table = commas(tmp_path / "t.csv")
+    settings = FAST | {"epochs": 1, "past": 24, "target": ["x", "y"]}
+    with pytest.raises(SourceError, match="is ambiguous"):
+        pipeline.train(from_mapping(table, settings, out=tmp_path / "no"))
+    run = pipeline.train(from_mapping(table, settings | {"decimal": "comma"}, out=tmp_path / "run"))
+    model = Model.load(run.model_file)
+    (answer,) = model.predict(table)
+    assert answer.forecast is not None and abs(answer.forecast[0].value) < 100
+    new = commas(tmp_path / "new.csv", seed=3)
+    scores = pipeline.evaluate(model, new, DataConfig())
+    assert scores is not None and scores["RMSE of x"].value < 100
+    asked = pipeline.evaluate(model, new, DataConfig(decimal="point"))  # which goes first
+    assert asked is not None and asked["RMSE of x"].value > 100
+
+
 def test_evaluate_reads_new_data_as_training_did(done, tmp_path):
     table = write_table(tmp_path / "new.csv", steps=24 * 6, seed=3)
     scores = pipeline.evaluate(done.run.model, table, DataConfig())
     assert scores is not None
     assert scores.items == 24 * 6 - 54 + 1
     assert scores["standardised MSE"].value < scores["standardised MSE"].baseline
+
+
+class Counting(Listening):
+    def scores(self, scores, of):
+        self.text += f"{scores.items:,} {of}\n"
+
+
+def test_evaluate_says_that_it_scores_windows_and_which(done, tmp_path, monkeypatch):
+    table = write_table(tmp_path / "new.csv", steps=24 * 6, seed=3)
+    teller = Counting()
+    pipeline.evaluate(done.run.model, table, DataConfig(), teller=teller)
+    assert teller.text.endswith("91 windows\n")
+    monkeypatch.setitem(pipeline.MOST_ITEMS, pipeline.TEST, 200)  # of 3 columns
+    teller = Counting()
+    scores = pipeline.evaluate(done.run.model, table, DataConfig(), teller=teller)
+    assert scores is not None and scores.items == 46
+    assert teller.text.endswith("46 windows, one in 2 of 91: neighbours are nearly the same\n")
 
 
 def test_evaluate_on_the_training_data_warns(done):

@@ -203,6 +203,20 @@ def test_columns_may_stand_in_another_order_where_a_model_is_scored(tmp_path: Pa
         pipeline.evaluate(run.model, path, DataConfig(target=("red",)))
 
 
+def test_the_columns_that_were_learned_are_scored_whatever_stands_beside_them(
+    tmp_path: Path,
+) -> None:
+    path = tags(tmp_path / "tags")
+    run = trained(path, tmp_path / "run", epochs=1, target=["red"], task="classify")
+    found = pipeline.evaluate(gridcell.load(run.model_file), path, DataConfig())
+    assert found is not None and found.items == 80
+    path.write_text(path.read_text().replace("red,", "crimson,", 1))
+    with pytest.raises(SourceError, match=r"has no column red, which .*\n.*--target"):
+        pipeline.evaluate(run.model, path, DataConfig())
+    named = pipeline.evaluate(run.model, path, DataConfig(target=("crimson",)))
+    assert named is not None and named["accuracy"].value == found["accuracy"].value
+
+
 def idx_files(folder: Path) -> Path:
     folder.mkdir(parents=True)
     for name, count, seed in (("train", 60, 0), ("t10k", 20, 1)):

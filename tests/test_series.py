@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
 
 from gridcell import pipeline
 from gridcell.cli import main
-from gridcell.config import from_mapping
+from gridcell.config import DataConfig, from_mapping
 from gridcell.errors import SourceError
 from gridcell.model import Model
 from gridcell.record import Run
@@ -92,6 +94,87 @@ def test_a_long_table_trains_and_answers_for_new_series(  # S32
     assert main(["predict", str(run.model_file), str(new), "--format", "csv"]) == 0
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert {row["label"] for row in rows} == {"slow", "fast"} and len(rows) == 2
+
+
+@pytest.mark.parametrize("name", ["nope.csv", "nope.csv.gz", "nope.parquet", "nope.ts"])
+def test_a_file_of_series_that_is_not_there_is_named(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(long_table(tmp_path / "a.csv", 20), tmp_path / "run", epochs=1)
+    gone = tmp_path / name
+    assert main(["predict", str(run.model_file), str(gone)]) == 2
+    said = capsys.readouterr().err
+    assert f"{name} does not exist." in said and "--on-bad-file skip" in said
+    (answer,) = run.model.predict([gone], skip_bad_files=True)
+    assert answer.label is None and answer.reason == f"{gone} does not exist."
+
+
+def test_a_folder_and_a_name_that_no_file_can_have_are_named(tmp_path: Path) -> None:
+    run = trained(long_table(tmp_path / "a.csv", 20), tmp_path / "run", epochs=1)
+    (tmp_path / "folder.csv").mkdir()
+    for path, reason in ((tmp_path / "folder.csv", "is a folder"), (Path("a\0.csv"), "null")):
+        (answer,) = run.model.predict([path], skip_bad_files=True)
+        assert reason in answer.reason
+
+
+def test_the_column_that_was_learned_is_scored_whatever_stands_beside_it(tmp_path: Path) -> None:
+    path = long_table(tmp_path / "a.csv", 20)
+    run = trained(path, tmp_path / "run", epochs=1, target=["label"])
+    beside = tmp_path / "beside.csv"
+    heading, *rows = path.read_text().splitlines()
+    lines = [f"{row},{('a', 'b')[int(row.split(',')[0]) % 3 == 0]}" for row in rows]
+    beside.write_text("\n".join([f"{heading},place", *lines]) + "\n")
+    scores = pipeline.evaluate(Model.load(run.model_file), beside, DataConfig())
+    assert scores is not None and scores.labels == ("fast", "slow")
+    beside.write_text(beside.read_text().replace("label", "kind", 1))
+    with pytest.raises(SourceError, match=r"has no column label, which .*\n.*--target"):
+        pipeline.evaluate(run.model, beside, DataConfig())
+
+
+@pytest.mark.parametrize("write", [long_table, wide_table])
+def test_a_series_with_a_missing_number_is_skipped_alone(tmp_path: Path, write: Any) -> None:
+    table = write(tmp_path / "a.csv", 20)
+    run = trained(table, tmp_path / "run", epochs=1)
+    whole = run.model.predict(table)
+    lines = table.read_text().splitlines()
+    cells = lines[3].split(",")
+    cells[2] = ""
+    lines[3] = ",".join(cells)
+    table.write_text("\n".join(lines) + "\n")
+    with pytest.raises(SourceError, match=r"has no number in column .*\n.*--on-bad-file skip"):
+        run.model.predict(table)
+    found = run.model.predict(table, skip_bad_files=True)
+    (bad,) = [place for place, answer in enumerate(found) if answer.label is None]
+    assert "has no number in column" in found[bad].reason
+    assert [p.path for p in found] == [p.path for p in whole]
+    for place in set(range(20)) - {bad}:
+        assert found[place].probabilities == pytest.approx(whole[place].probabilities, abs=1e-6)
+
+
+def test_the_dialect_that_training_was_told_is_kept(tmp_path: Path) -> None:
+    def commas(path: Path) -> Path:
+        text = long_table(path).read_text().replace(",", ";")
+
+        def written(found: re.Match[str]) -> str:  # 3,564 may be three thousand
+            return f"{float(found[0]) + 3:.3f}".replace(".", ",")
+
+        path.write_text(re.sub(r"-?\d+\.\d{4}", written, text))
+        return path
+
+    table = commas(tmp_path / "sensors.csv")
+    with pytest.raises(SourceError, match="is ambiguous"):
+        trained(table, tmp_path / "no", epochs=1)
+    run = trained(table, tmp_path / "run", epochs=1, decimal="comma")
+    model = Model.load(run.model_file)
+    assert len(model.predict(table)) == 60
+    scores = pipeline.evaluate(model, commas(tmp_path / "new.csv"), DataConfig())
+    assert scores is not None and scores.items == 60
+    plain = tmp_path / "points.parquet"  # which says itself how it is written
+    duckdb.sql(f"SELECT * FROM read_csv('{long_table(tmp_path / 'p.csv')}')").write_parquet(
+        str(plain)
+    )
+    assert len(model.predict(plain)) == 60
+    assert pipeline.evaluate(model, plain, DataConfig()) is not None
 
 
 def test_a_constant_column_is_named_and_stays_finite(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from gridcell import pipeline
 from gridcell.cli import main
-from gridcell.config import from_mapping
+from gridcell.config import DataConfig, from_mapping
 from gridcell.errors import ConfigError, SourceError
 from gridcell.model import Model
 from gridcell.record import Run
@@ -76,6 +76,126 @@ def test_a_table_of_texts_trains_and_answers_for_new_ones(
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert [row["label"] for row in rows] == ["up", "down", "up"]
     assert [row["path"] for row in rows] == [f"{new}#2", f"{new}#3", str(one)]
+
+
+def test_the_column_of_texts_that_training_found_is_read_beside_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(reviews(tmp_path / "reviews.csv"), tmp_path / "run")
+    assert Model.load(run.model_file).preparation.column == "text"  # type: ignore[union-attr]
+    beside = tmp_path / "beside.csv"
+    heading, *rows = reviews(tmp_path / "more.csv", 30).read_text("utf-8").splitlines()
+    lines = [f"a note on number {n},{row}" for n, row in enumerate(rows)]
+    beside.write_text("\n".join([f"note,{heading}", *lines]) + "\n", "utf-8")
+    assert [p.label for p in run.model.predict(beside)] == ["up", "down"] * 15
+    scores = pipeline.evaluate(run.model, beside, DataConfig())
+    assert scores is not None and scores["accuracy"].value == 1.0
+
+    # A table without that column has one that can be meant, or says what to do.
+    other = tmp_path / "other.csv"
+    other.write_text("said\n" + "\n".join(row.rsplit(",", 1)[0] for row in rows) + "\n", "utf-8")
+    assert [p.label for p in run.model.predict(other)][:2] == ["up", "down"]
+    unclear = tmp_path / "unclear.csv"
+    unclear.write_text(beside.read_text("utf-8").replace("note,text", "note,said"), "utf-8")
+    assert main(["predict", str(run.model_file), str(unclear)]) == 2
+    said = capsys.readouterr().err
+    assert "could hold the texts: note, said" in said and "--text-column" not in said
+    assert "leave one column of texts in the table, and call it text as in training" in said
+
+
+def test_the_column_that_was_learned_is_scored_whatever_stands_beside_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(reviews(tmp_path / "reviews.csv"), tmp_path / "run")
+    more = reviews(tmp_path / "more.csv", 30).read_text("utf-8")
+    rows = list(csv.reader(more.splitlines()))[1:]
+    guessed = [(text, ("up", "down")[n % 3 == 0], stars) for n, (text, stars) in enumerate(rows)]
+
+    def written(name: str, heading: list[str], places: list[int]) -> Path:
+        with (tmp_path / name).open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(heading)
+            table.writerows([[row[place] for place in places] for row in guessed])
+        return tmp_path / name
+
+    both = written("both.csv", ["text", "guess", "stars"], [0, 1, 2])
+    assert main(["evaluate", str(run.model_file), str(both), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["scores"][0]["name"] == "accuracy" and found["scores"][0]["value"] == 1.0
+    alone = written("alone.csv", ["text", "guess"], [0, 1])
+    assert main(["evaluate", str(run.model_file), str(alone)]) == 2
+    said = capsys.readouterr().err
+    assert "alone.csv has no column stars, which the model was trained to answer" in said
+    assert "Its columns: text, guess" in said and "--target" in said
+    assert main(["evaluate", str(run.model_file), str(alone), "--target", "guess"]) == 0
+
+
+def test_the_tags_that_were_learned_are_scored(tmp_path: Path) -> None:
+    path = sentences(tmp_path / "bank.conllu", 30)
+    lines = [line.split("\t") for line in path.read_text("utf-8").split("\n")]
+    for cells in lines:
+        if len(cells) > 4:  # the second kind of tags
+            cells[4] = cells[3].lower()
+    path.write_text("\n".join("\t".join(cells) for cells in lines), "utf-8")
+    net = "spell(16, letters=32) lstm(16, both)"
+    run = trained(path, tmp_path / "run", net=net, epochs=1, target=["xpos"])
+    assert run.model.labels == ("name", "verb", "x")
+    scores = pipeline.evaluate(Model.load(run.model_file), path, DataConfig())
+    assert scores is not None and scores.labels == run.model.labels
+
+
+def test_an_empty_text_of_a_table_is_skipped_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(reviews(tmp_path / "reviews.csv"), tmp_path / "run")
+    new = tmp_path / "new.csv"
+    new.write_text('text,n\nwonderful acting,1\n" ",2\nterrible acting,3\n', "utf-8")
+    with pytest.raises(SourceError, match=r"no text in row 3 .*\n.*--on-bad-file skip"):
+        run.model.predict(new)
+    arguments = ["predict", str(run.model_file), str(new), "--format", "csv"]
+    assert main([*arguments, "--on-bad-file", "skip"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["label"] for row in rows] == ["up", "", "down"]
+    assert (rows[1]["path"], rows[1]["reason"]) == (f"{new}#3", f"{new}#3 holds no text.")
+    new.write_text('text,n\n" ",2\n', "utf-8")
+    assert [p.label for p in run.model.predict(new, skip_bad_files=True)] == [None]
+
+
+def test_how_a_table_of_texts_is_written_is_kept(tmp_path: Path) -> None:
+    path = reviews(tmp_path / "reviews.csv", 40)
+    rows = path.read_text("utf-8").splitlines()
+    written = "\n".join(";".join(row.rsplit(",", 1)).replace('"', "") for row in rows)
+    path.write_text(written.replace(", I", ", I, I, I"), "latin-1")
+    run = trained(path, tmp_path / "run", epochs=1, encoding="latin-1", delimiter="semicolon")
+    model = Model.load(run.model_file)
+    assert len(model.predict(path)) == 40
+    scores = pipeline.evaluate(model, path, DataConfig())
+    assert scores is not None and scores.items == 40
+    for label in ("up", "down"):  # where no separator is of use
+        (tmp_path / "mail" / label).mkdir(parents=True)
+        (tmp_path / "mail" / label / "one.txt").write_text("Zo\xeb says so", "latin-1")
+    scores = pipeline.evaluate(model, tmp_path / "mail", DataConfig())
+    assert scores is not None and scores.items == 2
+
+
+@pytest.mark.parametrize("name", ["nope.csv", "nope.tsv", "nope.parquet", "nope.txt"])
+def test_a_file_of_texts_that_is_not_there_is_named(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(reviews(tmp_path / "reviews.csv", 40), tmp_path / "run", epochs=1)
+    assert main(["predict", str(run.model_file), str(tmp_path / name)]) == 2
+    said = capsys.readouterr().err
+    assert f"{name} does not exist." in said and "--on-bad-file skip" in said
+
+
+@pytest.mark.parametrize("name", ["nope.csv", "nope.conllu", "nope.txt"])
+def test_a_file_of_tokens_that_is_not_there_is_named(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = sentences(tmp_path / "bank.conllu", 30)
+    run = trained(path, tmp_path / "run", net="spell(16, letters=32) lstm(16, both)", epochs=1)
+    assert main(["predict", str(run.model_file), str(tmp_path / name)]) == 2
+    assert f"{name} does not exist." in capsys.readouterr().err
 
 
 def test_an_answer_does_not_depend_on_the_texts_beside_it(tmp_path: Path) -> None:

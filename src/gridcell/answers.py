@@ -46,6 +46,9 @@ def window_table(windows: Iterable[Window], model: Model) -> Iterator[str]:
 def as_csv(predictions: Iterable[Prediction], model: Model) -> Iterator[str]:
     """Yield a heading and a row an item, with a column for every class, label or number.
 
+    No two columns have one name: the column of a class or label that is called as one of ours
+    (`path`, `probability`) is `p(path)`, that of such a number `value(path)`.
+
     Of events it is a row each, and one without times for an item that has none; of tags a row a
     step, counted from 1; of forecasts a row for each column at each step ahead, with the interval
     that is to hold 95 % of the truths.
@@ -79,14 +82,14 @@ def as_csv(predictions: Iterable[Prediction], model: Model) -> Iterator[str]:
             if p.forecast is None:
                 yield _row([json_text(p.path), "", "", "", "", "", p.reason])
         return
-    yield _row(["path", *_heading(model)])
+    yield _row(_heading(["path"], model))
     for p in predictions:
         yield _row([json_text(p.path), *_cells(p, model)])
 
 
 def window_csv(windows: Iterable[Window], model: Model) -> Iterator[str]:
     """Yield a heading and a row a window, with its start and end in seconds."""
-    yield _row(["path", "start", "end", *_heading(model)])
+    yield _row(_heading(["path", "start", "end"], model))
     for w in windows:
         times = _seconds((w.start, w.end))
         yield _row([json_text(w.prediction.path), *times, *_cells(w.prediction, model)])
@@ -185,10 +188,19 @@ def _ahead_cells(p: Prediction) -> Iterator[tuple[str, str, str, str, str]]:
         yield each.time, each.column, f"{each.value:.6g}", low, high
 
 
-def _heading(model: Model) -> list[str]:
-    """The columns beside the path and times."""
+def _heading(first: list[str], model: Model) -> list[str]:
+    """The columns behind the first, which say the path and times, each with a name of its own."""
     answer = {"classify": ["label", "probability"], "labels": ["labels"]}
-    return [*answer.get(model.task, []), *model.labels, "reason"]
+    before = [*first, *answer.get(model.task, [])]
+    ours, what = {*before, "reason"}, "value" if model.task == "regress" else "p"
+    free = {label for label in model.labels if label not in ours}
+    named = []
+    for label in model.labels:
+        name = label
+        while name in ours or (name != label and name in free):
+            name = f"{what}({name})"
+        named.append(name)
+    return [*before, *named, "reason"]
 
 
 def _cells(p: Prediction, model: Model) -> list[str]:

@@ -252,9 +252,11 @@ def predict(
     seed
         Start of the random choice of what is written.
     format
-        A table for people, CSV, or JSON with a line an item.
+        A table for people, CSV, or JSON with a line an item. A class that is called as another
+        column of the CSV, such as path, has the column p(path).
     on_bad_file
-        What to do with a file that cannot be read: stop, or give it a row without an answer.
+        What to do with a file, or a series or text of a table, that cannot be read: stop, or give
+        it a row without an answer.
     """
     from gridcell import answers, timeline
     from gridcell.model import Model

@@ -39,6 +39,7 @@ from gridcell.preparation.cache import Decoded
 from gridcell.preparation.forecast import ForecastPreparation, ForecastReader
 from gridcell.preparation.series import SeriesReader
 from gridcell.preparation.texts import TextReader
+from gridcell.preparation.unreadable import Unread
 from gridcell.samples import STEP_TASKS, ItemTask, Kind
 from gridcell.workers import in_order
 
@@ -158,6 +159,8 @@ class Description(Generic[P]):
     trained: dict[str, Any]
     """How many items it came from, and their digest, by which `evaluate` sees that they are given
     to it again."""
+    target_columns: tuple[str, ...] = ()
+    """Columns of the training table that were learned; none where it came from no table."""
 
 
 class Model:
@@ -221,7 +224,8 @@ class Model:
         A table of several series or texts gives an answer for each, named `FILE#ROW` or `FILE#ID`.
 
         Raises   SourceError for a file that cannot be read, unless `skip_bad_files`: then its
-                 Prediction has no answer and a reason
+                 Prediction has no answer and a reason; so has that of a series or text alone
+                 where the others of its table can be read
         """
         from gridcell.sources import find_files
 
@@ -283,27 +287,31 @@ class Model:
             yield from self._forecasts(reader, paths, skip_bad_files)
             return
 
-        def read(path: Path) -> list[Item] | SourceError:
+        def read(path: Path) -> Sequence[Item | Unread] | SourceError:
             try:
                 if isinstance(reader, SeriesReader | TextReader):
-                    return reader.read_items(path)
+                    return reader.read_each(path) if skip_bad_files else reader.read_items(path)
                 return [(str(path), *reader.read(path))]
             except SourceError as error:
                 return error
 
         with closing(in_order(read, paths, at_once=1)) as parts:
             results = [result for part in parts for result in part]
-        errors = [r.message for r in results if isinstance(r, SourceError)]
+        errors = [r for r in results if isinstance(r, SourceError)]
         if errors and not skip_bad_files:
-            raise SourceError("\n".join(errors), fix="mend them, or pass --on-bad-file skip.")
-        good = [item for r in results if not isinstance(r, SourceError) for item in r]
-        answers = iter(self._answers_of([(values, scale) for _, values, scale in good]))
+            raise _all_of(errors)
+        every = [item for r in results if not isinstance(r, SourceError) for item in r]
+        good = [item[1:] for item in every if not isinstance(item, Unread)]
+        answers = iter(self._answers_of(good))
         for path, result in zip(paths, results, strict=True):
             if isinstance(result, SourceError):
                 yield Prediction(str(path), reason=result.message)
             else:
-                for name, _, _ in result:
-                    yield self._prediction(name, next(answers))
+                for item in result:
+                    if isinstance(item, Unread):
+                        yield Prediction(item.name, reason=item.reason)
+                    else:
+                        yield self._prediction(item[0], next(answers))
 
     def _answers_of(self, items: list[tuple[NDArray[Any], float]]) -> Sequence[NDArray[np.float64]]:
         """Return the answer [K] to each decoded item, or those of its steps, [T, K]."""
@@ -325,15 +333,23 @@ class Model:
         half = np.array(widths[LEVELS.index(0.95)]) * scale if widths else None
         for path in paths:
             try:
-                futures = reader.futures(path)
+                every = reader.each(path) if skip_bad_files else reader.futures(path)
             except SourceError as error:
                 if not skip_bad_files:
                     raise
                 yield Prediction(str(path), reason=error.message)
                 continue
-            decoded = Decoded.of([(future.values, 1.0) for future in futures])
-            found = self.answers(decoded, np.arange(len(futures)))
-            for future, answer in zip(futures, found, strict=True):
+            futures = [future for future in every if not isinstance(future, Unread)]
+            found: Iterable[NDArray[np.float64]] = ()
+            if futures:
+                decoded = Decoded.of([(future.values, 1.0) for future in futures])
+                found = self.answers(decoded, np.arange(len(futures)))
+            answers = iter(found)
+            for future in every:
+                if isinstance(future, Unread):
+                    yield Prediction(future.name, reason=future.reason)
+                    continue
+                answer = next(answers)
                 rows = tuple(
                     Ahead(
                         time,
@@ -383,6 +399,14 @@ class Model:
             return Prediction(path, labels=chosen, probabilities=named)
         best = self.labels[int(answer.argmax())]
         return Prediction(path, best, named[best], named)
+
+
+def _all_of(errors: Sequence[SourceError]) -> SourceError:
+    """Return one error that says all; a single one keeps its fix."""
+    own = errors[0].fix if len(errors) == 1 else None
+    fix = (own or "mend them").rstrip(".")
+    skip = "" if "--on-bad-file skip" in fix else ", or pass --on-bad-file skip"
+    return SourceError("\n".join(error.message for error in errors), fix=f"{fix}{skip}.")
 
 
 def _read_description(content: bytes) -> Description[Preparation]:

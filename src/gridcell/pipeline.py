@@ -27,7 +27,12 @@ from gridcell.evaluation import Scores
 from gridcell.model import Description, Model
 from gridcell.networks.answers import LEVELS, Answers
 from gridcell.networks.run import said
-from gridcell.preparation import ForecastPreparation, Preparation, TextPreparation
+from gridcell.preparation import (
+    ForecastPreparation,
+    Preparation,
+    SeriesPreparation,
+    TextPreparation,
+)
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.texts import NOUNS
 from gridcell.record import Run
@@ -41,7 +46,8 @@ from gridcell.samples import (
     ItemTask,
     Samples,
 )
-from gridcell.sources import classes
+from gridcell.sources import NOTHING, classes
+from gridcell.sources.remembered import UNSAID, Remembered
 from gridcell.sources.wording import counted, listed, shown
 from gridcell.sources.words import UNKNOWN_WORD
 from gridcell.split_by_time import MOST_ITEMS
@@ -251,10 +257,19 @@ def evaluate(
         data = replace(data, task=model.task, kind=model.kind)
     if model.task == "write" and isinstance(model.preparation, TextPreparation):
         data = replace(data, text_level="words" if model.preparation.level == "words" else "auto")
-    found = read(path, data, teller=tell, chosen=model.preparation, purpose="score")
+    found = read(
+        path,
+        data,
+        teller=tell,
+        chosen=model.preparation,
+        purpose="score",
+        remembered=_remembered(model),
+    )
     found = replace(found, samples=_with_labels_of(model, found.samples))
     rows, name = _rows_of(found.samples, part)
     tell.findings(_seen_in_training(model, found.samples, rows))
+    if isinstance(model.preparation, ForecastPreparation):
+        rows, name = _thinned(rows, name.replace("rows", "windows"), len(model.labels))
     scores = _score(model, found, rows)
     tell.scores(scores, f"steps of the {name}" if model.task in STEP_TASKS else name)
     return scores
@@ -278,6 +293,7 @@ def read(
     folds: str | None = None,
     chosen: Preparation | None = None,
     purpose: classes.Purpose = "train",
+    remembered: Remembered = NOTHING,
 ) -> Data:
     """Read what lies at `path` and decode it, as `chosen` says or as suits the data."""
     cache = cache_folder(config.cache)
@@ -289,6 +305,7 @@ def read(
         cache=config.cache,
         progress=partial(teller.progress, "Reading"),
         purpose=purpose,
+        remembered=remembered,
     )
     chosen = chosen or preparation.choose(samples, config)
     decoded = preparation.decode(
@@ -311,6 +328,18 @@ def read(
         lines.append(f"Decoded: {size}, {found} at {decoded.file}.")
     teller.section(f"Data: {shown(str(path))}", lines)
     return Data(samples, chosen, decoded)
+
+
+def _remembered(model: Model) -> Remembered:
+    """Return how the tables of training were read."""
+    prep, target = model.preparation, model.description.target_columns
+    of_tables = TextPreparation | SeriesPreparation | ForecastPreparation
+    return Remembered(
+        prep.table if isinstance(prep, of_tables) else UNSAID,
+        text_column=prep.column if isinstance(prep, TextPreparation) else None,
+        target=target,
+        has_label_columns=target == model.labels,
+    )
 
 
 def _without_lost_classes(
@@ -370,7 +399,6 @@ def _score_forecasts(
     """Score forecasts beside the naive ones, all from the same windows."""
     facts, targets = data.samples.facts, list(prep.targets)
     assert isinstance(facts, ForecastFacts)
-    rows = rows[:: -(-len(rows) * len(targets) // MOST_ITEMS[TEST])]
     firsts = facts.firsts[rows]
     ahead = firsts[:, None] + prep.past + np.arange(prep.horizon)
     deviation = np.array(prep.column_deviation)[targets]
@@ -432,6 +460,7 @@ def _describe(
         answers=answers,
         train_targets=remembered,
         trained={"items": len(samples), "data_digest": digest},
+        target_columns=samples.target_columns,
     )
 
 
@@ -504,3 +533,12 @@ def _rows_of(samples: Samples, part: str) -> tuple[NDArray[np.int64], str]:
     if not given[part].any():
         raise SourceError(f"the data names no {part} rows.", fix="pass --part all.")
     return np.flatnonzero(given[part]), f"{part} rows"
+
+
+def _thinned(rows: NDArray[np.int64], name: str, columns: int) -> tuple[NDArray[np.int64], str]:
+    """Leave out windows evenly where they are more than a training would be tested on; say so."""
+    every = max(1, -(-len(rows) * columns // MOST_ITEMS[TEST]))
+    if every == 1:
+        return rows, name
+    told = f"{name}, one in {every:,} of {len(rows):,}: neighbours are nearly the same"
+    return rows[::every], told

@@ -163,6 +163,8 @@ class TextFacts:
     is_tokenized: bool = False
     """Whether the data themselves say what the tokens are: then a line feed ends each but the
     last, and there is none otherwise."""
+    column: str | None = None
+    """Column of the table that they stand in, where it holds one text a row."""
 
     def take(self, rows: Rows) -> TextFacts:
         """The texts of these rows, in this order."""
@@ -355,6 +357,8 @@ class Samples:
     """Whether each of `labels` is a column of its own, so that nothing is known of a label without
     one. Where labels are written in cells, or are names of folders, one that is not written is not
     there: 0."""
+    target_columns: tuple[str, ...] = ()
+    """Columns of the table that say what items are answered with, where one does."""
     notes: tuple[str, ...] = ()
     """What was understood of the data and what was left out, a sentence each, for the user."""
 

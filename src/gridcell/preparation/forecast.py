@@ -26,8 +26,10 @@ from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.series import CONSTANT
+from gridcell.preparation.unreadable import Unread, opening
 from gridcell.samples import Facts, ForecastFacts, Samples, Step
-from gridcell.sources.forecast import read_table, season_of
+from gridcell.sources.forecast import Table, read_table, season_of
+from gridcell.sources.remembered import UNSAID, Dialect
 from gridcell.sources.steps import written
 from gridcell.sources.wording import counted, listed, shown
 
@@ -75,6 +77,8 @@ class ForecastPreparation:
     """Rounds of the calendar that the network is told of: hour, weekday, month."""
     time_column: str | None = None
     id_column: str | None = None
+    table: Dialect = UNSAID
+    """How tables are written, where it was said."""
     column_mean: tuple[float, ...] = ()
     column_deviation: tuple[float, ...] = ()
     """[C] of each column over the training steps; 1 of one that never moves."""
@@ -253,10 +257,29 @@ class ForecastReader:
         Raises   SourceError for a table that lacks a column, is shorter than a window looks back,
                  or does not say all that is known in advance
         """
+        table = self._table(source)
+        return [self._future(source, table, number) for number in range(len(table.series_names))]
+
+    def each(self, source: Path) -> list[Future | Unread]:
+        """Return what `futures` does, and of a series that cannot be forecast why.
+
+        Raises   SourceError for a table that cannot be read
+        """
+        table = self._table(source)
+        found: list[Future | Unread] = []
+        for number in range(len(table.series_names)):
+            try:
+                found.append(self._future(source, table, number))
+            except SourceError as error:
+                found.append(Unread(self._name(source, table, number), error.message))
+        return found
+
+    def _table(self, source: Path) -> Table:
         prep = self.preparation
-        data = prep.reading(DataConfig())
+        data = prep.table.filled(prep.reading(DataConfig()), source)
         try:
-            table = read_table(source, data, has_future=True, step=prep.step)
+            with opening(source):
+                table = read_table(source, data, has_future=True, step=prep.step)
         except ConfigError as error:
             columns = [name for name in (data.id_column, data.time_column, *prep.columns) if name]
             raise ConfigError(
@@ -268,50 +291,59 @@ class ForecastReader:
                 f"{shown(str(source))} says no times, and the model was trained with them.",
                 fix="add the column of times.",
             )
-        series, targets = table.series, list(prep.targets)
         order = [table.columns.index(name) for name in prep.columns]
-        values = table.values[:, order]
-        found = []
-        for number, name in enumerate(table.series_names):
-            rows = np.flatnonzero(series == number)
-            has = rows[~np.isnan(values[rows][:, targets]).all(1)]
-            end = int(has[-1]) + 1 if len(has) else int(rows[0])
-            begin = int(table.cut.starts[np.searchsorted(table.cut.starts, end, side="left") - 1])
-            where = str(source) if len(table.series_names) == 1 else f"{source}#{name}"
-            if end - begin < prep.past:
-                raise SourceError(
-                    f"{shown(where)} has {counted(end - begin, 'step')} without a gap at its end, "
-                    f"and the model looks back on {prep.past:,}.",
-                    fix="give a longer table.",
-                )
-            last = slice(begin, end)
-            if prep.missing == "stop" and np.isnan(values[end - prep.past : end]).any():
-                step, column = np.argwhere(np.isnan(values[end - prep.past : end]))[0]
-                raise SourceError(
-                    f"{shown(where)}: row {table.rows[end - prep.past + step] + 2} has no number "
-                    f"in column {shown(prep.columns[column])}, and the model was trained without "
-                    "missing numbers.",
-                    fix="fill it in, or train with --missing ffill.",
-                )
-            times = None if table.times is None else table.times[last]
-            ahead = self._ahead(where, values, table.times, rows[rows >= end], end)
-            window = np.concatenate([values[last], ahead])
-            future = (
-                None
-                if times is None
-                else prep.step.after(int(times[-1]), prep.horizon)
-                if prep.step is not None
-                else None
+        return replace(table, values=table.values[:, order], columns=prep.columns)
+
+    def _name(self, source: Path, table: Table, number: int) -> str:
+        names = table.series_names
+        return str(source) if len(names) == 1 else f"{source}#{names[number]}"
+
+    def _future(self, source: Path, table: Table, number: int) -> Future:
+        """Return the last window of one series of a table."""
+        prep = self.preparation
+        targets = list(prep.targets)
+        values, where = table.values, self._name(source, table, number)
+        parts = np.flatnonzero(table.cut.series == number)
+        if not len(parts):
+            raise SourceError(f"{shown(where)} has no whole step.", fix="fill its numbers in.")
+        rows = np.arange(table.cut.starts[parts[0]], table.cut.starts[parts[-1] + 1])
+        has = rows[~np.isnan(values[rows][:, targets]).all(1)]
+        end = int(has[-1]) + 1 if len(has) else int(rows[0])
+        begin = int(table.cut.starts[np.searchsorted(table.cut.starts, end, side="left") - 1])
+        begin = max(begin, int(rows[0]))  # a series of nothing but gaps has no step of its own
+        if end - begin < prep.past:
+            raise SourceError(
+                f"{shown(where)} has {counted(end - begin, 'step')} without a gap at its end, "
+                f"and the model looks back on {prep.past:,}.",
+                fix="give a longer table.",
             )
-            every = None if times is None or future is None else np.concatenate([times, future])
-            extended = prep.extended(window, np.array([0, len(window)]), every)
-            told = (
-                tuple(str(n) for n in range(1, prep.horizon + 1))
-                if future is None
-                else tuple(written(int(time), prep.step) for time in future)
+        last = slice(begin, end)
+        if prep.missing == "stop" and np.isnan(values[end - prep.past : end]).any():
+            step, column = np.argwhere(np.isnan(values[end - prep.past : end]))[0]
+            raise SourceError(
+                f"{shown(where)}: row {table.rows[end - prep.past + step] + 2} has no number "
+                f"in column {shown(prep.columns[column])}, and the model was trained without "
+                "missing numbers.",
+                fix="fill it in, or train with --missing ffill.",
             )
-            found.append(Future(where, extended[-prep.past - prep.horizon :], told))
-        return found
+        times = None if table.times is None else table.times[last]
+        ahead = self._ahead(where, values, table.times, rows[rows >= end], end)
+        window = np.concatenate([values[last], ahead])
+        future = (
+            None
+            if times is None
+            else prep.step.after(int(times[-1]), prep.horizon)
+            if prep.step is not None
+            else None
+        )
+        every = None if times is None or future is None else np.concatenate([times, future])
+        extended = prep.extended(window, np.array([0, len(window)]), every)
+        told = (
+            tuple(str(n) for n in range(1, prep.horizon + 1))
+            if future is None
+            else tuple(written(int(time), prep.step) for time in future)
+        )
+        return Future(where, extended[-prep.past - prep.horizon :], told)
 
     def _ahead(
         self,
@@ -364,6 +396,7 @@ def choose_forecast(samples: Samples, config: DataConfig) -> ForecastPreparation
         calendar=rounds_of(facts.step) if facts.past >= facts.horizon else (),
         time_column=facts.time_column,
         id_column=facts.id_column,
+        table=Dialect.of(config),
     )
 
 

@@ -16,7 +16,9 @@ from gridcell.axes import Layout
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
 from gridcell.preparation.cache import Decoded, Values
+from gridcell.preparation.unreadable import Unread, opening
 from gridcell.samples import Facts, Samples, SeriesFacts
+from gridcell.sources.remembered import UNSAID, Dialect
 from gridcell.sources.wording import counted, listed, shown
 
 Missing = Literal["stop", "ffill", "interpolate", "drop", "mask"]
@@ -34,16 +36,6 @@ TOLD = {
 
 
 @dataclass(frozen=True)
-class Table:
-    """Settings of a table's writing; see `DataConfig`."""
-
-    decimal: Literal["auto", "point", "comma"] = "auto"
-    delimiter: Literal["auto", "comma", "semicolon", "tab", "bar", "space"] = "auto"
-    encoding: str = "auto"
-    header: bool | None = None
-
-
-@dataclass(frozen=True)
 class SeriesPreparation:
     """How a series becomes `[T, C]`, and each column's mean and deviation."""
 
@@ -55,7 +47,7 @@ class SeriesPreparation:
     """How series stand in tables: one a file, one below the other, or one a row."""
     id_column: str | None = None
     time_column: str | None = None
-    table: Table = Table()
+    table: Dialect = UNSAID
     """How tables are written, where it was said."""
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()
@@ -179,23 +171,34 @@ class SeriesReader:
 
         Raises   SourceError for a file that lacks a column, or numbers where none may be missing
         """
+        return [(name, self._complete(name, values), 1.0) for name, values in self._named(source)]
+
+    def read_each(self, source: Path) -> list[tuple[str, Values, float] | Unread]:
+        """Return the series of a file as `read_items` does, and of those that lack numbers why.
+
+        Raises   SourceError for a file that lacks a column
+        """
+        found: list[tuple[str, Values, float] | Unread] = []
+        for name, values in self._named(source):
+            try:
+                found.append((name, self._complete(name, values), 1.0))
+            except SourceError as error:
+                found.append(Unread(name, error.message))
+        return found
+
+    def _named(self, source: Path) -> list[tuple[str, NDArray[np.float32]]]:
         from gridcell.sources import series_files
 
         prep = self.preparation
-        found = series_files.read_unlabelled(
-            source,
-            prep.columns,
-            form=prep.form,
-            id_column=prep.id_column,
-            time_column=prep.time_column,
-            data=DataConfig(
-                decimal=prep.table.decimal,
-                delimiter=prep.table.delimiter,
-                encoding=prep.table.encoding,
-                header=prep.table.header,
-            ),
-        )
-        return [(name, self._complete(name, values), 1.0) for name, values in found]
+        with opening(source):
+            return series_files.read_unlabelled(
+                source,
+                prep.columns,
+                form=prep.form,
+                id_column=prep.id_column,
+                time_column=prep.time_column,
+                data=prep.table.filled(DataConfig(), source),
+            )
 
     def _complete(self, name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.preparation.missing == "stop":
@@ -231,7 +234,7 @@ def choose_series(samples: Samples, config: DataConfig) -> SeriesPreparation:
         form=facts.form,
         id_column=facts.id_column,
         time_column=facts.time_column,
-        table=Table(config.decimal, config.delimiter, config.encoding, config.header),
+        table=Dialect.of(config),
     )
 
 

@@ -15,7 +15,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -27,8 +27,10 @@ from gridcell.axes import Layout
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
 from gridcell.preparation.cache import Decoded
+from gridcell.preparation.unreadable import Unread, opening
 from gridcell.samples import TEST, VALID, Facts, Samples, TextFacts
 from gridcell.sources.characters import clean, codes_of, texts_of
+from gridcell.sources.remembered import UNSAID, Dialect
 from gridcell.sources.texts import named_sentences, named_texts
 from gridcell.sources.wording import counted
 from gridcell.sources.words import split_words, words_and_breaks
@@ -69,7 +71,9 @@ class TextReader:
 
     level: Level
     column: str | None = None
-    """Column of a table that holds the texts, where it was named."""
+    """Column that the texts of training stood in, read where a table has it."""
+    table: Dialect = UNSAID
+    """How tables are written, where it was said."""
     folder: str = field(default="texts", init=False)
     is_ragged: bool = field(default=True, init=False)
     inner: tuple[int, ...] = field(default=(), init=False)
@@ -82,7 +86,7 @@ class TextReader:
     @property
     def about(self) -> list[object]:
         """Everything that characters depend on besides the file's bytes."""
-        return [unicodedata.unidata_version, self.level, self.column]
+        return [unicodedata.unidata_version, self.level, self.column, astuple(self.table)]
 
     def read(self, source: Path) -> tuple[NDArray[np.int32], float]:
         """Return the characters of a file that holds one text.
@@ -102,11 +106,18 @@ class TextReader:
 
         Raises   SourceError where it cannot be read or a text is empty
         """
-        if self.level == "tokens":
-            return [
-                self._item(name, tokens) for name, tokens in named_sentences(source, split_words)
-            ]
-        return [(name, self.codes(text), 1.0) for name, text in named_texts(source, self.column)]
+        named = self._named(source, has_empty=False)
+        return [(name, codes, 1.0) for name, codes in named]
+
+    def read_each(self, source: Path) -> list[Item | Unread]:
+        """Return the texts of a file as `read_items` does, and of those that are empty why.
+
+        Raises   SourceError where none can be read
+        """
+        return [
+            (name, codes, 1.0) if len(codes) else Unread(name, f"{name} holds no text.")
+            for name, codes in self._named(source, has_empty=True)
+        ]
 
     def codes(self, text: str) -> NDArray[np.int32]:
         """Return the characters of a text as training saw them; for tokens it is split to words."""
@@ -115,8 +126,14 @@ class TextReader:
             text = "\n".join(split_words(text))
         return codes_of([text])[0]
 
-    def _item(self, name: str, tokens: Sequence[str]) -> Item:
-        return name, codes_of(["\n".join(tokens)])[0], 1.0
+    def _named(self, source: Path, *, has_empty: bool) -> list[tuple[str, NDArray[np.int32]]]:
+        data = self.table.filled(DataConfig(), source)
+        with opening(source):
+            if self.level == "tokens":
+                sentences = named_sentences(source, split_words, data)
+                return [(name, codes_of(["\n".join(tokens)])[0]) for name, tokens in sentences]
+            texts = named_texts(source, self.column, data, has_empty=has_empty)
+        return [(name, self.codes(text)) for name, text in texts]
 
 
 @dataclass(frozen=True)
@@ -135,7 +152,9 @@ class TextPreparation:
     spelling: tuple[str, ...] = ()
     """Characters that have a number of their own beside a word's id, from 2 on."""
     column: str | None = None
-    """Column of a table that holds the texts, where it was named."""
+    """Column that the texts of training stood in, read where a table has it."""
+    table: Dialect = UNSAID
+    """How tables are written, where it was said."""
     stretch: int = 0
     """Steps that training reads at once, from a random place of a text; 0 for all of them. Where it
     is not 0 the text is to be written on, and a line break is a word."""
@@ -156,7 +175,7 @@ class TextPreparation:
     @property
     def reader(self) -> TextReader:
         """What reads a file, as in training."""
-        return TextReader(self.level, self.column)
+        return TextReader(self.level, self.column, self.table)
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -298,7 +317,9 @@ def choose_texts(samples: Samples, config: DataConfig) -> TextPreparation:
     if samples.task == "write":
         level = "words" if config.text_level == "words" else "characters"
         longest = int(_counts(level, facts, np.arange(len(samples)), has_breaks=True).max())
-        return TextPreparation(level, longest, lowercase=False, stretch=STRETCH[level])
+        return TextPreparation(
+            level, longest, lowercase=False, table=Dialect.of(config), stretch=STRETCH[level]
+        )
     if facts.is_tokenized:
         for name in ("text_level", "longest_text"):
             if getattr(config, name) != getattr(DataConfig(), name):
@@ -308,7 +329,7 @@ def choose_texts(samples: Samples, config: DataConfig) -> TextPreparation:
                     fix=f"leave --{name.replace('_', '-')} out.",
                 )
         longest = int(_counts("tokens", facts, np.arange(len(samples))).max(initial=1))
-        return TextPreparation("tokens", max(1, longest))
+        return TextPreparation("tokens", max(1, longest), table=Dialect.of(config))
     probe = np.arange(0, len(samples), max(1, len(samples) // PROBED_TEXTS))
     usual = float(np.median(_counts("words", facts, probe)))
     if config.text_level == "auto":
@@ -327,7 +348,8 @@ def choose_texts(samples: Samples, config: DataConfig) -> TextPreparation:
         longest_text,
         lowercase=level == "words",
         is_spelled=level == "words" and usual <= MOST_WORDS_SPELLED,
-        column=config.text_column,
+        column=config.text_column or facts.column,
+        table=Dialect.of(config),
     )
 
 

@@ -1,10 +1,17 @@
-"""The error for one file that cannot be decoded."""
+"""The errors for one file that cannot be opened or decoded."""
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from gridcell.errors import SourceError
+from gridcell.sources.scan import cannot_open
+from gridcell.sources.wording import shown
 
 
 class UnreadableError(SourceError):
@@ -21,3 +28,36 @@ class UnreadableError(SourceError):
         self.reason = reason
         self.is_lasting = is_lasting
         super().__init__(f"{name} {reason}.", fix=self.fix_bad_file)
+
+
+class UnopenedError(UnreadableError):
+    """A file cannot be opened: it isn't there, is a folder, or may not be read."""
+
+    fix_bad_file: ClassVar[str] = "name another file, or pass --on-bad-file skip."
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A text or series of a file that cannot be read, where the others of the file can."""
+
+    name: str
+    reason: str
+    """A whole sentence."""
+
+
+@contextmanager
+def opening(source: Path) -> Iterator[None]:
+    """Read a file inside; where the system refuses it, that is an UnopenedError."""
+    name = shown(str(source))
+    try:
+        source.lstat()
+    except ValueError as error:  # no file can have that name, for instance one with a zero byte
+        raise UnopenedError(name, f"cannot be opened: {error}", is_lasting=False) from error
+    except OSError as error:
+        raise UnopenedError(name, cannot_open(str(source), error), is_lasting=False) from error
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:  # of a copy that a reader makes: no fault of the file's
+            raise
+        raise UnopenedError(name, cannot_open(str(source), error), is_lasting=False) from error

@@ -6,7 +6,9 @@ The kinds of source are told apart by what lies at the path, never by a setting.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError, did_you_mean
@@ -17,6 +19,7 @@ from gridcell.sources import (
     forecast,
     idx,
     kinds,
+    sentences,
     series,
     table,
     texts,
@@ -25,6 +28,7 @@ from gridcell.sources import (
     writing,
 )
 from gridcell.sources.dialect import EXTENSIONS, is_table
+from gridcell.sources.remembered import Remembered
 from gridcell.sources.scan import Progress
 from gridcell.sources.wording import shown
 
@@ -53,6 +57,9 @@ HEEDED: dict[str, tuple[str, ...]] = {
 }
 """Settings of reading that each reader has a use for. Those that have files of series to read heed
 what is said of series too; what only some of a reader's data have a use for, it refuses itself."""
+NAMES = {"table": table.columns_of, "series": series.columns_of, "texts": texts.columns_of}
+"""What gives the names of columns, of the readers that read a table with answers in it."""
+NOTHING = Remembered()
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
 
@@ -65,17 +72,21 @@ def read(
     cache: Path | None = None,
     progress: Progress | None = None,
     purpose: classes.Purpose = "train",
+    remembered: Remembered = NOTHING,
 ) -> Samples:
     """Read a folder of class folders, a table (of paths, series or texts), idx or .ts files.
 
     `group` names the table's column whose equal values must not stand on two sides of a split,
     `folds` the one whose values are folds; they may be one column.
     `progress` is called with files done and files in all. What only training needs (two classes,
-    numbers that differ, training rows) isn't asked of data that are read to score a model.
+    numbers that differ, training rows) isn't asked of data that are read to score a model, whose
+    training is `remembered`.
 
     Raises   SourceError for data that cannot be used, ConfigError for settings at odds with it
     """
+    asked, data = data, remembered.dialect.filled(data, path)
     name = "forecast" if data.is_forecast else _reader(path, data, purpose)
+    data = _as_remembered(path, data, name, remembered, asked=asked)
     samples = READERS[name](
         path, data, group=group, folds=folds, cache=cache, progress=progress, purpose=purpose
     )
@@ -83,12 +94,43 @@ def read(
     return samples
 
 
+def _as_remembered(
+    path: Path, data: DataConfig, reader: str, remembered: Remembered, *, asked: DataConfig
+) -> DataConfig:
+    """Take the columns of training where they are there and no others are named.
+
+    data    the settings with the dialect of training, which stays where the reader has a use for it
+    asked   the settings without
+    """
+    if remembered == NOTHING or reader not in NAMES:
+        names: tuple[str, ...] = ()
+    else:
+        names = NAMES[reader](path, data)
+    heeded: tuple[str, ...] = (*HEEDED[reader], *_of_files(reader, data.kind))
+    if reader == "texts" and names in ((), sentences.CONLLU_TAGS):
+        heeded = ("encoding",)
+    unheeded: dict[str, Any] = {
+        name: getattr(asked, name) for name in WRITTEN if name not in heeded
+    }
+    data = replace(data, **unheeded)
+    if data.text_column is None and remembered.text_column in names:
+        data = replace(data, text_column=remembered.text_column)
+    if names and not data.target:
+        data = replace(data, target=remembered.target_in(names, path))
+    return data
+
+
+def _of_files(reader: str, kind: str) -> tuple[str, ...]:
+    """The settings that a reader of files heeds because they are series."""
+    return HEEDED["series"] if kind == "series" and reader in ("folder", "table") else ()
+
+
 def _refuse_unheeded(data: DataConfig, reader: str, kind: Kind) -> None:
     """Refuse settings of reading that had no effect on what was read."""
-    of_files = HEEDED["series"] if kind == "series" and reader in ("folder", "table") else ()
+    heeded = (*HEEDED[reader], *_of_files(reader, kind))
     for name in ("path_column", "text_column", *COLUMNS, *WRITTEN):
         is_given = getattr(data, name) != getattr(DataConfig(), name)
-        if is_given and name not in (*HEEDED[reader], *of_files):
+        if is_given and name not in heeded:
             raise ConfigError(
                 f"{name} has no effect on these {kind}.",
                 fix=f"leave --{name.replace('_', '-')} out.",

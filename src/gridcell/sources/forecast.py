@@ -72,11 +72,6 @@ class Table:
     time_column: str | None
     notes: tuple[str, ...]
 
-    @property
-    def series(self) -> NDArray[np.int64]:
-        """[steps] the series of each step."""
-        return np.repeat(self.cut.series, np.diff(self.cut.starts))
-
 
 def read(
     path: Path,

@@ -37,6 +37,7 @@ CONLLU_COLUMNS = 10
 ID_NAMES = ("sentence_id", "sent_id", "sentence", "sentence_idx", "sentence #", "sentence_number")
 POSITION_NAMES = ("position", "token_id", "token_idx", "word_id", "index", "idx")
 TOKEN_NAMES = ("token", "word", "form", "tokens", "words")
+CONLLU_TAGS = ("upos", "xpos")
 USUAL_TAG = "upos"
 """The column to learn where several could be and none was named: the tags of all languages."""
 NO_EFFECT = ("path_column", "inputs")
@@ -159,16 +160,22 @@ def read(
         folds=fold_of,
         fold_names=fold_names,
         tags=Tags(numbers, starts),
+        target_columns=(target,),
         notes=tuple(every),
     )
 
 
-def tokens_in(path: Path) -> list[tuple[str, list[str]]]:
+def tokens_in(path: Path, data: DataConfig) -> list[tuple[str, list[str]]]:
     """Return the name and the tokens of every sentence in a file, whatever else it says of them.
+
+    data   how the file is written
 
     Raises   SourceError where it cannot be read, or a token is missing
     """
-    found = _read_file(path, DataConfig(), None, None)
+    if path.name.lower().endswith(CONLLU):
+        found = _conllu(path, data.encoding)
+    else:
+        found = _table(open_table(path, data), data, None, None)
     stops = np.cumsum(found.counts).tolist()
     pieces = zip(found.names, [0, *stops], stops, strict=False)
     return [(str(path.parent / name), found.tokens[start:stop]) for name, start, stop in pieces]
@@ -209,7 +216,7 @@ def _read_file(path: Path, data: DataConfig, group: str | None, folds: str | Non
 
 def _conllu(path: Path, encoding: str) -> Sentences:
     """Read the words of a CoNLL-U file; several-word tokens and empty nodes are no words."""
-    found = Sentences(path, "line", tags={"upos": [], "xpos": []})
+    found = Sentences(path, "line", tags={name: [] for name in CONLLU_TAGS})
     ranges = empty = first = 0
     for number, line in enumerate(
         decode_bytes(path.read_bytes(), where=str(path), encoding=encoding)[0].split("\n"), 1

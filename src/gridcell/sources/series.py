@@ -81,6 +81,11 @@ def read(
         return _long(frame, roles, data, purpose=purpose)
 
 
+def columns_of(path: Path, data: DataConfig) -> tuple[str, ...]:
+    """Return the names of the columns of a table of series."""
+    return tuple(filter(None, read_head(path, data).names))
+
+
 def cannot_be_texts(path: Path, data: DataConfig) -> bool:
     """Say whether a large table can hold no texts: besides numbers, a few words that come again.
 
@@ -356,6 +361,7 @@ def _samples(
         fold_names=fold_names,
         tags=tags,
         has_label_columns=answers.has_label_columns,
+        target_columns=roles.targets,
         notes=tuple(said),
     )
 

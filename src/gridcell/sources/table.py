@@ -20,7 +20,7 @@ from gridcell.errors import ConfigError, SourceError
 from gridcell.samples import Facts, ItemTask, Kind, Samples, SoundFacts
 from gridcell.sources import classes, kinds
 from gridcell.sources.answers import could_be, read_answers
-from gridcell.sources.cells import Cells, is_missing, read_cells
+from gridcell.sources.cells import HEADER_PROBED, Cells, is_missing, read_cells
 from gridcell.sources.columns import (
     check_columns,
     given_split,
@@ -142,6 +142,7 @@ def read(
         labels=labels,
         targets=targets,
         has_label_columns=answers.has_label_columns,
+        target_columns=roles.targets,
         digests=digests,
         facts=facts,
         given=given[rows],
@@ -154,6 +155,19 @@ def read(
     )
     _check_ends(found)
     return found
+
+
+def columns_of(path: Path, data: DataConfig) -> tuple[str, ...]:
+    """Return the names of the columns of a table of paths."""
+    if path.name.lower().endswith(".gz"):
+        return tuple(filter(None, read_head(path, data).names))
+    return read_cells(
+        path,
+        encoding=data.encoding,
+        delimiter=data.delimiter,
+        header=data.header,
+        most=HEADER_PROBED,
+    ).names
 
 
 def names_files(path: Path, data: DataConfig) -> bool:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridcell.config import DataConfig
-from gridcell.errors import ConfigError, SourceError
+from gridcell.errors import ConfigError, GridcellError, SourceError
 from gridcell.samples import SPLIT_NAMES, UNASSIGNED, Samples, TextFacts
 from gridcell.sources import classes, kinds
 from gridcell.sources.answers import NUMBER, could_be, read_answers
@@ -129,8 +128,9 @@ def read(
         labels=labels,
         targets=targets,
         has_label_columns=answers.has_label_columns,
+        target_columns=roles.targets,
         digests=digests_of(texts[row] for row in kept),
-        facts=TextFacts(codes, starts),
+        facts=TextFacts(codes, starts, column=roles.path),
         given=given[rows],
         groups=groups,
         group_names=group_names,
@@ -147,21 +147,40 @@ def open_table(path: Path, data: DataConfig, *, most: int | None = None) -> Cell
     )
 
 
-def texts_in(path: Path, column: str | None) -> list[tuple[str, str]]:
+def texts_in(
+    path: Path, column: str | None, data: DataConfig, *, has_empty: bool = False
+) -> list[tuple[str, str]]:
     """Return the name and the cleaned text of every row of a table, whatever else it holds.
 
-    Raises   SourceError for a row without a text; ConfigError where the column isn't clear
+    column   the one to read where the table has it; else the only one that can be meant
+    data     how the table is written
+
+    has_empty   whether a row may be without a text: it is then empty
+
+    Raises   SourceError for a row without a text, or where the column isn't clear
     """
-    cells = read_cells(path)
-    name = text_column(cells, replace(DataConfig(), text_column=column, kind="texts"), [])
+    cells = open_table(path, data)
+    name = _column_to_answer(cells, column)
     found = [clean(cell) for cell in cells.columns[name]]
     bad = [row for row, text in enumerate(found) if not text]
-    if bad:
+    if bad and not has_empty:
         raise SourceError(
             f"{path}: column {shown(name)} holds no text in {cells.rows(bad)} ({cells.counting}).",
             fix="remove those rows.",
         )
     return [(f"{path}#{cells.first_row + row}", text) for row, text in enumerate(found)]
+
+
+def _column_to_answer(cells: Cells, column: str | None) -> str:
+    if column is not None and column in cells.columns:
+        return column
+    try:
+        return text_column(cells, DataConfig(kind="texts"), [])
+    except GridcellError as error:
+        called = "" if column is None else f", and call it {shown(column)} as in training"
+        raise SourceError(
+            error.message, fix=f"leave one column of texts in the table{called}."
+        ) from error
 
 
 def has_text_column(cells: Cells, data: DataConfig) -> bool:

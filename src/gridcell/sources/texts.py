@@ -23,6 +23,7 @@ from gridcell.sources.text_table import Part
 from gridcell.sources.wording import SPLIT_WORDS, listed, shown
 
 TABLE_EXTENSIONS = (".csv", ".tsv", ".parquet")
+USUAL = DataConfig()
 FILE_SPLIT_WORDS = {**SPLIT_WORDS, "dev": VALID, "development": VALID}
 """Words in the names of files that say which side of the split they are."""
 
@@ -88,26 +89,47 @@ def read(
     return reader(path, found.parts, data, group=group, folds=folds, purpose=purpose)
 
 
-def named_texts(path: Path, column: str | None) -> list[tuple[str, str]]:
+def columns_of(path: Path, data: DataConfig) -> tuple[str, ...]:
+    """Return the names of the columns of a table of texts; of several tables those of the first.
+
+    Those of CoNLL-U are the two of its columns that can be learned; a .txt has none.
+    """
+    found = _found(path, data) or _asked_for(path)
+    if not found.parts or found.form not in ("table", "tokens"):
+        return ()
+    if found.parts[0][0].name.lower().endswith(sentences.CONLLU):
+        return sentences.CONLLU_TAGS
+    return text_table.open_table(found.parts[0][0], data, most=HEADER_PROBED).names
+
+
+def named_texts(
+    path: Path, column: str | None, data: DataConfig = USUAL, *, has_empty: bool = False
+) -> list[tuple[str, str]]:
     """Return the name and the cleaned text of each text in a file: the whole of a .txt.
+
+    data        how the file is written
+    has_empty   whether a row of a table may be without a text: it is then empty
 
     Raises   SourceError where it cannot be read or a text is empty
     """
     if path.name.lower().endswith(TABLE_EXTENSIONS):
-        return text_table.texts_in(path, column)
-    return [(str(path), text_of(path))]
+        return text_table.texts_in(path, column, data, has_empty=has_empty)
+    return [(str(path), text_of(path, data.encoding))]
 
 
-def named_sentences(path: Path, split: Callable[[str], list[str]]) -> list[tuple[str, list[str]]]:
+def named_sentences(
+    path: Path, split: Callable[[str], list[str]], data: DataConfig = USUAL
+) -> list[tuple[str, list[str]]]:
     """Return the name and the tokens of each sentence in a file: of a .txt each line is one.
 
     split   cuts a line of a .txt, which does not say what its tokens are
+    data    how the file is written
 
     Raises   SourceError where it cannot be read or holds nothing
     """
     if path.name.lower().endswith((sentences.CONLLU, *TABLE_EXTENSIONS)):
-        return sentences.tokens_in(path)
-    lines = enumerate(text_of(path).split("\n"), start=1)
+        return sentences.tokens_in(path, data)
+    lines = enumerate(text_of(path, data.encoding).split("\n"), start=1)
     return [(f"{path}#{number}", split(line)) for number, line in lines if line.strip()]
 
 
