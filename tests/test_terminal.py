@@ -8,12 +8,14 @@ from gridcell.terminal import MOST_EPOCH_LINES, PatientConsole, Terminal
 from gridcell.training.fit import EpochRecord, StepRecord
 
 
-def lines_of(epochs: int) -> list[str]:
+def lines_of(epochs: int, *, first: int = 1, last: int | None = None) -> list[str]:
+    """The first words of the lines of epochs that take a second each; a budget ends at the last."""
     console = PatientConsole()
     console.file = io.StringIO()
     terminal = Terminal(console)
-    for epoch in range(1, epochs + 1):
-        terminal.step(StepRecord(epoch, epochs, 1, 1, 0.5, 10.0, 1.0))
+    last = last or epochs
+    for epoch in range(first, last + 1):
+        terminal.step(StepRecord(epoch, epochs, 1, 1, 0.5, 10.0, last - epoch + 0.01))
         terminal.epoch(EpochRecord(epoch, 0.5, None, None, 0.1, 1.0, is_best=True))
     return [line.split()[0] for line in console.file.getvalue().splitlines()]
 
@@ -27,3 +29,9 @@ def test_a_long_training_fits_a_screen_and_shows_its_first_and_last_epoch() -> N
     shown = lines_of(500)
     assert len(shown) <= MOST_EPOCH_LINES + 3
     assert shown[1] == "1" and shown[-1] == "500" and "9" in shown
+
+
+def test_a_budget_shows_the_epochs_that_it_is_enough_for() -> None:
+    assert lines_of(10_007, first=8, last=12) == ["epoch", "8", "9", "10", "11", "12"]
+    many = lines_of(10_007, first=8, last=600)
+    assert MOST_EPOCH_LINES / 2 < len(many) <= MOST_EPOCH_LINES + 3 and many[1] == "8"

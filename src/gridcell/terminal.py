@@ -63,7 +63,7 @@ class Terminal:
         self._what = ""
         self._work_started = 0.0
         self._has_table = False
-        self._epochs = 0
+        self._epochs, self._left = 0, 0.0
 
     def section(self, title: str, lines: Iterable[str]) -> None:
         """Print a title and its lines."""
@@ -94,7 +94,7 @@ class Terminal:
     def step(self, record: StepRecord) -> None:
         """Move the training bar."""
         self._is_training = True
-        self._epochs = record.epochs
+        self._epochs, self._left = record.epochs, record.seconds_left
         what = f"Epoch {record.epoch}/{record.epochs}"
         left = _clock(record.seconds_left)
         about = f"loss {record.loss:.3f} · {record.items_per_s:,.0f} items/s · {left} left"
@@ -103,8 +103,11 @@ class Terminal:
     def epoch(self, record: EpochRecord) -> None:
         """Print a line about an epoch that is done; of many epochs about every few."""
         self._end_bar()
-        every = -(-self._epochs // MOST_EPOCH_LINES)
-        if every > 1 and record.epoch % every and record.epoch not in (1, self._epochs):
+        # A budget has no number of epochs: as many more as the time that is left is enough for.
+        expected = record.epoch + int(self._left / max(record.seconds, 1e-6))
+        every = -(-min(self._epochs, expected) // MOST_EPOCH_LINES)
+        is_end = not self._has_table or record.epoch == self._epochs
+        if every > 1 and record.epoch % every and not is_end:
             return
         if not self._has_table:
             self.console.print(
