@@ -106,8 +106,8 @@ class Terminal:
         # A budget has no number of epochs: as many more as the time that is left is enough for.
         expected = record.epoch + int(self._left / max(record.seconds, 1e-6))
         every = -(-min(self._epochs, expected) // MOST_EPOCH_LINES)
-        is_end = not self._has_table or record.epoch == self._epochs
-        if every > 1 and record.epoch % every and not is_end:
+        is_first_or_last = not self._has_table or record.epoch == self._epochs
+        if every > 1 and record.epoch % every and not is_first_or_last:
             return
         if not self._has_table:
             self.console.print(

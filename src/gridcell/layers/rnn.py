@@ -100,9 +100,7 @@ class RNN(nn.Module):
         self.activation, self.dropout, self.engine = activation, dropout, engine
         self.truncate: int | None = None
         self.keeps_state = False
-        self.reads_values = (
-            False  # without effect: it is for `read_values`, that it goes no further
-        )
+        self.reads_values = False  # for `read_values` to end here: this layer stays float32
         self.between = Dropout(dropout)
         for layer in range(layers):
             for direction in range(self.directions):

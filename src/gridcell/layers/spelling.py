@@ -88,9 +88,8 @@ class Spell(nn.Module):
         else:
             spellings, place = _each_once(letters)
             spelled = self._spelled(spellings).index_select(0, place)
-        return mask_steps(
-            torch.cat([rows, spelled.reshape(*words.shape, self.letters)], 2), lengths
-        )
+        spelled = spelled.reshape(*words.shape, self.letters)
+        return mask_steps(torch.cat([rows, spelled], 2), lengths)
 
     def out_layout(self, layout: Layout) -> Layout:
         """`width + letters` features a step."""

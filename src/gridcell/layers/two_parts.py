@@ -7,7 +7,7 @@ them and what it leaves, 16 bits together, both on the same weights:
     x = high + low, to x / 2^16;    W x = W high + W low
 
 It costs the first layer its products twice, next to nothing where values have few channels. Pixels
-have 8 bits and need none of it.
+have 8 bits and need none of it; a convolution in groups reads what bfloat16 holds alone.
 """
 
 from __future__ import annotations

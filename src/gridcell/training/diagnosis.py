@@ -87,18 +87,17 @@ def diagnose(
     ]
 
 
-def relus(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The relu layers of a network, whose units can die, with their names."""
-    for name, module in network.named_modules():
+def relus(network: nn.Module) -> Iterator[nn.Module]:
+    """The relu layers of a network, whose units can die, in their order."""
+    for module in network.modules():
         if isinstance(module, Activation) and module.name == "relu":
-            yield name, module
+            yield module
 
 
 @torch.no_grad()
 def dead_units(network: Network, items: Items) -> list[Dead]:
     """Count the channels of each relu that are zero for every one of these items."""
     alive: dict[int, Tensor] = {}
-    names: dict[int, str] = {}
     handles = []
 
     def look(number: int, output: Tensor) -> None:
@@ -106,14 +105,13 @@ def dead_units(network: Network, items: Items) -> list[Dead]:
         seen = output.amax([axis for axis in range(output.ndim) if axis != channel]) > 0
         alive[number] = alive.get(number, torch.zeros_like(seen)) | seen
 
-    for number, (name, module) in enumerate(relus(network)):
-        names[number] = name
+    for number, module in enumerate(relus(network), start=1):
 
         def hook(_: nn.Module, __: object, output: Tensor, number: int = number) -> None:
             look(number, output)
 
         handles.append(module.register_forward_hook(hook))
-    if not names:
+    if not handles:
         return []
     was_training = network.training
     device = next(network.parameters()).device
@@ -126,9 +124,8 @@ def dead_units(network: Network, items: Items) -> list[Dead]:
         network.train(was_training)
         for handle in handles:
             handle.remove()
-    order = {number: place for place, number in enumerate(sorted(names), start=1)}
     return [
-        Dead(f"relu {order[number]}", int((~units).sum()), len(units))
+        Dead(f"relu {number}", int((~units).sum()), len(units))
         for number, units in sorted(alive.items())
     ]
 

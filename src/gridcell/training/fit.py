@@ -215,6 +215,9 @@ class _Run:
         set_generator(network, self.generator)
         # Counted, not divided: items sorted by length make a batch or two more.
         self.steps = len(epoch_batches(train, size=plan.batch_size, seed=seed, epoch=1))
+        # Counted once: a budget asks for them at every step.
+        self.valid_work = 0 if valid is None else work_in(valid)
+        self.item_work = work_in(train) / max(len(train), 1)
         # Where time decides, the epochs of the plan are only the most there can be.
         epochs = plan.epochs if plan.budget_s is None else min(plan.epochs, USUAL_EPOCHS)
         self.signals = Signals(network, epochs * self.steps)
@@ -245,19 +248,14 @@ class _Run:
 
     def _available_s(self, budget_s: float) -> float:
         """Seconds that the budget leaves to training itself, the last validation taken off."""
-        after = self._scoring_s(self._valid_work + self.around.scored_after)
+        after = self._scoring_s(self.valid_work + self.around.scored_after)
         return max(budget_s - self.around.before_s - after, 1e-3)
-
-    @property
-    def _valid_work(self) -> int:
-        return 0 if self.valid is None else work_in(self.valid)
 
     def _scoring_s(self, work: int) -> float:
         """Seconds that scoring so much takes, as the last validation did."""
-        if self.scored_s and self._valid_work:
-            return work * self.scored_s / self._valid_work
-        trained = self.items * work_in(self.train) / max(len(self.train), 1)
-        return work * USUAL_SCORING_SHARE * self.busy_s / max(trained, 1)
+        if self.scored_s and self.valid_work:
+            return work * self.scored_s / self.valid_work
+        return work * USUAL_SCORING_SHARE * self.busy_s / max(self.items * self.item_work, 1)
 
     def steps_of_epoch(self) -> Ended | None:
         """Take the steps of this epoch that are left; return why, where some were not taken."""
@@ -420,7 +418,7 @@ class _Run:
     def _forecast(self) -> None:
         """Say how long it will take, once a few steps are measured."""
         a_step = self.busy_s / max(self.done, 1)
-        an_epoch = a_step * self.steps + self._scoring_s(self._valid_work)
+        an_epoch = a_step * self.steps + self._scoring_s(self.valid_work)
         left = (self.plan.epochs - self.done / self.steps) * an_epoch
         if left < WORTH_A_FORECAST_S and self.plan.budget_s is None:
             return
