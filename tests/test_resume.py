@@ -96,6 +96,19 @@ def test_what_was_found_in_training_rows_goes_on_too(toy: Path, tmp_path: Path) 
     assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
 
 
+# C28
+def test_members_that_are_drawn_for_short_batches_go_on_too(toy: Path, tmp_path: Path) -> None:
+    """Batches of 9 items teach four of five members, another four at each step."""
+    settings: dict[str, Any] = {"net": "globalpool", "members": 5, "epochs": 3}
+    with pytest.raises(ConfigError, match="batches of 8 are too small for 5 members"):
+        train(toy, tmp_path / "refused", **settings)
+    settings |= {"batch_size": 10}  # 37 items, in batches of 10 and 9
+    train(toy, tmp_path / "whole", **settings)
+    train(toy, tmp_path / "cut", Stopping(4), **settings)
+    resume(tmp_path / "cut")
+    assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
+
+
 def test_a_checkpoint_whose_plan_names_no_optimizer_goes_on_with_that_of_the_settings(
     toy: Path, tmp_path: Path
 ) -> None:

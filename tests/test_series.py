@@ -67,6 +67,22 @@ def tagged_table(path: Path, count: int = 50) -> Path:
     return path
 
 
+def test_the_mean_of_several_networks_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = long_table(tmp_path / "waves.csv"), tmp_path / "run"
+    words = ["train", path, "--net", NET, "--members", 3, "--batch-size", 12, "--epochs", 12]
+    assert main([str(word) for word in [*words, "--rate", 0.01, "--out", out]]) == 0
+    said = capsys.readouterr().out
+    assert f"ensemble({NET}, members=3) dense(2)" in said
+    assert "as written; the answer is the mean of 3 of it" in said
+    model = Model.load(out / "model.gridcell")
+    answers = model.predict(path)
+    assert len(answers) == 60
+    named = [answer.label for answer in answers]
+    assert sum(one == ("slow", "fast")[n % 2] for n, one in enumerate(named)) >= 50
+
+
 def trained(path: Path, out: Path, **settings: Any) -> Run:
     chosen = {"net": NET, "epochs": 40, "precision": "float32", "rate": 0.02, "augment": False}
     return pipeline.train(from_mapping(path, chosen | settings, out=out))

@@ -71,6 +71,13 @@ def test_what_was_learned_is_written(model_file: Path) -> None:
     assert text.startswith(" on the mat, and the dog sat on the cat.\nthe cat")
 
 
+def test_several_members_cannot_write(tmp_path: Path) -> None:
+    path = verses(tmp_path / "a.txt")
+    with pytest.raises(ConfigError, match="members cannot write") as refused:
+        pipeline.train(from_mapping(path, {"members": 2}, out=tmp_path / "run"))
+    assert refused.value.fix == "leave --members out."
+
+
 def test_the_same_seed_writes_the_same(model_file: Path) -> None:
     model = Model.load(model_file)
     one, same, other = (

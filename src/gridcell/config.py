@@ -162,6 +162,9 @@ class TrainConfig:
     net: str = "auto"
     """A preset (auto, tiny, lenet, resnet, rows, cnn, crnn, lstm, lstm_fcn, inception, forecast,
     linear) or a network in gridcell's notation."""
+    members: int = 1
+    """Networks of that kind side by side, whose answers are averaged; each is taught as long as one
+    alone would be, so that training takes as many times as long."""
     epochs: int | None = None
     """Times that every training row is seen; chosen from the data where left out."""
     budget: str | None = None
@@ -205,6 +208,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name, low, high in (
+            ("members", 1, 100),
             ("epochs", 1, 100_000),
             ("batch_size", 1, 65_536),
             ("rate", 1e-9, 1e6),

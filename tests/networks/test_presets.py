@@ -76,6 +76,17 @@ def test_answers_are_means_over_mirror_images_where_those_mean_the_same() -> Non
     assert written.notation == "conv(8, 3)"
 
 
+def test_an_ensemble_stands_inside_what_sets_units_back() -> None:
+    forecast = networks.choose_network("forecast", Layout(3, (), steps=48), is_forecast=True)
+    several = networks.ensemble_of(forecast, 3).notation
+    assert several.startswith("reversible(ensemble(") and ", members=3)" in several
+    built = networks.build(several, Layout(3, (), steps=48), outputs=6)
+    assert networks.members_of(built) == 3
+    plain = networks.choose_network("auto", Layout(1, (28, 28), 1), is_mirrored=True)
+    assert networks.ensemble_of(plain, 2).notation == f"ensemble({plain.notation}, members=2)"
+    assert networks.members_of(networks.build("conv(2, 3)", Layout(1, (4, 4), 1), outputs=2)) == 1
+
+
 SEQUENCES = [
     *(Layout(1, (bands,), steps=None) for bands in (1, 2, 5, 16, 40, 64, 128)),
     *(Layout(3, (side, side), steps=None) for side in (1, 4, 16, 32, 64, 128)),

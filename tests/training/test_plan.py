@@ -49,6 +49,24 @@ def test_much_work_means_fewer_epochs_but_never_too_few() -> None:
     assert "--epochs gives more" in heavy.epochs_reason
 
 
+def test_members_share_an_epoch_and_are_taught_as_long_as_one_alone() -> None:
+    alone = plan(TrainConfig(), items=60, multiply_adds=10**6)
+    shared = plan(TrainConfig(), items=60, multiply_adds=4 * 10**6, members=4)
+    assert shared.epochs == 4 * alone.epochs and shared.batch_size == alone.batch_size == 16
+    assert shared.epochs_reason.endswith("4 times as many for 4 members that share the items")
+    assert plan(TrainConfig(), items=60, multiply_adds=1, members=7).batch_size == 28
+    asked = plan(TrainConfig(epochs=3, batch_size=9), items=60, multiply_adds=1, members=4)
+    assert (asked.epochs, asked.batch_size) == (3, 9)
+
+
+def test_members_that_would_learn_nothing_are_refused() -> None:
+    with pytest.raises(ConfigError, match="7 items to learn from are too few") as few:
+        plan(TrainConfig(), items=7, multiply_adds=1, members=4)
+    assert few.value.fix == "name at most 3 members."
+    with pytest.raises(ConfigError, match="batches of 7 are too small for 4 members"):
+        plan(TrainConfig(batch_size=7), items=60, multiply_adds=1, members=4)
+
+
 def test_the_average_spans_a_fiftieth_of_the_training() -> None:
     chosen = plan(TrainConfig(epochs=10, batch_size=10), items=1000, multiply_adds=1)
     assert chosen.ema == 1 - 1 / 20

@@ -9,6 +9,7 @@ from gridcell.layers.containers import Chain, Layer, Parallel, Residual
 from gridcell.layers.conv import Conv
 from gridcell.layers.delta import Delta
 from gridcell.layers.dense import Dense, Dropout, Flatten, set_generator
+from gridcell.layers.ensemble import Ensemble
 from gridcell.layers.lengths import mask_steps, valid_steps
 from gridcell.layers.lstm import LSTM
 from gridcell.layers.lstm_eager import Trace
@@ -37,6 +38,7 @@ __all__ = [
     "Dropout",
     "Each",
     "Embed",
+    "Ensemble",
     "Flatten",
     "GlobalPool",
     "LSTMState",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -124,5 +124,5 @@ class Dropout(nn.Module):
 def set_generator(network: nn.Module, generator: torch.Generator) -> None:
     """Let every layer that draws random numbers draw them from `generator`."""
     for module in network.modules():
-        if isinstance(module, Dropout):
-            module.generator = generator
+        if hasattr(module, "generator"):
+            cast(Any, module).generator = generator

@@ -251,12 +251,14 @@ BUILDERS: dict[str, Builder] = {
     "whole": lambda *_: layers.Whole(),
 }
 RECURRENT = ("lstm", "rnn")
+MEANS = ("mirrored", "ensemble")
 READS_IDS = ("embed", "spell")
 NEEDS_FEATURES = ("dense", "last", "mean", "max", *RECURRENT)
 """Layers that read `[B, T, D]`: a grid that is still there is flattened in front of them."""
 NEEDS_TIME = (
     *("conv", "whiten", "maxpool", "avgpool", "globalpool", "flatten"),
-    *("last", "mean", "max", "each", "delta", "rows", "whole", "mirrored", "reversible"),
+    *("last", "mean", "max", "each", "delta", "rows", "whole"),
+    *("mirrored", "ensemble", "reversible"),
     *RECURRENT,
 )
 KEEPS_FEATURES = (
@@ -300,7 +302,7 @@ def _build_step(spec: Spec, layout: Layout, building: _Building, **extra: Any) -
         if not layout.has_time and spec.name in NEEDS_TIME:
             raise ShapeError(f"{spec.name} needs time, which was reduced before it.")
         branches: list[tuple[Step, ...]] = []
-        for chain in spec.chains:
+        for chain in spec.chains * cast(int, spec.options.get("members", 1)):
             # Branches lie side by side: the sizes in one are not on the way of the next.
             inner = replace(building, trail=[*building.trail])
             branches.append(_build_chain(chain, layout, inner)[0])
@@ -312,6 +314,8 @@ def _build_step(spec: Spec, layout: Layout, building: _Building, **extra: Any) -
             module = layers.Parallel(bodies)
         elif spec.name == "mirrored":
             module = layers.Mirrored(bodies[0])
+        elif spec.name == "ensemble":
+            module = layers.Ensemble(bodies)
         elif spec.name == "reversible":
             module = layers.Reversible(bodies[0], **cast(dict[str, Any], spec.options))
         else:
@@ -330,10 +334,30 @@ def _build_step(spec: Spec, layout: Layout, building: _Building, **extra: Any) -
     return Step(spec, module, layout, after, tuple(branches))
 
 
+def members_of(network: Network) -> int:
+    """Members that the items of a training batch are shared among.
+
+    >>> members_of(build("ensemble(flatten, members=3)", Layout(1, (2, 2), steps=1), outputs=2))
+    3
+    """
+    return _members(network.steps)
+
+
+def _members(steps: Sequence[Step]) -> int:
+    return max(
+        (
+            cast(int, step.spec.options.get("members", 1)) * max(map(_members, step.branches))
+            for step in steps
+            if step.branches
+        ),
+        default=1,
+    )
+
+
 def _source(steps: Sequence[Step]) -> Step | None:
     """The last layer that made features; those behind it only changed their values."""
     made = next((step for step in reversed(steps) if step.spec.name not in KEEPS_FEATURES), None)
-    if made is not None and made.spec.name == "mirrored":  # the mean of what its chain makes twice
+    if made is not None and made.spec.name in MEANS:  # of what its chain makes, more than once
         return _source(made.branches[0])
     return made
 
@@ -397,7 +421,7 @@ def head_width(specs: Sequence[Spec]) -> int | None:
     5
     """
     others = [spec for spec in specs if spec.name not in ("last", "mean", "max", "each")]
-    if others and others[-1].name in ("reversible", "mirrored"):
+    if others and others[-1].name in ("reversible", *MEANS):
         return head_width(others[-1].chains[0])
     is_head = bool(others) and others[-1].name == "dense"
     return cast(int, others[-1].options["width"]) if is_head else None

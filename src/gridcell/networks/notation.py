@@ -2,8 +2,8 @@
 
     chain  = item item ...
     item   = NAME | NAME(argument, ...) | COUNT*(chain)
-    argument = value | NAME=value | FLAG, or a chain for `residual`, `mirrored`, `parallel` and
-               `reversible`
+    argument = value | NAME=value | FLAG, or a chain for `residual`, `mirrored`, `parallel`,
+               `ensemble` and `reversible`
     value  = 3 | 0.5 | 3x5 | NAME
 
 What the names mean is not known here but in `build`; this file knows only how they are written,
@@ -122,6 +122,7 @@ SIGNATURES: dict[str, Signature] = {
     "whole": Signature(),
     "residual": Signature(chains=1),
     "mirrored": Signature(chains=1),
+    "ensemble": Signature((), {"members": WHOLE}, chains=1),
     "reversible": Signature((), {"by": Option((), ("mean", "last"))}, chains=1),
     "parallel": Signature(chains=2),
 }
@@ -321,9 +322,17 @@ class _Reader:
         self._take(")", after=f" at the end of {token.text}")
         if least == 1 and (len(chains) != 1 or not chains[0]):
             self._fail(f"{token.text} stands around one chain of layers.", token.start)
+        if token.text == "ensemble":
+            self._check_members(token, chains[0], options.get("members"))
         if least == 2 and (len(chains) < 2 or not all(chains)):
             self._fail("parallel needs two or more branches, separated by commas.", token.start)
         return tuple(chains)
+
+    def _check_members(self, token: _Token, chain: tuple[Spec, ...], members: Value | None) -> None:
+        if not isinstance(members, int) or members < 2:
+            self._fail("ensemble needs 2 members or more: ensemble(..., members=5).", token.start)
+        if members * _count(chain) > MOST_LAYERS:
+            self._fail(f"the network has more than {MOST_LAYERS:,} layers.", token.start)
 
     def _argument(self, layer: str, signature: Signature, options: dict[str, Value]) -> None:
         token = self._take()

@@ -6,11 +6,12 @@ A preset is nothing but text, so what it chose can be read, changed and given ba
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from gridcell.axes import Layout
 from gridcell.errors import NetworkError, did_you_mean
 from gridcell.layers.window import times
-from gridcell.networks.notation import SIGNATURES, parse
+from gridcell.networks.notation import SIGNATURES, Spec, parse, write
 from gridcell.networks.presets_of_forecasts import of_forecasts
 from gridcell.networks.presets_of_steps import Choice, of_steps, spelled, writer
 
@@ -64,6 +65,22 @@ def choose_network(
     if is_each and name in ("cnn", "crnn"):
         return _each(layout, has_lstm=name == "crnn")
     return PRESETS[name](layout) if name in PRESETS else Choice(name, "as written")
+
+
+def ensemble_of(alone: Choice, members: int) -> Choice:
+    """Return an ensemble of so many of a network, inside the `reversible` that it may stand in.
+
+    >>> ensemble_of(Choice("lstm(8) last", "as written"), 5).notation
+    'ensemble(lstm(8) last, members=5)'
+    """
+    chain = parse(alone.notation)
+    around = chain[-1]
+    if len(chain) == 1 and around.name == "reversible":
+        inside = Spec("ensemble", {"members": members}, around.chains)
+        chain = (replace(around, chains=((inside,),)),)
+    else:
+        chain = (Spec("ensemble", {"members": members}, (chain,)),)
+    return Choice(write(chain), f"{alone.reason}; the answer is the mean of {members} of it")
 
 
 def check_name(net: str) -> None:

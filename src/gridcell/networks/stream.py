@@ -348,9 +348,9 @@ def _refusal(step: Step) -> tuple[str, str] | None:
             "it reads all steps of an item at once.",
             "call the network on whole items.",
         )
-    if isinstance(module, layers.Mirrored):
+    if isinstance(module, layers.Mirrored | layers.Ensemble):
         return (
-            "what its two ways of looking remember is not kept apart.",
+            "what it remembers of each way of looking is not kept apart.",
             "call the network on whole items.",
         )
     project = module.project if isinstance(module, layers.Residual) else None

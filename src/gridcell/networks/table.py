@@ -15,7 +15,8 @@ from gridcell.layers.window import Window
 from gridcell.networks.build import Network, Step
 
 BYTES_PER_VALUE = 4
-CONTAINERS = (layers.Mirrored, layers.Parallel, layers.Reversible)
+HEADINGS = {"parallel": "branch", "ensemble": "member"}
+CONTAINERS = (layers.Ensemble, layers.Mirrored, layers.Parallel, layers.Reversible)
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,8 @@ def _rows(
         after = _field(step, field)
         for number, branch in enumerate(step.branches, start=1):
             part, reached = _rows(branch, field, layout, depth=depth + 1)
-            if step.spec.name == "parallel":
-                inner.append(_heading(f"branch {number}", depth + 1))
+            if step.spec.name in HEADINGS:
+                inner.append(_heading(f"{HEADINGS[step.spec.name]} {number}", depth + 1))
             inner += part
             # What each step becomes in `reversible` depends on all of them, whatever its body sees.
             is_first = number == 1 and step.spec.name != "reversible"
@@ -159,6 +160,7 @@ ARITHMETIC: dict[type[nn.Module], Callable[[Any, Layout, Layout], str]] = {
     layers.Reversible: lambda *_: "its mean and deviation are taken out, and put back",
     layers.Delta: _doubled,
     layers.Mirrored: lambda *_: "answers for the picture and its mirror image, averaged",
+    layers.Ensemble: lambda layer, *_: f"the mean of {len(layer.members)} members",
     layers.Whole: _laid_out,
 }
 

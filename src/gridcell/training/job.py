@@ -256,6 +256,11 @@ def prepare(
             f"label_smoothing has no effect on the task {samples.task}.",
             fix="leave --label-smoothing out.",
         )
+    if config.members > 1 and samples.task == "write":
+        raise ConfigError(
+            "members cannot write: what each remembers is not kept apart.",
+            fix="leave --members out.",
+        )
     device = choose_device(config.device)
     generator = torch.Generator().manual_seed(config.seed)
     is_each = samples.task in STEP_TASKS
@@ -273,6 +278,8 @@ def prepare(
         is_mirrored=isinstance(varied.variation, ImageAugment) and varied.variation.flip,
         embedding=embedding,
     )
+    if config.members > 1:
+        chosen = networks.ensemble_of(chosen, config.members)
     network = networks.build(
         chosen.notation,
         prep.layout,
@@ -322,7 +329,8 @@ def prepare(
     if about is None:
         whitening = start_from_rows(network, train, seed=config.seed)
         effort = _with_filters(effort_of(samples, items=len(train_rows)), config, network)
-        decided = plan(config, items=len(train), multiply_adds=work, effort=effort)
+        members = networks.members_of(network)
+        decided = plan(config, items=len(train), multiply_adds=work, members=members, effort=effort)
         size = decided.batch_size
         precision = measured_precision(
             config.precision, network, train, objective, size=size, device=device, memory=memory

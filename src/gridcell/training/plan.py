@@ -8,6 +8,8 @@ import numpy as np
 
 from gridcell.augment.images import MANY_ITEMS, SMALL_SIDE
 from gridcell.config import TrainConfig, seconds
+from gridcell.errors import ConfigError
+from gridcell.layers.ensemble import FEWEST_ITEMS
 from gridcell.samples import ImageFacts, Kind, Samples, TextFacts
 from gridcell.training.optimizer import OptimizerName
 from gridcell.training.schedule import Schedule
@@ -88,16 +90,24 @@ class Plan:
 
 
 def plan(
-    config: TrainConfig, *, items: int, multiply_adds: int, effort: Effort | None = None
+    config: TrainConfig,
+    *,
+    items: int,
+    multiply_adds: int,
+    members: int = 1,
+    effort: Effort | None = None,
 ) -> Plan:
     """Choose what the settings leave open.
 
     items           training rows
     multiply_adds   of one item's forward pass; the epochs of a default training follow from it
+    members         of an ensemble, each of which is taught its share of an epoch's items
     effort          that the kind of data is worth; that of images where left out
     """
     effort = effort or EFFORTS["images"]
     batch_size = config.batch_size or _batch_size(items, effort.largest_batch)
+    if members > 1:
+        batch_size = _shared_batch(batch_size, config, items=items, members=members)
     reason = "as asked"
     budget_s = None if config.budget is None else seconds(config.budget)
     if config.epochs is not None:
@@ -105,7 +115,11 @@ def plan(
     elif budget_s is not None:
         epochs, reason = MOST_EPOCHS, f"or fewer, as many as {config.budget} allow"
     else:
-        epochs, reason = _epochs(items, multiply_adds, -(-items // batch_size), effort=effort)
+        steps = -(-items // batch_size)
+        epochs, reason = _epochs(items, multiply_adds // members, steps, effort=effort)
+        if members > 1:
+            epochs *= members
+            reason += f", {members} times as many for {members} members that share the items"
     optimizer = effort.optimizer if config.optimizer == "auto" else config.optimizer
     rate, decay = USUAL[optimizer]
     if optimizer == effort.optimizer and effort.rate is not None:
@@ -155,6 +169,29 @@ def _batch_size(items: int, largest: int) -> int:
     size = largest
     while size > SMALLEST_BATCH and items < STEPS_WANTED * size:
         size //= 2
+    return size
+
+
+def _shared_batch(size: int, config: TrainConfig, *, items: int, members: int) -> int:
+    """A batch large enough that each member of an ensemble learns from it.
+
+    Raises   ConfigError where the asked one is not, or all the items are too few
+    """
+    least = FEWEST_ITEMS * members
+    if items < least:
+        raise ConfigError(
+            f"{items} items to learn from are too few for {members} members: each needs "
+            f"{FEWEST_ITEMS} at a time.",
+            fix=f"name at most {max(items // FEWEST_ITEMS, 1)} members.",
+        )
+    if config.batch_size is None:
+        return max(size, 2 * least)  # an epoch's batches may be of half that size
+    if config.batch_size < least:
+        raise ConfigError(
+            f"batches of {config.batch_size} are too small for {members} members: each needs "
+            f"{FEWEST_ITEMS} items at a time.",
+            fix=f"give --batch-size {2 * least}, or fewer members.",
+        )
     return size
 
 

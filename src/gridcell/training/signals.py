@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gridcell.networks import Network
+from gridcell.networks import MEANS, Network
 from gridcell.networks.build import Step
 
 LOOKS = 24
@@ -79,9 +79,12 @@ def learning_layers(network: nn.Module) -> dict[str, list[Tensor]]:
 
 
 def _unwrapped(steps: Sequence[Step]) -> Iterator[Step]:
-    """Layers in their order, those inside `mirrored` in its place: it has no weights of its own."""
+    """Layers in their order, with those inside a mean in its place: it has no weights of its own.
+
+    Of an ensemble they are those of its first member, which the others are like.
+    """
     for step in steps:
-        if step.spec.name == "mirrored":
+        if step.spec.name in MEANS:
             yield from _unwrapped(step.branches[0])
         else:
             yield step
