@@ -1,6 +1,6 @@
 """From 60,000 PNG files in class folders to a CNN trained for three epochs, everything included.
 
-    python benchmarks/files.py /usr/share/datasets/fashion-mnist
+    python benchmarks/files.py PATH/TO/fashion-mnist
     python benchmarks/files.py PATH --peers torch keras --peer-python PATH/TO/python --rounds 3
 
 The training images of Fashion-MNIST (idx files) are written as PNGs once; the clock runs from the

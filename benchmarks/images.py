@@ -1,6 +1,6 @@
 """The default command on a folder of images, over several seeds: scores, time, memory.
 
-    python benchmarks/images.py /usr/share/datasets/fashion-mnist
+    python benchmarks/images.py PATH/TO/fashion-mnist
     python benchmarks/images.py PATH --seeds 0 1 2 -- --budget 10m
     python benchmarks/images.py PATH/TO/cifar10 -- --budget 15m
 

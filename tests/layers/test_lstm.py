@@ -27,6 +27,7 @@ from gridcell.layers import (
 from gridcell.layers.by_length import cuts_in_time
 from gridcell.layers.engines import has_bfloat16_kernels
 from gridcell.layers.pieces import cut_in_pieces
+from gridcell.reference.heads import as_matrix
 
 from ..reference.comparison import catches, normal, quick
 from ..reference.recurrent import draw_lengths
@@ -220,7 +221,66 @@ def weight_mask_of_the_other_gates(x, weights, *, weight_mask, **options):
     return reference.lstm(x, weights, weight_mask=weight_mask, **options)
 
 
-@pytest.mark.parametrize("twin", [peepholes_swapped, zoneout_forgotten, recurrent_mask_forgotten])
+def changed(change):
+    """A twin whose weights are those that `change` makes of each direction's."""
+
+    def twin(x, weights, **options):
+        for each in (each for directions in weights for each in directions):
+            change(each)
+        return reference.lstm(x, weights, **options)
+
+    return twin
+
+
+@changed
+def heads_of_their_neighbours(each):
+    """Units see the head beside their own."""
+    size, units = each["recurrent"].shape[1], len(each["bias"]) // 4
+    if size < units and "projection" not in each:
+        matrix = as_matrix(each["recurrent"], units)
+        each["recurrent"] = np.roll(matrix, size, 1)
+
+
+@changed
+def norms_scales_swapped(each):
+    if "scale_input" in each:
+        swapped = each["scale_recurrent"], each["scale_input"]
+        each["scale_input"], each["scale_recurrent"] = swapped
+
+
+@changed
+def cell_s_norm_without_shift(each):
+    if "shift_cell" in each:
+        each["shift_cell"] = np.zeros_like(each["shift_cell"])
+
+
+@changed
+def projection_turned_round(each):
+    if "projection" in each:
+        each["projection"] = each["projection"][:, ::-1]
+
+
+def norm_forgotten(x, weights, **options):
+    plain = [
+        [{n: v for n, v in each.items() if not n.startswith("scale_")} for each in directions]
+        for directions in weights
+    ]
+    return reference.lstm(x, plain, **options)
+
+
+@pytest.mark.parametrize(
+    "twin",
+    [
+        peepholes_swapped,
+        zoneout_forgotten,
+        recurrent_mask_forgotten,
+        heads_of_their_neighbours,
+        norms_scales_swapped,
+        cell_s_norm_without_shift,
+        norm_forgotten,
+        projection_turned_round,
+    ],
+)
 def test_a_wrong_option_is_caught(twin):
     catches(compare, cases(), forward=twin)
 
@@ -267,6 +327,22 @@ def test_state_dicts_go_to_and_from_pytorch_and_packed_sequences_agree(engine, b
     torch.testing.assert_close(actual, y, rtol=0, atol=1e-6)
     torch.testing.assert_close(state.h.flatten(0, 1), h, rtol=0, atol=1e-6)
     torch.testing.assert_close(state.c.flatten(0, 1), c, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_state_dict_without_biases_loads(engine):
+    theirs = nn.LSTM(5, 6, 2, batch_first=True, bidirectional=True, bias=False)
+    ours = LSTM(5, 6, layers=2, both=True, engine=engine)
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(2, 4, 5)
+    torch.testing.assert_close(ours(x), theirs(x)[0], rtol=0, atol=1e-6)
+
+
+def test_a_single_missing_bias_is_no_layer_without_biases():
+    state = LSTM(5, 6).state_dict()
+    del state["bias_ih_l0"]
+    with pytest.raises(RuntimeError, match=r"Missing key.*bias_ih_l0"):
+        LSTM(5, 6).load_state_dict(state)
 
 
 def test_a_projection_s_state_dict_goes_to_and_from_pytorch():

@@ -121,6 +121,14 @@ def test_state_dicts_go_to_and_from_pytorch_and_packed_sequences_agree(activatio
     torch.testing.assert_close(state.h.flatten(0, 1), h, rtol=0, atol=1e-6)
 
 
+def test_a_state_dict_without_biases_loads():
+    theirs = nn.Sequential(nn.RNN(5, 6, batch_first=True, bias=False))
+    ours = nn.Sequential(RNN(5, 6))
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(2, 4, 5)
+    torch.testing.assert_close(ours(x), theirs(x)[0], rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_gradients_agree_with_differences(engine):
     layer = randomize(RNN(2, 2, layers=2, both=True, engine=engine)).double()

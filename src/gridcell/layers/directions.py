@@ -7,14 +7,27 @@ padding stays behind the valid steps, so that no direction ever walks over it fi
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gridcell.layers.recurrent_state import Ends
 
 Walk = Callable[[Tensor, int, int], tuple[Tensor, Ends]]
 """Values, layer, direction -> outputs [B, T, D] and the last states [B, D] of one walk."""
+
+
+def fill_missing_biases(
+    layer: nn.Module, state_dict: dict[str, Any], prefix: str, *_: object
+) -> None:
+    """Before a state dict is loaded, give zeros to a layer that PyTorch made with bias=False."""
+    names = [name for name, _ in layer.named_parameters() if name.startswith("bias_")]
+    if not any(prefix + name in state_dict for name in names):
+        for name in names:
+            weight = state_dict.get(prefix + name.replace("bias_", "weight_"))
+            if weight is not None:
+                state_dict[prefix + name] = weight.new_zeros(len(weight))
 
 
 def reverse_steps(x: Tensor, lengths: Tensor | None) -> Tensor:

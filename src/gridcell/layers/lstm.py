@@ -15,7 +15,12 @@ from gridcell.axes import Layout, check_shape
 from gridcell.errors import NetworkError, ShapeError, did_you_mean
 from gridcell.layers.by_length import run_by_length
 from gridcell.layers.dense import Dropout
-from gridcell.layers.directions import Walk, reverse_steps, through_layers
+from gridcell.layers.directions import (
+    Walk,
+    fill_missing_biases,
+    reverse_steps,
+    through_layers,
+)
 from gridcell.layers.engines import EngineChoice, check_engine, choose_engine
 from gridcell.layers.lengths import same_lengths
 from gridcell.layers.lstm_eager import Noise, Trace, draw_noise, walk_eager
@@ -129,6 +134,7 @@ class LSTM(nn.Module):
             for direction in range(self.directions):
                 for name, value in new_weights(sizes, generator).items():
                     self.register_parameter(name + suffix(layer, direction), value)
+        self.register_load_state_dict_pre_hook(fill_missing_biases)  # type: ignore[no-untyped-call]
 
     @property
     def directions(self) -> int:

@@ -14,7 +14,13 @@ from gridcell.axes import Layout, check_shape
 from gridcell.errors import NetworkError, ShapeError, did_you_mean
 from gridcell.layers.by_length import run_by_length
 from gridcell.layers.dense import Dropout
-from gridcell.layers.directions import Walk, last_steps, reverse_steps, through_layers
+from gridcell.layers.directions import (
+    Walk,
+    fill_missing_biases,
+    last_steps,
+    reverse_steps,
+    through_layers,
+)
 from gridcell.layers.engines import EngineChoice, check_engine, choose_engine, refuses_fused
 from gridcell.layers.first_weights import draw
 from gridcell.layers.lengths import mask_steps, same_lengths, valid_steps
@@ -107,6 +113,7 @@ class RNN(nn.Module):
                 inputs = self.features if layer else channels
                 for name, value in _new_weights(inputs, width, generator).items():
                     self.register_parameter(name + suffix(layer, direction), value)
+        self.register_load_state_dict_pre_hook(fill_missing_biases)  # type: ignore[no-untyped-call]
 
     @property
     def directions(self) -> int:
