@@ -32,6 +32,7 @@ from gridcell.preparation import (
     Preparation,
     SeriesPreparation,
     TextPreparation,
+    remarks,
 )
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.texts import NOUNS
@@ -315,6 +316,8 @@ def read(
         folder=cache,
         progress=partial(teller.progress, "Decoding"),
     )
+    said = remarks.told(decoded.remarks, samples.kind)
+    samples = replace(samples, notes=(*samples.notes, *said))
     lines = [*samples.notes, f"Prepared as: {chosen.describe(samples.facts)}."]
     if decoded.bad:
         bad = counted(len(decoded.bad), "file")

@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gridcell.preparation.remarks import Remark, look_at
 from gridcell.preparation.unreadable import UnreadableError
 from gridcell.sources.images import FORMATS, PIXELS_LARGEST, header_of
 from gridcell.sources.wording import shown
@@ -99,6 +100,11 @@ class ImageReader(PictureReader):
             source, height=self.height, width=self.width, channels=self.channels, fit=self.fit
         )
         return pixels[None], 1.0
+
+    def read_closely(self, source: Path | bytes) -> tuple[NDArray[np.uint8], float, Remark | None]:
+        """Return what `read` does, and whether all of it is one colour."""
+        pixels, scale = self.read(source)
+        return pixels, scale, look_at(pixels)
 
     def read_pixels(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
         """Return pixels [H', W', C'] that are already decoded as `read` would a file of them."""
