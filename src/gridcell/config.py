@@ -20,6 +20,8 @@ from gridcell.errors import ConfigError, did_you_mean
 
 Task = Literal["auto", "classify", "labels", "regress", "events", "tags", "forecast", "write"]
 IMAGE_SIZE_LARGEST = 4096
+DATE_LETTERS = frozenset("aAbBdmyYjHIMSpfz%")
+"""Letters that stand for parts of a date, as strptime knows them."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,12 @@ class DataConfig:
     """Encoding of a table or text, such as latin-1; UTF-8 or as its first bytes say if left out."""
     header: bool | None = None
     """Whether the first row of a table names its columns; found by itself where left out."""
+    date_format: str | None = None
+    """How dates of a table are written, such as %d/%m/%Y (a clock may follow) or %Y%m%d; found by
+    itself unless it is ambiguous."""
+    rows_in_order: bool = False
+    """Whether the rows of a table stand in the order of time, so that no column of times is used;
+    the rows of each series, where there are several."""
     text_level: Literal["auto", "words", "characters"] = "auto"
     """What the steps of a text are; chosen from the texts where left out."""
     longest_text: int | None = None
@@ -96,6 +104,13 @@ class DataConfig:
         ):
             if getattr(self, name) is not None:
                 _check_range(name, getattr(self, name), low, high)
+        if self.date_format is not None:
+            _check_date_format(self.date_format)
+        if self.rows_in_order and self.time_column is not None:
+            raise ConfigError(
+                "time_column has no effect beside rows_in_order.",
+                fix="leave --time-column or --rows-in-order out.",
+            )
         self._check_forecast()
 
     @property
@@ -385,6 +400,19 @@ def _wanted(kinds: tuple[Any, ...]) -> str:
                 )
             )
     return " or ".join(words)
+
+
+def _check_date_format(text: str) -> None:
+    """Refuse what is no way to write a date; the letters are those of strptime."""
+    letters = re.findall(r"%(-?.)", text, re.DOTALL)
+    strange = [f"%{letter}" for letter in letters if letter.removeprefix("-") not in DATE_LETTERS]
+    if not letters or strange or text.count("%") != len(letters) + letters.count("%"):
+        why = f"{strange[0]} is no part of a date" if strange else "it names no part of a date"
+        raise ConfigError(
+            f"date_format = {text!r} cannot be used: {why}.",
+            fix="write %d for the day, %m for the month, %Y for the year (%y where it has two "
+            "digits), %H %M %S for the clock, such as '%d/%m/%Y'.",
+        )
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:

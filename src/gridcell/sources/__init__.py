@@ -43,7 +43,7 @@ READERS = {
     "forecast": forecast.read,
 }
 COLUMNS = ("id_column", "time_column", "inputs")
-WRITTEN = ("decimal", "delimiter", "encoding", "header")
+WRITTEN = ("decimal", "delimiter", "encoding", "header", "date_format", "rows_in_order")
 """How a table is written, where that cannot be found out."""
 HEEDED: dict[str, tuple[str, ...]] = {
     "folder": (),

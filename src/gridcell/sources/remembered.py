@@ -24,24 +24,26 @@ class Dialect:
     delimiter: Literal["auto", "comma", "semicolon", "tab", "bar", "space"] = "auto"
     encoding: str = "auto"
     header: bool | None = None
+    date_format: str | None = None
+    rows_in_order: bool = False
 
     @classmethod
     def of(cls, data: DataConfig) -> Dialect:
         """The dialect that was asked for."""
-        return cls(data.decimal, data.delimiter, data.encoding, data.header)
+        return cls(**{field.name: getattr(data, field.name) for field in fields(cls)})
 
     def filled(self, data: DataConfig, path: Path) -> DataConfig:
         """Return the settings with this dialect where they leave it open, to read what is there.
 
-        Parquet says itself how it is written.
+        Parquet says itself how it is written, but for dates that are words.
         """
-        if path.name.lower().endswith(".parquet"):
-            return data
+        is_parquet = path.name.lower().endswith(".parquet")
         usual = DataConfig()
         mine: dict[str, Any] = {
             field.name: getattr(self, field.name)
             for field in fields(self)
             if getattr(data, field.name) == getattr(usual, field.name)
+            and (not is_parquet or field.name in ("date_format", "rows_in_order"))
         }
         return replace(data, **mine)
 

@@ -201,7 +201,7 @@ def numbered_files(table: Path, cells: Sequence[str]) -> dict[str, str] | None:
 def _time_column(frame: Frame, data: DataConfig, taken: Sequence[str]) -> str | None:
     if data.time_column is not None:
         return frame.need(data.time_column, "time_column")
-    return time_column_of(frame, taken)
+    return None if data.rows_in_order else time_column_of(frame, taken)
 
 
 def _number_columns(frame: Frame, time: str | None, others: Sequence[str] = ()) -> tuple[str, ...]:
