@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
-from gridcell.config import SECTIONS, Config, DataConfig, SplitConfig, TrainConfig
+from gridcell.config import (
+    SECTIONS,
+    Config,
+    DataConfig,
+    Decimal,
+    Delimiter,
+    SplitConfig,
+    TrainConfig,
+)
 from gridcell.errors import (
     EXIT_DONE,
     EXIT_UNUSABLE,
@@ -223,6 +231,12 @@ def predict(
     prompt: str | None = None,
     temperature: float | None = None,
     seed: int | None = None,
+    decimal: Decimal = "auto",
+    delimiter: Delimiter = "auto",
+    encoding: str = "auto",
+    header: bool | None = None,
+    date_format: str | None = None,
+    rows_in_order: Annotated[bool, Parameter(negative="")] = False,
     format: Literal["table", "csv", "jsonl"] = "table",
     on_bad_file: Literal["stop", "skip"] = "stop",
 ) -> int:
@@ -251,6 +265,18 @@ def predict(
         Below 1 what is likely becomes likelier still, above 1 it becomes less so.
     seed
         Start of the random choice of what is written.
+    decimal
+        The mark before the decimals of a table's numbers; as found, or as training was told.
+    delimiter
+        What separates the columns of a table; as found, or as training was told.
+    encoding
+        Encoding of a table or text, such as latin-1; as found, or as training was told.
+    header
+        Whether the first row of a table names its columns; as found, or as training was told.
+    date_format
+        How dates of a table are written, such as %d/%m/%Y; as found, or as training was told.
+    rows_in_order
+        The rows of a table stand in the order of time, whatever columns of times it has.
     format
         A table for people, CSV, or JSON with a line an item. A class that is called as another
         column of the CSV, such as path, has the column p(path).
@@ -260,6 +286,7 @@ def predict(
     """
     from gridcell import answers, timeline
     from gridcell.model import Model
+    from gridcell.sources.remembered import Dialect
 
     if window is None and step is not None:
         raise ConfigError("step has no effect without window.", fix="give a --window too.")
@@ -273,13 +300,29 @@ def predict(
             fix="name files, folders, or -; a model that writes needs --write 300.",
         )
     loaded = Model.load(model)
+    dialect = Dialect.of(
+        DataConfig(
+            decimal=decimal,
+            delimiter=delimiter,
+            encoding=encoding,
+            header=header,
+            date_format=date_format,
+            rows_in_order=rows_in_order,
+        )
+    )
+    if dialect.said and (write is not None or window is not None):
+        raise ConfigError(
+            f"{next(iter(dialect.said))} has no effect beside "
+            f"{'write' if write is not None else 'window'}.",
+            fix="leave it out.",
+        )
     if write is not None:
         return _write(loaded, items, write, asked)
     if loaded.task == "write":
         raise ConfigError("the model writes, and answers for no files.", fix="add --write 300.")
     paths, is_skipping = _paths(items, loaded.kind), on_bad_file == "skip"
     if window is None:
-        predictions = loaded.predict_files(paths, skip_bad_files=is_skipping)
+        predictions = loaded.predict_files(paths, skip_bad_files=is_skipping, dialect=dialect)
         lines = answers.FORMATS[format](predictions, loaded)
     else:
         windows = timeline.of_files(

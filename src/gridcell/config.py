@@ -19,6 +19,8 @@ from typing import Any, Literal
 from gridcell.errors import ConfigError, did_you_mean
 
 Task = Literal["auto", "classify", "labels", "regress", "events", "tags", "forecast", "write"]
+Decimal = Literal["auto", "point", "comma"]
+Delimiter = Literal["auto", "comma", "semicolon", "tab", "bar", "space"]
 IMAGE_SIZE_LARGEST = 4096
 DATE_LETTERS = frozenset("aAbBdmyYjHIMSpfz%")
 """Letters that stand for parts of a date, as strptime knows them."""
@@ -54,9 +56,9 @@ class DataConfig:
     missing: Literal["stop", "ffill", "interpolate", "drop", "mask"] = "stop"
     """What becomes of missing numbers of a series: stop and list them, repeat the last number,
     draw a line, drop the step, or take the mean and tell the network which are missing."""
-    decimal: Literal["auto", "point", "comma"] = "auto"
+    decimal: Decimal = "auto"
     """The mark before the decimals of a table's numbers, found by itself unless it is ambiguous."""
-    delimiter: Literal["auto", "comma", "semicolon", "tab", "bar", "space"] = "auto"
+    delimiter: Delimiter = "auto"
     """What separates the columns of a table, found by itself where left out."""
     encoding: str = "auto"
     """Encoding of a table or text, such as latin-1; UTF-8 or as its first bytes say if left out."""

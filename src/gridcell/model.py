@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from gridcell import bundle, networks
 from gridcell.batches import Items, items_of
-from gridcell.errors import GridcellError, ModelFileError, SourceError
+from gridcell.errors import ConfigError, GridcellError, ModelFileError, SourceError
 from gridcell.networks.answers import LEVELS, Answers
 from gridcell.networks.run import channels_last, outputs
 from gridcell.networks.stream import Stream, StreamState
@@ -36,17 +36,25 @@ from gridcell.preparation import (
     steps_of,
 )
 from gridcell.preparation.cache import Decoded
+from gridcell.preparation.clips import FrameReader
 from gridcell.preparation.forecast import ForecastPreparation, ForecastReader
+from gridcell.preparation.images import ImageReader
 from gridcell.preparation.series import SeriesReader
+from gridcell.preparation.sounds import SoundReader
 from gridcell.preparation.texts import TextReader
 from gridcell.preparation.unreadable import Unread
 from gridcell.samples import STEP_TASKS, ItemTask, Kind
+from gridcell.sources import WRITTEN
+from gridcell.sources.remembered import NOTHING_ASKED, UNSAID, Asked, Dialect
 from gridcell.workers import in_order
 
+WRITTEN_TEXTS = ("delimiter", "encoding", "header")
+"""What of a dialect texts have a use for."""
 MEMBERS = ("model.json", "weights.safetensors")
 MOST_REMEMBERED = 10**9
 PREDICT_BATCH = 256
 
+Reader = ImageReader | SoundReader | FrameReader | SeriesReader | TextReader | ForecastReader
 Item = tuple[str, NDArray[Any], float]
 """Name, values and scale of one decoded item."""
 
@@ -161,6 +169,8 @@ class Description(Generic[P]):
     to it again."""
     target_columns: tuple[str, ...] = ()
     """Columns of the training table that were learned; none where it came from no table."""
+    asked: Asked = NOTHING_ASKED
+    """What training was told of the tables that it read."""
 
 
 class Model:
@@ -217,11 +227,17 @@ class Model:
         return AnswerStream(self.network.stream(), self.description.answers)
 
     def predict(
-        self, items: str | Path | Sequence[str | Path], *, skip_bad_files: bool = False
+        self,
+        items: str | Path | Sequence[str | Path],
+        *,
+        skip_bad_files: bool = False,
+        dialect: Dialect = UNSAID,
     ) -> list[Prediction]:
         """Answer for a file, a folder (every file of the model's kind in it) or a list of files.
 
         A table of several series or texts gives an answer for each, named `FILE#ROW` or `FILE#ID`.
+
+        dialect   how tables and texts are written, where neither they nor the model say it
 
         Raises   SourceError for a file that cannot be read, unless `skip_bad_files`: then its
                  Prediction has no answer and a reason; so has that of a series or text alone
@@ -230,21 +246,26 @@ class Model:
         from gridcell.sources import find_files
 
         if isinstance(items, (str, Path)):
-            found = find_files(Path(items), self.kind)
-            return list(self.predict_files(found, skip_bad_files=skip_bad_files))
-        return list(self.predict_files([Path(i) for i in items], skip_bad_files=skip_bad_files))
+            paths = find_files(Path(items), self.kind)
+        else:
+            paths = [Path(item) for item in items]
+        return list(self.predict_files(paths, skip_bad_files=skip_bad_files, dialect=dialect))
 
     def predict_files(
-        self, paths: Iterable[Path], *, skip_bad_files: bool = False
+        self, paths: Iterable[Path], *, skip_bad_files: bool = False, dialect: Dialect = UNSAID
     ) -> Iterator[Prediction]:
-        """Yield the answers for files as they come, a batch at a time."""
+        """Yield the answers for files as they come, a batch at a time; as `predict` does.
+
+        Raises   ConfigError for a dialect that has no effect on the kind
+        """
+        reader = self._reader(dialect)
         waiting: list[Path] = []
         for path in paths:
             waiting.append(path)
             if len(waiting) == PREDICT_BATCH:
-                yield from self._predict_some(waiting, skip_bad_files)
+                yield from self._predict_some(reader, waiting, skip_bad_files)
                 waiting = []
-        yield from self._predict_some(waiting, skip_bad_files)
+        yield from self._predict_some(reader, waiting, skip_bad_files)
 
     def save(self, path: Path) -> None:
         """Write the model file, whole or not at all.
@@ -281,8 +302,23 @@ class Model:
         channels_last(network)
         return cls(network, description)
 
-    def _predict_some(self, paths: list[Path], skip_bad_files: bool) -> Iterator[Prediction]:
+    def _reader(self, dialect: Dialect) -> Reader:
+        """Return what reads files, or refuse what of a dialect has no effect on them."""
         reader = self.preparation.reader
+        heeded = {"series": WRITTEN, "forecasts": WRITTEN, "texts": WRITTEN_TEXTS}
+        for name in dialect.said:
+            if name not in heeded.get(self.kind, ()):
+                raise ConfigError(
+                    f"{name} has no effect on {self.kind} that are answered for.",
+                    fix=f"leave --{name.replace('_', '-')} out.",
+                )
+        if isinstance(reader, SeriesReader | TextReader | ForecastReader):
+            return replace(reader, asked=dialect)
+        return reader
+
+    def _predict_some(
+        self, reader: Reader, paths: list[Path], skip_bad_files: bool
+    ) -> Iterator[Prediction]:
         if isinstance(reader, ForecastReader):
             yield from self._forecasts(reader, paths, skip_bad_files)
             return
