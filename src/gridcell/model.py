@@ -78,9 +78,9 @@ class Ahead:
     """The time of the step, or how many steps ahead it is where no time is known."""
     column: str
     value: float
-    low: float | None = None
+    lower_95: float | None = None
     """Lower end of the interval that is to hold 95 % of the truths; None where it is not known."""
-    high: float | None = None
+    upper_95: float | None = None
 
 
 @dataclass(frozen=True)

@@ -301,8 +301,8 @@ class ForecastReader:
         return replace(table, values=table.values[:, order], columns=prep.columns)
 
     def _name(self, source: Path, table: Table, number: int) -> str:
-        names = table.series_names
-        return str(source) if len(names) == 1 else f"{source}#{names[number]}"
+        name = table.series_names[number]
+        return f"{source}#{name}" if name else str(source)
 
     def _future(self, source: Path, table: Table, number: int) -> Future:
         """Return the last window of one series of a table."""
