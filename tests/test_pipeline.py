@@ -560,6 +560,7 @@ def test_cut_files_are_all_named_or_left_out(toy: Path, tmp_path: Path) -> None:
     assert "3 files could not be decoded; left out:" in teller.text
     assert all(file.name in teller.text for file in bad)
     assert strict_json(run.folder / "run.json")["data"]["items"] == 47
+    assert "Pixel formats: RGB 47; all colour." in teller.text
 
 
 def test_black_images_are_told_and_used(toy: Path, tmp_path: Path) -> None:

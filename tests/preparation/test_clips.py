@@ -613,7 +613,7 @@ def samples_of(sizes: Sequence[tuple[int, int]], *, is_colour: bool = True) -> S
             sizes=np.array(sizes, np.int32),
             seconds=np.full(count, np.nan),
             colours=colours,
-            formats=(("h264", count),),
+            formats=np.full(count, b"h264"),
         ),
         task="classify",
         paths=tuple(f"{row}.mp4" for row in range(count)),

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from gridcell.errors import MissingExtraError
 from gridcell.samples import ClipFacts
 from gridcell.sources.images import PIXELS_LARGEST
-from gridcell.sources.media import Medium, Record, digest_of, tally
+from gridcell.sources.media import Medium, Record, digest_of
 
 if TYPE_CHECKING:
     import av
@@ -272,7 +272,7 @@ def facts_of(records: NDArray[np.void]) -> ClipFacts:
         sizes=np.stack([records["height"], records["width"]], axis=1),
         seconds=records["seconds"],
         colours=records["is_colour"],
-        formats=tally(records["codec"]),
+        formats=records["codec"].copy(),
     )
 
 
