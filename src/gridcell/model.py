@@ -8,11 +8,12 @@ The file is a bundle (see there) of two members, neither of which can hold code:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -47,6 +48,12 @@ from gridcell.samples import STEP_TASKS, ItemTask, Kind
 from gridcell.sources import WRITTEN
 from gridcell.sources.remembered import NOTHING_ASKED, UNSAID, Asked, Dialect
 from gridcell.workers import in_order
+
+if TYPE_CHECKING:
+    from PIL import Image as PillowImage
+
+    Picture = PillowImage.Image | NDArray[np.uint8]
+    """A picture in memory."""
 
 WRITTEN_TEXTS = ("delimiter", "encoding", "header")
 """What of a dialect texts have a use for."""
@@ -228,12 +235,15 @@ class Model:
 
     def predict(
         self,
-        items: str | Path | Sequence[str | Path],
+        items: str | Path | Picture | Sequence[str | Path | Picture],
         *,
         skip_bad_files: bool = False,
         dialect: Dialect = UNSAID,
     ) -> list[Prediction]:
         """Answer for a file, a folder (every file of the model's kind in it) or a list of files.
+
+        A model of images also answers for pictures in memory, one or a list: Pillow's, or arrays
+        of 8 bits [H, W] or [H, W, 3]. They are named `image 1`, `image 2` ...
 
         A table of several series or texts gives an answer for each, named `FILE#ROW` or `FILE#ID`.
 
@@ -241,14 +251,18 @@ class Model:
 
         Raises   SourceError for a file that cannot be read, unless `skip_bad_files`: then its
                  Prediction has no answer and a reason; so has that of a series or text alone
-                 where the others of its table can be read
+                 where the others of its table can be read. ConfigError for what is neither
         """
         from gridcell.sources import find_files
 
         if isinstance(items, (str, Path)):
             paths = find_files(Path(items), self.kind)
         else:
-            paths = [Path(item) for item in items]
+            every = [items] if _is_picture(items) or not isinstance(items, Iterable) else [*items]
+            if any(map(_is_picture, every)):
+                self._reader(dialect)
+                return list(self._predict_pictures(every, skip_bad_files=skip_bad_files))
+            paths = [_path(item) for item in every]
         return list(self.predict_files(paths, skip_bad_files=skip_bad_files, dialect=dialect))
 
     def predict_files(
@@ -266,6 +280,39 @@ class Model:
                 yield from self._predict_some(reader, waiting, skip_bad_files)
                 waiting = []
         yield from self._predict_some(reader, waiting, skip_bad_files)
+
+    def _predict_pictures(
+        self, pictures: Sequence[Any], *, skip_bad_files: bool
+    ) -> Iterator[Prediction]:
+        """Yield the answers for pictures that are in memory, a batch at a time."""
+        reader = self.preparation.reader
+        if not isinstance(reader, ImageReader):
+            raise ConfigError(
+                f"the model reads {self.kind}, and is given a picture.", fix="name files."
+            )
+        if not all(map(_is_picture, pictures)):
+            raise ConfigError(
+                "files and pictures in memory are mixed in one list.", fix="ask for each apart."
+            )
+        for first in range(0, len(pictures), PREDICT_BATCH):
+            some = enumerate(pictures[first : first + PREDICT_BATCH], start=first + 1)
+            found: list[tuple[NDArray[np.uint8], float] | SourceError] = []
+            names = []
+            for number, picture in some:
+                names.append(f"image {number}")
+                try:
+                    found.append(reader.read_picture(picture, name=names[-1]))
+                except SourceError as error:
+                    if not skip_bad_files:
+                        raise
+                    found.append(error)
+            good = [item for item in found if not isinstance(item, SourceError)]
+            answers = iter(self._answers_of(good))
+            for name, item in zip(names, found, strict=True):
+                if isinstance(item, SourceError):
+                    yield Prediction(name, reason=item.message)
+                else:
+                    yield self._prediction(name, next(answers))
 
     def save(self, path: Path) -> None:
         """Write the model file, whole or not at all.
@@ -435,6 +482,23 @@ class Model:
             return Prediction(path, labels=chosen, probabilities=named)
         best = self.labels[int(answer.argmax())]
         return Prediction(path, best, named[best], named)
+
+
+def _is_picture(item: object) -> bool:
+    from PIL import Image
+
+    return isinstance(item, np.ndarray | Image.Image)
+
+
+def _path(item: object) -> Path:
+    """Return the path that an item is, or say what may be asked for."""
+    if isinstance(item, str | os.PathLike):
+        return Path(item)
+    raise ConfigError(
+        f"predict cannot answer for a value of the type {type(item).__name__}.",
+        fix="name a file, a folder or a list of files; a model of images takes Pillow's pictures "
+        "and arrays of 8 bits [H, W] or [H, W, 3] too.",
+    )
 
 
 def _all_of(errors: Sequence[SourceError]) -> SourceError:
