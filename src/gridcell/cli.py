@@ -37,6 +37,7 @@ from gridcell.errors import (
     GridcellError,
     did_you_mean,
 )
+from gridcell.help_text import Paragraphs
 from gridcell.process import is_out_of_memory, wait_politely
 from gridcell.version import VERSION
 
@@ -53,6 +54,7 @@ app = App(
     help="From a folder of recordings to a CNN or LSTM that you can trust, see inside and ship.",
     help_format="plaintext",
     version_flags=["--version"],
+    help_formatter=Paragraphs(),
     suppress_keyboard_interrupt=False,  # `main` says what became of the work
 )
 
@@ -113,7 +115,7 @@ def train(
     resume: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
 ) -> int:
-    """Train a network on a folder of class folders, a table of paths, or idx files.
+    """Train a network on folders or tables of images, sounds, clips, series or texts.
 
     Example: gridcell train photos/
 
@@ -122,11 +124,12 @@ def train(
     Parameters
     ----------
     path
-        Folder or table of images, sounds or clips.
+        Folder of class folders, or table: of the paths of images, sounds or clips, of series or of
+        texts. A text alone is learned to be written.
     out
         Folder for the run; runs/NAME where left out.
     resume
-        Go on with the run whose folder `path` is; beside it --epochs, --rate and --budget, such as
+        Go on with the run whose folder is named; beside it --epochs, --rate and --budget, such as
         +10m, give it more.
     """
     from gridcell import folds, pipeline
@@ -162,7 +165,7 @@ def inspect(
     Parameters
     ----------
     path
-        Folder or table of images, sounds or clips.
+        Folder or table, as for train.
     seed
         Start of the random split, as for train.
     """
@@ -205,7 +208,7 @@ def evaluate(
     model
         A model.gridcell file.
     path
-        Folder or table of labelled images, sounds or clips.
+        Folder or table with answers, as for train.
     part
         Which of the data's own splits to score; auto takes test where there is one, else all rows.
     """
@@ -240,7 +243,7 @@ def predict(
     format: Literal["table", "csv", "jsonl"] = "table",
     on_bad_file: Literal["stop", "skip"] = "stop",
 ) -> int:
-    """Answer for files, for every file of a folder that the model reads, or for paths from -.
+    """Answer for files, every file of a folder that the model reads, or the rows of a table.
 
     Example: gridcell predict runs/photos/model.gridcell new.jpg
 
@@ -251,7 +254,7 @@ def predict(
     model
         A model.gridcell file.
     items
-        Files, folders, or - to read a path a line from standard input.
+        Files, folders, tables of series or texts, or - to read a path a line from standard input.
     window
         Answer for each stretch of so many seconds of a sound or clip; for the whole where left out.
     step
@@ -262,9 +265,10 @@ def predict(
     prompt
         What stands before the first character or word that is written.
     temperature
-        Below 1 what is likely becomes likelier still, above 1 it becomes less so.
+        Below 1 what is likely to be written becomes likelier still, above 1 less so; 1 where left
+        out.
     seed
-        Start of the random choice of what is written.
+        Start of the random choice of what is written; 0 where left out.
     decimal
         The mark before the decimals of a table's numbers; as found, or as training was told.
     delimiter
