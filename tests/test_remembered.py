@@ -147,6 +147,33 @@ def test_dates_are_read_as_training_was_told_where_they_do_not_tell(tmp_path: Pa
     assert answer.forecast is not None and str(answer.forecast[0].time) == "2024-02-03 12:00"
 
 
+@pytest.mark.parametrize("written", ["%d/%m/%Y %H:%M", "%m/%d/%y %H:%M", "%d.%m.%Y %H:%M"])
+def test_an_order_of_day_and_month_that_training_found_is_that_of_fewer_rows(
+    tmp_path: Path, written: str
+) -> None:
+    table = hours(tmp_path / "t.csv", written, 400)  # 17 days of February
+    model = trained(table, tmp_path / "run", **FORECAST)
+    (answer,) = model.predict(hours(tmp_path / "few.csv", written))
+    assert answer.forecast is not None and str(answer.forecast[0].time) == "2024-02-03 12:00"
+    (answer,) = model.predict(hours(tmp_path / "iso.csv", "%Y-%m-%dT%H:%M"))
+    assert answer.forecast is not None and str(answer.forecast[0].time) == "2024-02-03 12:00"
+
+
+def test_series_keep_the_order_of_day_and_month_too(tmp_path: Path) -> None:
+    def series(path: Path, days: int) -> Path:
+        rows = [
+            f"{s},{day:02}/01/2024,{np.sin(s + day):.3f},{('a', 'b')[s % 2]}"
+            for s in range(20)
+            for day in range(1, days)
+        ]
+        path.write_text("\n".join(["id,date,x,label", *rows]) + "\n", "utf-8")
+        return path
+
+    model = trained(series(tmp_path / "t.csv", 28), tmp_path / "run", **SERIES)
+    assert len(model.predict(series(tmp_path / "few.csv", 10))) == 20
+    assert scored(model, tmp_path / "few.csv") == 20
+
+
 def test_rows_that_stand_in_their_order_do_so_in_new_tables(tmp_path: Path) -> None:
     table = hours(tmp_path / "t.csv", "%d/%m/%Y %H:%M")
     model = trained(table, tmp_path / "run", **FORECAST, rows_in_order=True)

@@ -151,6 +151,8 @@ class SeriesFacts:
     """How series stand in tables: one a file, one below the other, or one a row."""
     id_column: str | None = None
     time_column: str | None = None
+    date_format: str | None = None
+    """How its dates are written, where others may be written otherwise."""
 
     def take(self, rows: Rows) -> SeriesFacts:
         """The series of these rows, in this order."""
@@ -273,6 +275,8 @@ class ForecastFacts:
     step_parts: NDArray[np.int8] | None = None
     """[steps of all] split of each step that the data itself names, or UNASSIGNED."""
     time_column: str | None = None
+    date_format: str | None = None
+    """How its dates are written, where others may be written otherwise."""
     id_column: str | None = None
 
     def take(self, rows: Rows) -> ForecastFacts:

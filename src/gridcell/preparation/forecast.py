@@ -402,7 +402,7 @@ def choose_forecast(samples: Samples, config: DataConfig) -> ForecastPreparation
         calendar=rounds_of(facts.step) if facts.past >= facts.horizon else (),
         time_column=facts.time_column,
         id_column=facts.id_column,
-        table=Dialect.of(config),
+        table=Dialect.found(config, facts.date_format),
     )
 
 

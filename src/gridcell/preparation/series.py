@@ -240,7 +240,7 @@ def choose_series(samples: Samples, config: DataConfig) -> SeriesPreparation:
         form=facts.form,
         id_column=facts.id_column,
         time_column=facts.time_column,
-        table=Dialect.of(config),
+        table=Dialect.found(config, facts.date_format),
     )
 
 

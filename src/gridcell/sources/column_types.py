@@ -42,6 +42,7 @@ SURE, PARTED = re.compile(COMMA_SURE), re.compile(POINT_SURE)
 CLOCK = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 ISO = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ]\d{1,2}:\d{2}.*)?")
 MONTH = re.compile(r"\d{4}-\d{1,2}")
+MONTHS = ("%Y-%m",)
 SLASHED = re.compile(
     r"\d{1,2}/\d{1,2}/(\d{2}|\d{4})( \d{1,2}:\d{2}(:\d{2})?( [ap]m)?)?", re.IGNORECASE
 )
@@ -194,7 +195,7 @@ def _with_moments(
             return replace(column, doubt=f"{some[0]} is not written as {data.date_format}")
     kinds: list[tuple[re.Pattern[str], list[tuple[str, ...]]]] = [
         (ISO, [()]),
-        (MONTH, [("%Y-%m",)]),
+        (MONTH, [MONTHS]),
         (DOTTED, [_dated("%d.%m.%y", "%d.%m.%Y")]),
         (SLASHED, [_dated("%d/%m/%y", "%d/%m/%Y"), _dated("%m/%d/%y", "%m/%d/%Y")]),
     ]

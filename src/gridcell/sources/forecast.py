@@ -70,6 +70,7 @@ class Table:
     targets: tuple[int, ...]
     known: tuple[int, ...]
     time_column: str | None
+    date_format: str | None
     notes: tuple[str, ...]
 
 
@@ -115,6 +116,7 @@ def read(
         step=table.cut.step,
         step_parts=table.parts,
         time_column=table.time_column,
+        date_format=table.date_format,
         id_column=data.id_column,
     )
     firsts, said = _windows(path, facts)
@@ -193,6 +195,8 @@ def read_table(
             if times_unused:
                 notes.append(f"Left out, named as times: {listed(times_unused)}.")
             used.update(times_unused)
+        time_column = time_columns[0] if len(time_columns) == 1 else None
+        date_format = frame.date_format(time_column)
         columns, targets, known = _columns(frame, data, used, notes)
         values = frame.numbers(columns)
         values[~np.isfinite(values)] = np.nan
@@ -228,7 +232,8 @@ def read_table(
         columns=columns,
         targets=targets,
         known=known,
-        time_column=time_columns[0] if len(time_columns) == 1 else None,
+        time_column=time_column,
+        date_format=date_format,
         notes=(*notes, *cut.notes),
     )
 

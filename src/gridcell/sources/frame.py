@@ -22,6 +22,7 @@ from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError, did_you_mean
 from gridcell.sources.cells import NESTED, Cells
 from gridcell.sources.column_types import (
+    MONTHS,
     Column,
     Mark,
     asked_moments,
@@ -176,6 +177,18 @@ class Frame:
                 fix="fill them in, write them all in one way, or remove those rows.",
             )
         return np.asarray(values)
+
+    def date_format(self, name: str | None) -> str | None:
+        """Return how the dates of a column are written, where others may be written otherwise.
+
+        None where it holds none, or dates as 2024-12-31 that tell it themselves.
+        """
+        formats = () if name is None else self.columns[name].moments
+        if not formats or name is None or formats == MONTHS:
+            return None
+        has_century = re.search(r"\d{4}", self._some_cell(name)) is not None
+        wanted = "%Y" if has_century else "%y"
+        return next((each for each in formats if wanted in each), formats[0])
 
     def texts(self, names: Sequence[str]) -> dict[str, Coded]:
         """Return columns as words, each as it stands in the file."""

@@ -24,7 +24,11 @@ OF_PARQUET = ("date_format", "rows_in_order")
 
 @dataclass(frozen=True)
 class Dialect:
-    """How the tables of training are written, as far as that was said; see `DataConfig`."""
+    """How the tables of training are written, as far as that was said; see `DataConfig`.
+
+    The dates of a large table may show which of day and month stands first; those of the few rows
+    that come later may not.
+    """
 
     decimal: Decimal = "auto"
     delimiter: Delimiter = "auto"
@@ -37,6 +41,11 @@ class Dialect:
     def of(cls, data: DataConfig) -> Dialect:
         """The dialect that was asked for."""
         return cls(**{field.name: getattr(data, field.name) for field in fields(cls)})
+
+    @classmethod
+    def found(cls, data: DataConfig, date_format: str | None) -> Dialect:
+        """The dialect that was asked for, and how the dates turned out to be written."""
+        return replace(cls.of(data), date_format=data.date_format or date_format)
 
     @property
     def said(self) -> dict[str, Any]:
