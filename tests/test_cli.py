@@ -118,6 +118,18 @@ def test_the_help_of_train_names_every_setting_with_its_sentence(run: Run) -> No
     assert "Column of the table whose equal values never stand on two sides" in words
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_breaks_no_sentence_and_shows_no_empty_default(
+    run: Run, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    lines = run(name, "--help").out.splitlines()
+    assert not any("[default: ()]" in line or "[default: []]" in line for line in lines)
+    rows = [line.strip("│ ") for line in lines if line.startswith("│")]
+    assert rows and not [row for row in rows if not row.startswith(("-", "*")) and row.islower()]
+    assert all(row.startswith(("-", "*")) or row.split()[0].isupper() for row in rows)
+
+
 def test_the_version_is_told(run: Run) -> None:
     assert run("--version").out.strip() == gridcell.__version__
 

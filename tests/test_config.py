@@ -164,6 +164,21 @@ def test_the_ends_of_a_range_may_be_used(name: str, value: float) -> None:
     from_mapping(Path("p"), {name: value})
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("day", "it names no part of a date"), ("%d/%Q", "%Q is no part"), ("%d/%", "no part")],
+)
+def test_a_date_format_names_parts_of_a_date(text: str, why: str) -> None:
+    found = refused(date_format=text)
+    assert f"date_format = {text!r} cannot be used: " in found
+    assert why in found and "such as '%d/%m/%Y'" in found
+
+
+def test_a_column_of_times_and_the_order_of_the_rows_exclude_each_other() -> None:
+    found = refused(rows_in_order=True, time_column="t")
+    assert "time_column has no effect beside rows_in_order" in found
+
+
 def test_something_must_be_left_to_learn_from() -> None:
     text = refused(valid=0.5, test=0.45)
     assert "valid (0.5) and test (0.45) leave less than a tenth" in text

@@ -24,7 +24,7 @@ def images(count: int, **other: Any) -> ImageFacts:
     plain = ImageFacts(
         sizes=np.full((count, 2), 32, np.int32),
         colours=np.ones(count, np.bool_),
-        modes=(("RGB", count),),
+        modes=np.full(count, b"RGB"),
     )
     return replace(plain, **other)
 
@@ -36,7 +36,7 @@ def sounds(
         seconds=np.array(seconds),
         rates=np.array(rates or [8000] * len(seconds), np.int32),
         channels=np.array(channels or [1] * len(seconds), np.int16),
-        formats=(("WAV PCM_16", len(seconds)),),
+        formats=np.full(len(seconds), b"WAV PCM_16"),
     )
 
 
@@ -218,7 +218,7 @@ def test_sizes_are_told_by_smallest_largest_and_median() -> None:
 
 
 def test_pixel_formats_are_counted_with_colour_and_grey() -> None:
-    facts = images(40, modes=(("RGB", 30), ("L", 10)))
+    facts = images(40, modes=np.array([b"RGB"] * 30 + [b"L"] * 10))
     facts.colours[:10] = False
     found = samples(["a"] * 20 + ["b"] * 20, facts=facts)
     text = notes(examine(found))
@@ -264,7 +264,7 @@ def test_clips_are_told_by_size_and_duration() -> None:
         sizes=np.array([[48, 64], [96, 128], [48, 64]], np.int32),
         seconds=np.array([1.0, np.nan, 3.0]),
         colours=np.ones(3, np.bool_),
-        formats=(("h264", 3),),
+        formats=np.full(3, b"h264"),
     )
     text = notes(examine(samples(["a", "b", "a"], facts=facts)))
     assert "Clip sizes (height x width): smallest 48x64 (a/0k.png), largest 96x128" in text

@@ -108,7 +108,7 @@ def test_forecasts_follow_the_end_of_the_table(done):
     assert len(answer.forecast) == 3 * 6
     first = answer.forecast[0]
     assert (first.time, first.column) == ("2024-02-10 00:00", "x")
-    assert first.low < first.value < first.high
+    assert first.lower_95 < first.value < first.upper_95
     wanted = 10 + 3 * np.sin(2 * np.pi * np.arange(6) / 24)
     found = [row.value for row in answer.forecast if row.column == "x"]
     np.testing.assert_allclose(found, wanted, atol=1.5)
@@ -246,15 +246,25 @@ def test_answers_are_printed(done, format, capsys):
     lines = capsys.readouterr().out.splitlines()
     if format == "table":
         assert len(lines) == 18
-        assert "2024-02-10 00:00  x" in lines[0] and " to " in lines[0]
+        assert "2024-02-10 00:00  x" in lines[0]
+        assert "  95 %: " in lines[0] and " to " in lines[0]
     elif format == "csv":
         rows = list(csv.DictReader(lines))
         assert len(rows) == 18
-        assert list(rows[0]) == ["path", "time", "column", "value", "low", "high", "reason"]
-        assert float(rows[0]["low"]) < float(rows[0]["value"]) < float(rows[0]["high"])
+        assert list(rows[0]) == [
+            "path",
+            "time",
+            "column",
+            "value",
+            "lower_95",
+            "upper_95",
+            "reason",
+        ]
+        assert float(rows[0]["lower_95"]) < float(rows[0]["value"]) < float(rows[0]["upper_95"])
     else:
         (line,) = map(json.loads, lines)
         assert line["forecast"][0]["time"] == "2024-02-10 00:00"
+        assert line["forecast"][0]["lower_95"] < line["forecast"][0]["upper_95"]
 
 
 @pytest.mark.parametrize("format", ["table", "csv"])
@@ -329,7 +339,9 @@ def test_missing_numbers_are_read_alike_in_training_and_prediction(tmp_path, mis
         return
     (answer,) = run.model.predict(table)
     assert answer.forecast is not None
-    assert all(np.isfinite([row.value, row.low, row.high]).all() for row in answer.forecast)
+    assert all(
+        np.isfinite([row.value, row.lower_95, row.upper_95]).all() for row in answer.forecast
+    )
 
 
 def test_few_validation_windows_give_no_intervals(tmp_path):
@@ -339,7 +351,7 @@ def test_few_validation_windows_give_no_intervals(tmp_path):
     )
     assert run.model.description.answers.half_widths == ()
     (answer,) = run.model.predict(table)
-    assert answer.forecast is not None and answer.forecast[0].low is None
+    assert answer.forecast is not None and answer.forecast[0].lower_95 is None
 
 
 def test_what_is_known_in_advance_is_used(tmp_path):
@@ -376,6 +388,11 @@ def test_many_series_are_learned_together(tmp_path):
     assert (east.path, west.path) == (f"{path}#east", f"{path}#west")
     assert east.forecast is not None and west.forecast is not None
     assert west.forecast[0].value - east.forecast[0].value == pytest.approx(490, abs=20)
+    alone = tmp_path / "alone.csv"
+    rows = [row for row in path.read_text().splitlines() if "east" not in row]
+    alone.write_text("\n".join(rows) + "\n")
+    (only,) = run.model.predict(alone)
+    assert only.path == f"{alone}#west"
 
 
 @pytest.mark.parametrize("widths", ["one level", "one column", "none", "negative"])
@@ -407,7 +424,7 @@ def test_where_there_are_no_intervals_it_is_said(tmp_path):
     run = pipeline.train(from_mapping(table, settings, out=tmp_path / "run"), teller)
     assert "No intervals are given: they need 20 validation windows or more." in teller.text
     (answer,) = run.model.predict(table)
-    assert all(step.low is None and step.high is None for step in answer.forecast)
+    assert all(step.lower_95 is None and step.upper_95 is None for step in answer.forecast)
 
 
 def test_a_table_of_other_columns_is_refused_with_those_that_are_wanted(done, tmp_path):

@@ -23,7 +23,7 @@ from PIL import Image
 import gridcell.bundle
 from gridcell import model as model_file
 from gridcell import networks
-from gridcell.errors import ModelFileError, SourceError, StorageError
+from gridcell.errors import GridcellError, ModelFileError, SourceError, StorageError
 from gridcell.model import Description, Model, Prediction
 from gridcell.networks.answers import Answers
 from gridcell.networks.run import channels_last
@@ -657,3 +657,61 @@ def test_saving_and_loading_never_turn_to_pickle(
         monkeypatch.setattr(torch, name, must_not)
     Model.load(saved).save(saved)
     Model.load(saved)
+
+
+# --- Pictures that are in memory -----------------------------------------------------------------
+
+
+def test_pictures_in_memory_are_answered_as_their_files_are(tmp_path: Path) -> None:
+    files = pictures(tmp_path / "photos", 3, size=(21, 13))
+    model = made()
+    wanted = [p.probabilities for p in model.predict(list(files))]
+    opened = [Image.open(file) for file in files]
+    arrays = [np.asarray(picture) for picture in opened]
+    assert [p.probabilities for p in model.predict(opened)] == wanted
+    found = model.predict(arrays)
+    assert [p.probabilities for p in found] == wanted
+    assert [p.path for p in found] == ["image 1", "image 2", "image 3"]
+    for alone in (opened[1], arrays[1]):
+        [answer] = model.predict(alone)
+        assert answer.probabilities == pytest.approx(wanted[1])
+
+
+def test_pictures_are_turned_and_laid_on_white_as_files_are(tmp_path: Path) -> None:
+    model, draw = made(), np.random.default_rng(0)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = tmp_path / "turned.png"
+    Image.fromarray(draw.integers(0, 256, (9, 14, 3), np.uint8)).save(turned, exif=exif)
+    clear = tmp_path / "clear.png"
+    rgba = draw.integers(0, 256, (9, 14, 4), np.uint8)
+    Image.fromarray(rgba).save(clear)
+    for file, same in ((turned, [Image.open(turned)]), (clear, [Image.open(clear), rgba])):
+        [wanted] = model.predict(file)
+        for picture in same:
+            [found] = model.predict(picture)
+            assert found.probabilities == wanted.probabilities
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        (np.zeros((8, 8, 3)), "image 1 is an array of float64 [8, 8, 3]; pixels are whole numbers"),
+        (np.zeros((2, 8, 8, 3), np.uint8), "uint8 [2, 8, 8, 3]; pixels are whole numbers 0 to 255"),
+        (torch.zeros(3), "cannot answer for a value of the type Tensor"),
+        (7, "cannot answer for a value of the type int"),
+        ([b"\x89PNG"], "cannot answer for a value of the type bytes"),
+        ([Image.new("L", (4, 4)), "a.png"], "files and pictures in memory are mixed in one list"),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_what_is_taken(item: Any, words: str) -> None:
+    with pytest.raises(GridcellError) as caught:
+        made().predict(item)
+    assert words in str(caught.value)
+
+
+def test_a_picture_that_cannot_be_used_can_be_passed_over() -> None:
+    good, bad = np.zeros((8, 8), np.uint8), np.zeros((8, 8))
+    first, second = made().predict([bad, good], skip_bad_files=True)
+    assert first.label is None and "image 1 is an array of float64" in first.reason
+    assert second.label in LABELS["classify"]

@@ -76,7 +76,7 @@ def as_csv(predictions: Iterable[Prediction], model: Model) -> Iterator[str]:
                 yield _row([path, "", "", "", "", p.reason])
         return
     if model.task == "forecast":
-        yield _row(["path", "time", "column", "value", "low", "high", "reason"])
+        yield _row(["path", "time", "column", "value", "lower_95", "upper_95", "reason"])
         for p in predictions:
             yield from (_row([json_text(p.path), *cells, ""]) for cells in _ahead_cells(p))
             if p.forecast is None:
@@ -175,7 +175,7 @@ def _stretches(p: Prediction) -> Iterator[tuple[str, ...]]:
 def _ahead_lines(p: Prediction) -> Iterator[tuple[str, str, str, str, str]]:
     """Yield a line for each column at each step ahead: its value, and the interval about it."""
     for time, column, value, low, high in _ahead_cells(p):
-        between = f"{low} to {high}" if low else ""
+        between = f"95 %: {low} to {high}" if low else ""
         yield shown(p.path), time, shown(column), value, between
     if p.forecast is None:
         yield shown(p.path), "no answer", "", "", p.reason
@@ -184,7 +184,8 @@ def _ahead_lines(p: Prediction) -> Iterator[tuple[str, str, str, str, str]]:
 def _ahead_cells(p: Prediction) -> Iterator[tuple[str, str, str, str, str]]:
     """Yield time, column, value and interval of each step ahead, empty where there is none."""
     for each in p.forecast or ():
-        low, high = ("" if end is None else f"{end:.6g}" for end in (each.low, each.high))
+        ends = each.lower_95, each.upper_95
+        low, high = ("" if end is None else f"{end:.6g}" for end in ends)
         yield each.time, each.column, f"{each.value:.6g}", low, high
 
 

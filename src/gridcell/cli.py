@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
-from gridcell.config import SECTIONS, Config, DataConfig, SplitConfig, TrainConfig
+from gridcell.config import (
+    SECTIONS,
+    Config,
+    DataConfig,
+    Decimal,
+    Delimiter,
+    SplitConfig,
+    TrainConfig,
+)
 from gridcell.errors import (
     EXIT_DONE,
     EXIT_UNUSABLE,
@@ -29,6 +37,7 @@ from gridcell.errors import (
     GridcellError,
     did_you_mean,
 )
+from gridcell.help_text import Paragraphs
 from gridcell.process import is_out_of_memory, wait_politely
 from gridcell.version import VERSION
 
@@ -45,6 +54,7 @@ app = App(
     help="From a folder of recordings to a CNN or LSTM that you can trust, see inside and ship.",
     help_format="plaintext",
     version_flags=["--version"],
+    help_formatter=Paragraphs(),
     suppress_keyboard_interrupt=False,  # `main` says what became of the work
 )
 
@@ -105,7 +115,7 @@ def train(
     resume: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
 ) -> int:
-    """Train a network on a folder of class folders, a table of paths, or idx files.
+    """Train a network on folders or tables of images, sounds, clips, series or texts.
 
     Example: gridcell train photos/
 
@@ -114,11 +124,12 @@ def train(
     Parameters
     ----------
     path
-        Folder or table of images, sounds or clips.
+        Folder of class folders, or table: of the paths of images, sounds or clips, of series or of
+        texts. A text alone is learned to be written.
     out
         Folder for the run; runs/NAME where left out.
     resume
-        Go on with the run whose folder `path` is; beside it --epochs, --rate and --budget, such as
+        Go on with the run whose folder is named; beside it --epochs, --rate and --budget, such as
         +10m, give it more.
     """
     from gridcell import folds, pipeline
@@ -154,7 +165,7 @@ def inspect(
     Parameters
     ----------
     path
-        Folder or table of images, sounds or clips.
+        Folder or table, as for train.
     seed
         Start of the random split, as for train.
     """
@@ -197,7 +208,7 @@ def evaluate(
     model
         A model.gridcell file.
     path
-        Folder or table of labelled images, sounds or clips.
+        Folder or table with answers, as for train.
     part
         Which of the data's own splits to score; auto takes test where there is one, else all rows.
     """
@@ -223,10 +234,16 @@ def predict(
     prompt: str | None = None,
     temperature: float | None = None,
     seed: int | None = None,
+    decimal: Decimal = "auto",
+    delimiter: Delimiter = "auto",
+    encoding: str = "auto",
+    header: bool | None = None,
+    date_format: str | None = None,
+    rows_in_order: Annotated[bool, Parameter(negative="")] = False,
     format: Literal["table", "csv", "jsonl"] = "table",
     on_bad_file: Literal["stop", "skip"] = "stop",
 ) -> int:
-    """Answer for files, for every file of a folder that the model reads, or for paths from -.
+    """Answer for files, every file of a folder that the model reads, or the rows of a table.
 
     Example: gridcell predict runs/photos/model.gridcell new.jpg
 
@@ -237,7 +254,7 @@ def predict(
     model
         A model.gridcell file.
     items
-        Files, folders, or - to read a path a line from standard input.
+        Files, folders, tables of series or texts, or - to read a path a line from standard input.
     window
         Answer for each stretch of so many seconds of a sound or clip; for the whole where left out.
     step
@@ -248,9 +265,22 @@ def predict(
     prompt
         What stands before the first character or word that is written.
     temperature
-        Below 1 what is likely becomes likelier still, above 1 it becomes less so.
+        Below 1 what is likely to be written becomes likelier still, above 1 less so; 1 where left
+        out.
     seed
-        Start of the random choice of what is written.
+        Start of the random choice of what is written; 0 where left out.
+    decimal
+        The mark before the decimals of a table's numbers; as found, or as training was told.
+    delimiter
+        What separates the columns of a table; as found, or as training was told.
+    encoding
+        Encoding of a table or text, such as latin-1; as found, or as training was told.
+    header
+        Whether the first row of a table names its columns; as found, or as training was told.
+    date_format
+        How dates of a table are written, such as %d/%m/%Y; as found, or as training was told.
+    rows_in_order
+        The rows of a table stand in the order of time, whatever columns of times it has.
     format
         A table for people, CSV, or JSON with a line an item. A class that is called as another
         column of the CSV, such as path, has the column p(path).
@@ -260,6 +290,7 @@ def predict(
     """
     from gridcell import answers, timeline
     from gridcell.model import Model
+    from gridcell.sources.remembered import Dialect
 
     if window is None and step is not None:
         raise ConfigError("step has no effect without window.", fix="give a --window too.")
@@ -273,13 +304,29 @@ def predict(
             fix="name files, folders, or -; a model that writes needs --write 300.",
         )
     loaded = Model.load(model)
+    dialect = Dialect.of(
+        DataConfig(
+            decimal=decimal,
+            delimiter=delimiter,
+            encoding=encoding,
+            header=header,
+            date_format=date_format,
+            rows_in_order=rows_in_order,
+        )
+    )
+    if dialect.said and (write is not None or window is not None):
+        raise ConfigError(
+            f"{next(iter(dialect.said))} has no effect beside "
+            f"{'write' if write is not None else 'window'}.",
+            fix="leave it out.",
+        )
     if write is not None:
         return _write(loaded, items, write, asked)
     if loaded.task == "write":
         raise ConfigError("the model writes, and answers for no files.", fix="add --write 300.")
     paths, is_skipping = _paths(items, loaded.kind), on_bad_file == "skip"
     if window is None:
-        predictions = loaded.predict_files(paths, skip_bad_files=is_skipping)
+        predictions = loaded.predict_files(paths, skip_bad_files=is_skipping, dialect=dialect)
         lines = answers.FORMATS[format](predictions, loaded)
     else:
         windows = timeline.of_files(

@@ -19,7 +19,11 @@ from typing import Any, Literal
 from gridcell.errors import ConfigError, did_you_mean
 
 Task = Literal["auto", "classify", "labels", "regress", "events", "tags", "forecast", "write"]
+Decimal = Literal["auto", "point", "comma"]
+Delimiter = Literal["auto", "comma", "semicolon", "tab", "bar", "space"]
 IMAGE_SIZE_LARGEST = 4096
+DATE_LETTERS = frozenset("aAbBdmyYjHIMSpfz%")
+"""Letters that stand for parts of a date, as strptime knows them."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +31,15 @@ class DataConfig:
     """What to read, and how raw items become arrays."""
 
     target: tuple[str, ...] = ()
-    """Column (or columns) of the table to learn, found by itself where only one can be meant."""
+    """Column of the table to learn, found by itself where only one can be meant; named once for
+    each of several: --target a --target b."""
     path_column: str | None = None
     """Column of the table that holds the file names, found by itself where left out."""
     id_column: str | None = None
     """Column of a table of steps that says which series (or sentence) a row belongs to."""
     time_column: str | None = None
-    """Column that the steps of a series are sorted by; the order of the rows if there is none."""
+    """Column that the steps of a series, or the tokens of a sentence, are sorted by; found by
+    itself, else they stand in the order of the rows."""
     inputs: tuple[str, ...] = ()
     """Columns of numbers that a series is made of; all that have no other use where left out."""
     text_column: str | None = None
@@ -41,25 +47,34 @@ class DataConfig:
     kind: Literal["auto", "images", "sounds", "clips", "series", "texts", "forecasts"] = "auto"
     """What the items are; told apart by extensions and columns where left out."""
     task: Task = "auto"
-    """What to learn: a class, several labels, numbers, labels over time, a class each step, how a
-    series goes on, or to write as a text does."""
+    """What to learn: a class (classify), several labels, numbers (regress), labels that come and go
+    in a sound (events), a class for each step (tags), how a series goes on (forecast), or to write
+    as a text does; told from the data where left out."""
     horizon: int | None = None
-    """Steps of a series to forecast."""
+    """Steps of a series to forecast, which is what this asks for."""
     past: int | None = None
-    """Steps that a forecast looks back on; chosen from the step where left out."""
+    """Steps that a forecast looks back on; chosen from the time between two where left out."""
     known: tuple[str, ...] = ()
     """Columns that are known in advance for the steps to forecast, such as holidays or prices."""
     missing: Literal["stop", "ffill", "interpolate", "drop", "mask"] = "stop"
-    """What becomes of missing numbers of a series: stop and list them, repeat the last number,
-    draw a line, drop the step, or take the mean and tell the network which are missing."""
-    decimal: Literal["auto", "point", "comma"] = "auto"
+    """What becomes of missing numbers of a series: stop and list them; ffill, the last number
+    stands for them; interpolate, a line is drawn between its neighbours (not in forecasts); drop,
+    the step is left out; mask, the training mean (in a forecast the last number) stands for them
+    and the network is told which they are."""
+    decimal: Decimal = "auto"
     """The mark before the decimals of a table's numbers, found by itself unless it is ambiguous."""
-    delimiter: Literal["auto", "comma", "semicolon", "tab", "bar", "space"] = "auto"
+    delimiter: Delimiter = "auto"
     """What separates the columns of a table, found by itself where left out."""
     encoding: str = "auto"
     """Encoding of a table or text, such as latin-1; UTF-8 or as its first bytes say if left out."""
     header: bool | None = None
     """Whether the first row of a table names its columns; found by itself where left out."""
+    date_format: str | None = None
+    """How dates of a table are written, such as %d/%m/%Y (a clock may follow) or %Y%m%d; found by
+    itself unless it is ambiguous."""
+    rows_in_order: bool = False
+    """Whether the rows of a table stand in the order of time, so that no column of times is used;
+    the rows of each series, where there are several."""
     text_level: Literal["auto", "words", "characters"] = "auto"
     """What the steps of a text are; chosen from the texts where left out."""
     longest_text: int | None = None
@@ -68,14 +83,15 @@ class DataConfig:
     """Text file of pretrained word vectors (a word and its numbers a line, as GloVe and word2vec
     write them), for the first layer."""
     image_size: int | None = None
-    """Side in pixels of the square that the network sees; chosen from the files where left out."""
+    """Side in pixels of the square that the network sees of an image or frame; chosen from the
+    files where left out."""
     image_fit: Literal["auto", "stretch", "crop", "pad"] = "auto"
     """How an oblong image becomes a square: stretched, cropped in the centre, or padded."""
     sample_rate: int | None = None
     """Samples a second that sounds are brought to; the most frequent among them if left out."""
     window: float | None = None
-    """Seconds of a sound, or steps of a series, that are read at once; longer ones are read in
-    overlapping windows."""
+    """Seconds of a sound, or steps of a series, that are read at once, at most 10 or 2,000 where
+    left out; of longer ones training reads a stretch, and answers are the mean over windows."""
     frames: int | None = None
     """Most frames that are taken from a clip, evenly spread over its time; 16 if left out."""
     on_bad_file: Literal["stop", "skip"] = "stop"
@@ -96,6 +112,13 @@ class DataConfig:
         ):
             if getattr(self, name) is not None:
                 _check_range(name, getattr(self, name), low, high)
+        if self.date_format is not None:
+            _check_date_format(self.date_format)
+        if self.rows_in_order and self.time_column is not None:
+            raise ConfigError(
+                "time_column has no effect beside rows_in_order.",
+                fix="leave --time-column or --rows-in-order out.",
+            )
         self._check_forecast()
 
     @property
@@ -182,15 +205,19 @@ class TrainConfig:
     weight_decay: float | None = None
     """Pull of the weights toward zero, biases and norms left out; chosen as the rate is."""
     label_smoothing: float | None = None
-    """Share of each target spread over all classes, against overconfidence; 0.1 where left out."""
+    """Share of each target spread over all classes, against overconfidence; 0.1 where left out and
+    a class is learned."""
     ema: float | None = None
-    """Decay of the running average of the weights, which is what is kept; 0 turns it off."""
+    """Decay of the running average of the weights, which is what is kept; 0 turns it off, and it is
+    chosen from the steps of training where left out."""
     class_weights: Literal["none", "balanced"] = "none"
-    """Weigh classes equally in the loss, however many items they have."""
+    """Whether all items count alike in the loss, or (balanced) all classes, however many items they
+    have."""
     patience: int | None = None
     """Epochs without a better score before training stops; half of all, at least 5, if left out."""
     augment: bool = True
-    """Vary training items at random: flips, shifts, small turns and scalings, erasing."""
+    """Vary training items at random, as their kind allows: images and clips are shifted, turned
+    and erased in part, sounds shifted, sped up and mixed, series stretched, words left out."""
     flip: Literal["auto", "on", "off"] = "auto"
     """Whether varying mirrors images left to right; auto looks whether that keeps their class."""
     on_divergence: Literal["stop", "retry"] = "stop"
@@ -389,6 +416,19 @@ def _wanted(kinds: tuple[Any, ...]) -> str:
                 )
             )
     return " or ".join(words)
+
+
+def _check_date_format(text: str) -> None:
+    """Refuse what is no way to write a date; the letters are those of strptime."""
+    letters = re.findall(r"%(-?.)", text, re.DOTALL)
+    strange = [f"%{letter}" for letter in letters if letter.removeprefix("-") not in DATE_LETTERS]
+    if not letters or strange or text.count("%") != len(letters) + letters.count("%"):
+        why = f"{strange[0]} is no part of a date" if strange else "it names no part of a date"
+        raise ConfigError(
+            f"date_format = {text!r} cannot be used: {why}.",
+            fix="write %d for the day, %m for the month, %Y for the year (%y where it has two "
+            "digits), %H %M %S for the clock, such as '%d/%m/%Y'.",
+        )
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:

@@ -336,18 +336,24 @@ def _of_windows(facts: ForecastFacts, split: NDArray[np.int8] | None) -> list[Fi
 
 
 def _modes(facts: ImageFacts) -> list[str]:
-    if not facts.modes:
+    if not len(facts.modes):
         return []
     count, colours = len(facts.colours), int(facts.colours.sum())
     if colours in (0, count):
         said = "all grey" if not colours else "all colour"
     else:
         said = f"{colours:,} colour and {count - colours:,} grey, all read as colour"
-    return [f"Pixel formats: {_listed_counts(facts.modes)}; {said}."]
+    return [f"Pixel formats: {_tallied(facts.modes)}; {said}."]
 
 
-def _formats(formats: tuple[tuple[str, int], ...]) -> list[str]:
-    return [f"File formats: {_listed_counts(formats)}."] if formats else []
+def _formats(formats: NDArray[np.bytes_]) -> list[str]:
+    return [f"File formats: {_tallied(formats)}."] if len(formats) else []
+
+
+def _tallied(formats: NDArray[np.bytes_]) -> str:
+    """List the formats and how many files have each, the most frequent first."""
+    counts = Counter(name.decode() for name in formats.tolist())
+    return _listed_counts(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def _durations(samples: Samples, seconds: NDArray[np.float64]) -> str:

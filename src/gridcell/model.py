@@ -8,11 +8,12 @@ The file is a bundle (see there) of two members, neither of which can hold code:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -24,7 +25,7 @@ from torch import Tensor
 
 from gridcell import bundle, networks
 from gridcell.batches import Items, items_of
-from gridcell.errors import GridcellError, ModelFileError, SourceError
+from gridcell.errors import ConfigError, GridcellError, ModelFileError, SourceError
 from gridcell.networks.answers import LEVELS, Answers
 from gridcell.networks.run import channels_last, outputs
 from gridcell.networks.stream import Stream, StreamState
@@ -36,17 +37,31 @@ from gridcell.preparation import (
     steps_of,
 )
 from gridcell.preparation.cache import Decoded
+from gridcell.preparation.clips import FrameReader
 from gridcell.preparation.forecast import ForecastPreparation, ForecastReader
+from gridcell.preparation.images import ImageReader
 from gridcell.preparation.series import SeriesReader
+from gridcell.preparation.sounds import SoundReader
 from gridcell.preparation.texts import TextReader
 from gridcell.preparation.unreadable import Unread
 from gridcell.samples import STEP_TASKS, ItemTask, Kind
+from gridcell.sources import WRITTEN
+from gridcell.sources.remembered import NOTHING_ASKED, UNSAID, Asked, Dialect
 from gridcell.workers import in_order
 
+if TYPE_CHECKING:
+    from PIL import Image as PillowImage
+
+    Picture = PillowImage.Image | NDArray[np.uint8]
+    """A picture in memory."""
+
+WRITTEN_TEXTS = ("delimiter", "encoding", "header")
+"""What of a dialect texts have a use for."""
 MEMBERS = ("model.json", "weights.safetensors")
 MOST_REMEMBERED = 10**9
 PREDICT_BATCH = 256
 
+Reader = ImageReader | SoundReader | FrameReader | SeriesReader | TextReader | ForecastReader
 Item = tuple[str, NDArray[Any], float]
 """Name, values and scale of one decoded item."""
 
@@ -70,9 +85,9 @@ class Ahead:
     """The time of the step, or how many steps ahead it is where no time is known."""
     column: str
     value: float
-    low: float | None = None
+    lower_95: float | None = None
     """Lower end of the interval that is to hold 95 % of the truths; None where it is not known."""
-    high: float | None = None
+    upper_95: float | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +176,8 @@ class Description(Generic[P]):
     to it again."""
     target_columns: tuple[str, ...] = ()
     """Columns of the training table that were learned; none where it came from no table."""
+    asked: Asked = NOTHING_ASKED
+    """What training was told of the tables that it read."""
 
 
 class Model:
@@ -217,34 +234,85 @@ class Model:
         return AnswerStream(self.network.stream(), self.description.answers)
 
     def predict(
-        self, items: str | Path | Sequence[str | Path], *, skip_bad_files: bool = False
+        self,
+        items: str | Path | Picture | Sequence[str | Path | Picture],
+        *,
+        skip_bad_files: bool = False,
+        dialect: Dialect = UNSAID,
     ) -> list[Prediction]:
         """Answer for a file, a folder (every file of the model's kind in it) or a list of files.
 
+        A model of images also answers for pictures in memory, one or a list: Pillow's, or arrays
+        of 8 bits [H, W] or [H, W, 3]. They are named `image 1`, `image 2` ...
+
         A table of several series or texts gives an answer for each, named `FILE#ROW` or `FILE#ID`.
+
+        dialect   how tables and texts are written, where neither they nor the model say it
 
         Raises   SourceError for a file that cannot be read, unless `skip_bad_files`: then its
                  Prediction has no answer and a reason; so has that of a series or text alone
-                 where the others of its table can be read
+                 where the others of its table can be read. ConfigError for what is neither
         """
         from gridcell.sources import find_files
 
         if isinstance(items, (str, Path)):
-            found = find_files(Path(items), self.kind)
-            return list(self.predict_files(found, skip_bad_files=skip_bad_files))
-        return list(self.predict_files([Path(i) for i in items], skip_bad_files=skip_bad_files))
+            paths = find_files(Path(items), self.kind)
+        else:
+            every = [items] if _is_picture(items) or not isinstance(items, Iterable) else [*items]
+            if any(map(_is_picture, every)):
+                self._reader(dialect)
+                return list(self._predict_pictures(every, skip_bad_files=skip_bad_files))
+            paths = [_path(item) for item in every]
+        return list(self.predict_files(paths, skip_bad_files=skip_bad_files, dialect=dialect))
 
     def predict_files(
-        self, paths: Iterable[Path], *, skip_bad_files: bool = False
+        self, paths: Iterable[Path], *, skip_bad_files: bool = False, dialect: Dialect = UNSAID
     ) -> Iterator[Prediction]:
-        """Yield the answers for files as they come, a batch at a time."""
+        """Yield the answers for files as they come, a batch at a time; as `predict` does.
+
+        Raises   ConfigError for a dialect that has no effect on the kind
+        """
+        reader = self._reader(dialect)
         waiting: list[Path] = []
         for path in paths:
             waiting.append(path)
             if len(waiting) == PREDICT_BATCH:
-                yield from self._predict_some(waiting, skip_bad_files)
+                yield from self._predict_some(reader, waiting, skip_bad_files)
                 waiting = []
-        yield from self._predict_some(waiting, skip_bad_files)
+        yield from self._predict_some(reader, waiting, skip_bad_files)
+
+    def _predict_pictures(
+        self, pictures: Sequence[Any], *, skip_bad_files: bool
+    ) -> Iterator[Prediction]:
+        """Yield the answers for pictures that are in memory, a batch at a time."""
+        reader = self.preparation.reader
+        if not isinstance(reader, ImageReader):
+            raise ConfigError(
+                f"the model reads {self.kind}, and is given a picture.", fix="name files."
+            )
+        if not all(map(_is_picture, pictures)):
+            raise ConfigError(
+                "files and pictures in memory are mixed in one list.", fix="ask for each apart."
+            )
+        for first in range(0, len(pictures), PREDICT_BATCH):
+            some = enumerate(pictures[first : first + PREDICT_BATCH], start=first + 1)
+            found: list[tuple[NDArray[np.uint8], float] | SourceError] = []
+            names = []
+            for number, picture in some:
+                names.append(f"image {number}")
+                try:
+                    found.append(reader.read_picture(picture, name=names[-1]))
+                except SourceError as error:
+                    if not skip_bad_files:
+                        raise
+                    found.append(error)
+            good = [item for item in found if not isinstance(item, SourceError)]
+            answers = iter(self._answers_of(good))
+            for name, item in zip(names, found, strict=True):
+                if isinstance(item, SourceError):
+                    yield Prediction(name, reason=item.message)
+                else:
+                    yield self._prediction(name, next(answers))
 
     def save(self, path: Path) -> None:
         """Write the model file, whole or not at all.
@@ -281,8 +349,23 @@ class Model:
         channels_last(network)
         return cls(network, description)
 
-    def _predict_some(self, paths: list[Path], skip_bad_files: bool) -> Iterator[Prediction]:
+    def _reader(self, dialect: Dialect) -> Reader:
+        """Return what reads files, or refuse what of a dialect has no effect on them."""
         reader = self.preparation.reader
+        heeded = {"series": WRITTEN, "forecasts": WRITTEN, "texts": WRITTEN_TEXTS}
+        for name in dialect.said:
+            if name not in heeded.get(self.kind, ()):
+                raise ConfigError(
+                    f"{name} has no effect on {self.kind} that are answered for.",
+                    fix=f"leave --{name.replace('_', '-')} out.",
+                )
+        if isinstance(reader, SeriesReader | TextReader | ForecastReader):
+            return replace(reader, asked=dialect)
+        return reader
+
+    def _predict_some(
+        self, reader: Reader, paths: list[Path], skip_bad_files: bool
+    ) -> Iterator[Prediction]:
         if isinstance(reader, ForecastReader):
             yield from self._forecasts(reader, paths, skip_bad_files)
             return
@@ -399,6 +482,23 @@ class Model:
             return Prediction(path, labels=chosen, probabilities=named)
         best = self.labels[int(answer.argmax())]
         return Prediction(path, best, named[best], named)
+
+
+def _is_picture(item: object) -> bool:
+    from PIL import Image
+
+    return isinstance(item, np.ndarray | Image.Image)
+
+
+def _path(item: object) -> Path:
+    """Return the path that an item is, or say what may be asked for."""
+    if isinstance(item, str | os.PathLike):
+        return Path(item)
+    raise ConfigError(
+        f"predict cannot answer for a value of the type {type(item).__name__}.",
+        fix="name a file, a folder or a list of files; a model of images takes Pillow's pictures "
+        "and arrays of 8 bits [H, W] or [H, W, 3] too.",
+    )
 
 
 def _all_of(errors: Sequence[SourceError]) -> SourceError:

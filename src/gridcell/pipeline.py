@@ -32,6 +32,7 @@ from gridcell.preparation import (
     Preparation,
     SeriesPreparation,
     TextPreparation,
+    remarks,
 )
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.texts import NOUNS
@@ -47,7 +48,7 @@ from gridcell.samples import (
     Samples,
 )
 from gridcell.sources import NOTHING, classes
-from gridcell.sources.remembered import UNSAID, Remembered
+from gridcell.sources.remembered import Asked, Remembered
 from gridcell.sources.wording import counted, listed, shown
 from gridcell.sources.words import UNKNOWN_WORD
 from gridcell.split_by_time import MOST_ITEMS
@@ -139,7 +140,9 @@ def train_on(
             tell.section("Where the time went", job.profile(history))
 
         remembered = baseline.remember(task, train_targets, len(data.samples.labels))
-        described = _describe(data.samples, prep, job, answers, remembered, digest=digest)
+        described = _describe(
+            data.samples, prep, job, answers, remembered, config.data, digest=digest
+        )
         model = Model(job.network.cpu(), described)
         scores = _score(model, data, test_rows)  # the test rows are read once, here
 
@@ -315,6 +318,8 @@ def read(
         folder=cache,
         progress=partial(teller.progress, "Decoding"),
     )
+    said = remarks.told(decoded.remarks, samples.kind)
+    samples = replace(samples, notes=(*samples.notes, *said))
     lines = [*samples.notes, f"Prepared as: {chosen.describe(samples.facts)}."]
     if decoded.bad:
         bad = counted(len(decoded.bad), "file")
@@ -332,11 +337,17 @@ def read(
 
 def _remembered(model: Model) -> Remembered:
     """Return how the tables of training were read."""
-    prep, target = model.preparation, model.description.target_columns
+    prep, asked = model.preparation, model.description.asked
+    target = model.description.target_columns
     of_tables = TextPreparation | SeriesPreparation | ForecastPreparation
+    of_series = prep if isinstance(prep, SeriesPreparation) else asked
     return Remembered(
-        prep.table if isinstance(prep, of_tables) else UNSAID,
+        prep.table if isinstance(prep, of_tables) else asked.dialect,
+        path_column=asked.path_column,
         text_column=prep.column if isinstance(prep, TextPreparation) else None,
+        id_column=of_series.id_column,
+        time_column=of_series.time_column,
+        inputs=prep.columns if isinstance(prep, SeriesPreparation) else (),
         target=target,
         has_label_columns=target == model.labels,
     )
@@ -448,6 +459,7 @@ def _describe(
     job: training.Job,
     answers: Answers,
     remembered: tuple[tuple[float, ...], ...],
+    data: DataConfig,
     *,
     digest: str,
 ) -> Description[Preparation]:
@@ -461,6 +473,7 @@ def _describe(
         train_targets=remembered,
         trained={"items": len(samples), "data_digest": digest},
         target_columns=samples.target_columns,
+        asked=Asked.of(data),
     )
 
 

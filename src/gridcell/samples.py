@@ -6,7 +6,7 @@ One row an item, in NumPy columns: no Python object per item survives into the t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, TypeVar, overload
 
 import numpy as np
@@ -51,6 +51,11 @@ SPANS = np.dtype([("row", "i8"), ("start", "f8"), ("end", "f8"), ("label", "i8")
 Rows = Sequence[int] | NDArray[np.int64]
 
 
+def _none_said() -> NDArray[np.bytes_]:
+    """Formats of which nothing is known."""
+    return np.zeros(0, "S1")
+
+
 @dataclass(frozen=True)
 class ImageFacts:
     """What the headers say of images, before any is decoded."""
@@ -61,8 +66,8 @@ class ImageFacts:
     """[N, 2] height and width in pixels as a person sees the image (turned by EXIF)."""
     colours: NDArray[np.bool_]
     """[N] whether the file holds colour."""
-    modes: tuple[tuple[str, int], ...] = ()
-    """Pixel formats seen (RGB, L, RGBA ...) and how many files of the whole set have each."""
+    modes: NDArray[np.bytes_] = field(default_factory=_none_said)
+    """[N] pixel format (RGB, L, RGBA ...), or none of any."""
     pixels: NDArray[np.uint8] | None = None
     """[N, H, W, C] where the source already is an array (idx), else None."""
 
@@ -72,6 +77,7 @@ class ImageFacts:
             self,
             sizes=self.sizes[rows],
             colours=self.colours[rows],
+            modes=self.modes[rows] if len(self.modes) else self.modes,
             pixels=None if self.pixels is None else self.pixels[rows],
         )
 
@@ -88,8 +94,8 @@ class SoundFacts:
     """[N] samples a second (Hz) in each channel."""
     channels: NDArray[np.int16]
     """[N] how many channels the file holds."""
-    formats: tuple[tuple[str, int], ...] = ()
-    """File formats seen (WAV PCM_16 ...) and how many files of the whole set have each."""
+    formats: NDArray[np.bytes_] = field(default_factory=_none_said)
+    """[N] file format (WAV PCM_16 ...), or none of any."""
 
     def take(self, rows: Rows) -> SoundFacts:
         """The facts of these rows, in this order."""
@@ -98,6 +104,7 @@ class SoundFacts:
             seconds=self.seconds[rows],
             rates=self.rates[rows],
             channels=self.channels[rows],
+            formats=self.formats[rows] if len(self.formats) else self.formats,
         )
 
 
@@ -113,8 +120,8 @@ class ClipFacts:
     """[N] duration; NaN where the header does not say."""
     colours: NDArray[np.bool_]
     """[N] whether the file holds colour."""
-    formats: tuple[tuple[str, int], ...] = ()
-    """Formats seen and how many files of the whole set have each."""
+    formats: NDArray[np.bytes_] = field(default_factory=_none_said)
+    """[N] how each is coded (h264 ...), or none of any."""
 
     def take(self, rows: Rows) -> ClipFacts:
         """The facts of these rows, in this order."""
@@ -123,6 +130,7 @@ class ClipFacts:
             sizes=self.sizes[rows],
             seconds=self.seconds[rows],
             colours=self.colours[rows],
+            formats=self.formats[rows] if len(self.formats) else self.formats,
         )
 
 
@@ -143,6 +151,8 @@ class SeriesFacts:
     """How series stand in tables: one a file, one below the other, or one a row."""
     id_column: str | None = None
     time_column: str | None = None
+    date_format: str | None = None
+    """How its dates are written, where others may be written otherwise."""
 
     def take(self, rows: Rows) -> SeriesFacts:
         """The series of these rows, in this order."""
@@ -265,6 +275,8 @@ class ForecastFacts:
     step_parts: NDArray[np.int8] | None = None
     """[steps of all] split of each step that the data itself names, or UNASSIGNED."""
     time_column: str | None = None
+    date_format: str | None = None
+    """How its dates are written, where others may be written otherwise."""
     id_column: str | None = None
 
     def take(self, rows: Rows) -> ForecastFacts:

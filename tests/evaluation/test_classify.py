@@ -198,6 +198,18 @@ def test_the_baseline_says_the_largest_training_class_even_where_it_is_rare_here
     assert found["macro-F1"].baseline == pytest.approx((2 / 5 + 0) / 2)
 
 
+@pytest.mark.parametrize(("truth", "share"), [(0, 1.0), (1, 0.0)])
+def test_where_one_class_is_tested_balanced_accuracy_is_accuracy_for_the_baseline_too(
+    truth: int, share: float
+) -> None:
+    for items in (1, 5):
+        found = score_classes(
+            np.tile([0.2, 0.8], (items, 1)), np.full(items, truth), train_targets=[0, 0, 0, 1]
+        )
+        assert found["accuracy"].baseline == found["balanced accuracy"].baseline == share
+        assert found["accuracy"].value == found["balanced accuracy"].value == 1 - share
+
+
 def test_the_baseline_loss_is_finite_for_a_class_that_training_never_saw():
     found = score_classes(one_hot([1], size=2), np.array([1]), train_targets=[0] * 8)
     assert found["log loss"].baseline == pytest.approx(np.log(10))

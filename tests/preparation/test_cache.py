@@ -23,6 +23,7 @@ from gridcell.errors import SourceError, StorageError
 from gridcell.preparation import cache, images
 from gridcell.preparation.cache import Decoded, decode_all
 from gridcell.preparation.images import ImageReader, decode
+from gridcell.preparation.remarks import Remark
 from gridcell.preparation.sounds import SoundReader
 from gridcell.preparation.unreadable import UnreadableError
 from gridcell.samples import UNASSIGNED, ImageFacts, Samples, SoundFacts
@@ -460,6 +461,29 @@ def test_sets_of_all_kinds_share_one_limit(
     assert waves is not None and waves.exists() and not pixels.exists()
 
 
+# --- What is said of files that are used all the same --------------------------------------------
+
+
+def test_pixels_of_one_colour_are_found_whether_or_not_they_are_decoded(tmp_path: Path) -> None:
+    pixels = np.zeros((6, 8, 8, 1), np.uint8)
+    pixels[1, 2, 3] = 9
+    pixels[2, 4, 4] = 9
+    pixels[3] = 7
+    facts = ImageFacts(np.full((6, 2), 8, np.int32), np.zeros(6, np.bool_), pixels=pixels)
+    names = [f"#{row}" for row in range(6)]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    samples = replace(samples_of(tmp_path, names), facts=facts)
+    for side in (8, 16):
+        got = decode_all(
+            samples,
+            ImageReader(side, side, 1, "stretch"),
+            on_bad_file="stop",
+            folder=tmp_path / "cache",
+        )
+        assert got.remarks == tuple((f"#{row}", Remark("blank")) for row in (0, 3, 4, 5))
+
+
 # --- Items of unlike length ----------------------------------------------------------------------
 
 
@@ -481,6 +505,9 @@ class NumberReader:
             raise UnreadableError(str(source), "is bad")
         values = np.array(text.split(), np.int16)
         return values, float(values[0]) if len(values) else 1.0
+
+    def read_closely(self, source: Path) -> tuple[NDArray[np.int16], float, Remark | None]:
+        return *self.read(source), None
 
 
 def sounds_of(root: Path, names: list[str]) -> Samples:

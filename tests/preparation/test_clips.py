@@ -33,6 +33,7 @@ from gridcell.preparation.clips import (
     fit_clips,
 )
 from gridcell.preparation.images import Fit, refit
+from gridcell.preparation.remarks import Remark
 from gridcell.samples import ClipFacts, Samples
 from gridcell.sources.clips import Clip
 
@@ -427,6 +428,40 @@ def test_half_a_picture_is_no_frame() -> None:
     )
 
 
+def damage_of(source: bytes, frames: int = 16) -> Remark | None:
+    reader = FrameReader(height=12, width=16, channels=3, fit="stretch", frames=frames)
+    return reader.read_closely(source)[2]
+
+
+def test_damage_inside_a_clip_or_at_its_end_is_told() -> None:
+    source = written(grey_steps(12), container="avi", codec="mjpeg", pixel_format="yuvj420p")
+    packets = packets_of(source)
+    assert damage_of(source) is None
+    inside = source.replace(packets[5], bytes(len(packets[5])))
+    assert damage_of(inside) == Remark("damaged", "11 of 12 frames")
+    at_the_end = source[: source.index(packets[9])]
+    assert damage_of(at_the_end) == Remark("damaged", "9 of 12 frames")
+
+
+def test_frames_that_the_decoder_had_to_guess_at_are_told() -> None:
+    frames = [SimpleNamespace(is_corrupt=place == 2) for place in range(5)]
+    clip = Clip(SimpleNamespace(), SimpleNamespace(frames=5, decode=lambda _: frames))
+    assert list(clip._decoded(None)) == frames
+    assert clip.damage(5) == "5 frames, 1 of them spoilt"
+
+
+def test_a_header_that_counts_one_frame_too_many_tells_of_no_damage() -> None:
+    clip = Clip(SimpleNamespace(), SimpleNamespace(frames=12))
+    assert clip.damage(11) is None
+    assert clip.damage(10) == "10 of 12 frames"
+    clip.losses.discarded = 2
+    assert clip.damage(10) is None
+
+
+def test_a_clip_of_one_colour_is_told() -> None:
+    assert damage_of(written([np.zeros((48, 64, 3), np.uint8)] * 5)) == Remark("blank")
+
+
 def test_a_path_and_its_bytes_and_many_threads_give_the_same(tmp_path: Path) -> None:
     source = written(noise(40, *SIZE))
     path = tmp_path / "a:%02d \u4e2d.mkv"
@@ -578,7 +613,7 @@ def samples_of(sizes: Sequence[tuple[int, int]], *, is_colour: bool = True) -> S
             sizes=np.array(sizes, np.int32),
             seconds=np.full(count, np.nan),
             colours=colours,
-            formats=(("h264", count),),
+            formats=np.full(count, b"h264"),
         ),
         task="classify",
         paths=tuple(f"{row}.mp4" for row in range(count)),

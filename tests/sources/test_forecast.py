@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,48 @@ def test_times_that_cannot_be_read_are_no_reason_to_take_the_rows_as_they_are(tm
         found(table(tmp_path, [f"{cell},{i}.5" for i, cell in enumerate(cells)], "date,x"))
     assert "column date looks like times but cannot be read: " in str(error.value)
     assert why in str(error.value)
-    assert "if the rows stand in their order as they are, remove the column" in str(error.value)
+    assert "if the rows stand in their order as they are, pass --rows-in-order" in str(error.value)
+    assert "say how they are written, for instance --date-format '%d/%m/%Y'" in str(error.value)
+
+
+def test_the_order_of_day_and_month_can_be_said(tmp_path):
+    months = [f"01/{i % 12 + 1:02}/{2010 + i // 12},{i}.5" for i in range(120)]
+    path = table(tmp_path, months, "date,x")
+    samples, facts = found(path, date_format="%d/%m/%Y")
+    assert facts.step == Step("months", 1)
+    assert "Column date is read as day, month, year." in said(samples)
+    clocks = [f"{day:02}/01/2024 {i:02}:00,{i}.5" for day in (1, 2, 3) for i in range(24)]
+    _, facts = found(table(tmp_path, clocks, "date,x"), date_format="%d/%m/%Y")
+    assert facts.step == Step("time", HOUR_US)
+    assert str(facts.times[-1].astype("M8[us]")) == "2024-01-03T23:00:00.000000"
+
+
+@pytest.mark.parametrize(
+    ("written", "date_format"),
+    [("%d %b %Y", "%d %b %Y"), ("%Y%m%d", "%Y%m%d"), ("%d-%m-%Y", "%d-%m-%Y")],
+)
+def test_dates_written_otherwise_are_read_by_their_format(tmp_path, written, date_format):
+    days = [datetime(2024, 1, 1) + timedelta(days=i) for i in range(60)]
+    rows = [f"{day.strftime(written)},{i}.5" for i, day in enumerate(days)]
+    samples, facts = found(table(tmp_path, rows, "day,x"), date_format=date_format)
+    assert (samples.labels, facts.step) == (("x",), Step("time", 24 * HOUR_US))
+    assert str(facts.times[0].astype("M8[us]")) == "2024-01-01T00:00:00.000000"
+
+
+def test_a_date_format_that_fits_no_column_is_refused(tmp_path):
+    path = table(tmp_path, [f"{i + 1:02}/01/2024,{i}.5" for i in range(12)], "date,x")
+    with pytest.raises(ConfigError) as error:
+        found(path, date_format="%d.%m.%Y")
+    assert "most cells of no column are dates written as %d.%m.%Y" in str(error.value)
+    assert "(column date: 01/01/2024 is not written as %d.%m.%Y)" in str(error.value)
+
+
+def test_rows_can_be_said_to_stand_in_their_order(tmp_path):
+    rows = [f"{i % 12 + 1:02}/01/2024,{2000 + 7 * i * i},{i}.5" for i in range(40)]
+    samples, facts = found(table(tmp_path, rows, "date,year,x"), rows_in_order=True)
+    assert (facts.times, facts.values[:, 0].tolist()) == (None, [i + 0.5 for i in range(40)])
+    assert "The steps are the rows in their order, as was said." in said(samples)
+    assert "Left out, named as times: year." in said(samples)
 
 
 def test_a_few_times_in_another_way_are_named_with_the_fix(tmp_path):
@@ -227,7 +269,7 @@ def test_numbers_that_are_named_as_times_and_may_be_none_are_asked_about(tmp_pat
     with pytest.raises(ConfigError) as error:
         found(path)
     assert "column time is named as times, but its numbers do not go on by one" in str(error.value)
-    assert "name the columns to forecast with --target" in str(error.value)
+    assert "pass --rows-in-order, or name the columns to forecast with --target" in str(error.value)
     samples, facts = found(path, target=("v",))
     assert (samples.labels, facts.times) == (("v",), None)
     assert "Column time does not go on by one step: the steps are the rows" in said(samples)

@@ -505,6 +505,44 @@ def test_a_column_whose_values_never_repeat_holds_no_classes(folder: Path) -> No
     assert len(read(path, purpose="score").labels) == 21
 
 
+TAGGED = ["dog;grass", "dog;sky", "grass;sky", "dog", "sky;dog;grass"]
+
+
+@pytest.mark.parametrize(("mark", "word"), [(";", "semicolon"), ("|", "bar")])
+def test_cells_of_several_labels_are_classes_only_with_a_hint(
+    folder: Path, mark: str, word: str
+) -> None:
+    cells = [cell.replace(";", mark) for cell in TAGGED]
+    path = write(folder, labelled(cells * 3))
+    found = read(path)
+    assert found.task == "classify"
+    assert said(found).count("pass --task labels") == 1
+    assert f"Most cells of column label hold a {word}, as 'dog{mark}grass' does" in said(found)
+    assert "of which there would be 3, pass --task labels" in said(found)
+    assert "--task labels" not in said(read(path, task="classify"))
+    assert read(path, task="labels").labels == ("dog", "grass", "sky")
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["dog", "cat", "dog;cat", "cat"],
+        ["Bonn;DE", "Rome;IT", "Oslo;NO"],
+        ["dog;sky", "dog|sky", "sky;cat", "cat;dog"],
+    ],
+    ids=["few", "no part recurs", "two marks"],
+)
+def test_marks_in_the_names_of_classes_give_no_hint(folder: Path, cells: list[str]) -> None:
+    assert "--task labels" not in said(read(write(folder, labelled(cells * 3))))
+
+
+def test_a_column_of_label_sets_that_all_differ_names_the_task(folder: Path) -> None:
+    cells = [f"{a};{b}" for a in "abcdef" for b in "vwxyz"][:28]
+    text = refused(write(folder, labelled(cells)))
+    assert "every value of column label is different" in text
+    assert "pass --task labels if its cells hold several labels each" in text
+
+
 def test_a_semicolon_table_with_a_byte_order_mark_is_read_and_said(folder: Path) -> None:
     rows = ["datei;wert", "0.png;1,5", "1.png;2,25"]
     found = read(write(folder, rows, encoding="utf-8-sig"))

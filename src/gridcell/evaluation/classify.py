@@ -258,8 +258,10 @@ def _baselines(
     outcomes = _outcomes(guess, targets)
     found = {name: float(MEASURES[name][0](outcomes, once(len(targets)))[0]) for name in names}
     # Any guess without a look at the input has this balanced accuracy on average, also where
-    # the largest training class has no items here.
-    found["balanced accuracy"] = 1 / len(np.unique(targets))
+    # the largest training class has no items here. Of one class it is the accuracy by another name.
+    present = len(np.unique(targets))
+    if present > 1:
+        found["balanced accuracy"] = 1 / present
     return found
 
 

@@ -130,6 +130,7 @@ def decode(
     if isinstance(prep, TextPreparation) and isinstance(facts, TextFacts):
         count = len(samples)
         return Decoded(facts.codes, facts.starts, np.ones(count, np.float32), np.arange(count))
+    assert isinstance(prep, OfFiles)
     return decode_all(
         samples, prep.reader, on_bad_file=on_bad_file, folder=folder, progress=progress
     )

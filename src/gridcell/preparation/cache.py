@@ -8,8 +8,8 @@ the same content and settings open at once without touching a file of the data.
                              pixels [N, H, W, C] of images, in `frames` those of clips, in `waves`
                              the samples of sounds
     CACHE/pixels/KEY.json    steps and scale of each item where items differ in them, rows
-                             and reasons of those that could not be decoded, and a digest over this
-                             and KEY.npy
+                             and reasons of those that could not be decoded, what is to be said of
+                             others, and a digest over this and KEY.npy
 
     CACHE/statistics/...     what was counted of training rows, see `statistics.py`
 
@@ -26,7 +26,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from gridcell.cache import free_bytes, write_whole
 from gridcell.errors import SourceError, StorageError
 from gridcell.preparation.images import ImageReader
+from gridcell.preparation.remarks import Remark, look_at, look_at_pictures
 from gridcell.preparation.unreadable import UnreadableError
 from gridcell.samples import ImageFacts, Samples
 from gridcell.sources.wording import counted, itemised, shown
@@ -87,6 +88,9 @@ class Reader(Protocol):
     def read(self, source: Path) -> tuple[Values, float]:
         """Return the values [steps, *inner] of a file, and the scale to multiply them by."""
 
+    def read_closely(self, source: Path) -> tuple[Values, float, Remark | None]:
+        """Return what `read` does, and what is to be said of a file that is used all the same."""
+
 
 @dataclass(frozen=True)
 class Decoded:
@@ -107,6 +111,8 @@ class Decoded:
     bad: tuple[tuple[str, str], ...] = ()
     """[M] path of each item that could not be decoded, and the reason: `path reason` is a
     sentence."""
+    remarks: tuple[tuple[str, Remark], ...] = ()
+    """Path of each item that is used though little is in it, and what is to be said of it."""
     file: Path | None = None
     """Where the values are kept; None if they are in memory."""
     was_cached: bool = False
@@ -139,6 +145,7 @@ class _Kept:
     lengths: list[int]
     scales: list[float]
     reasons: dict[int, str]
+    remarks: dict[int, Remark]
 
 
 def decode_all(
@@ -160,7 +167,8 @@ def decode_all(
     facts = samples.facts
     pixels = facts.pixels if isinstance(facts, ImageFacts) else None
     if pixels is not None and pixels.shape[1:] == reader.inner:
-        return Decoded.whole(pixels)
+        found_blank = look_at_pictures(pixels)
+        return replace(Decoded.whole(pixels), remarks=_by_path(samples, found_blank))
 
     file = folder / reader.folder / f"{_key(samples, reader)}.npy"
     found = _stored(file, len(samples), reader)
@@ -178,9 +186,14 @@ def decode_all(
         np.array(kept.scales, np.float32),
         np.flatnonzero(keep),
         tuple((samples.paths[row], reason) for row, reason in sorted(kept.reasons.items())),
+        _by_path(samples, kept.remarks),
         file,
         was_cached,
     )
+
+
+def _by_path(samples: Samples, remarks: dict[int, Remark]) -> tuple[tuple[str, Remark], ...]:
+    return tuple((samples.paths[row], remark) for row, remark in sorted(remarks.items()))
 
 
 def _starts(lengths: Sequence[int]) -> NDArray[np.int64]:
@@ -202,11 +215,12 @@ def _stored(file: Path, count: int, reader: Reader) -> tuple[NDArray[Any], _Kept
         if record.pop("fingerprint") != _fingerprint(file, record):
             return None
         reasons = {int(row): str(reason) for row, reason in record["bad"]}
+        remarks = {int(row): Remark(what, str(detail)) for row, what, detail in record["remarks"]}
         good = count - len(reasons)
         if reader.is_ragged:
-            kept = _Kept(record["lengths"], record["scales"], reasons)
+            kept = _Kept(record["lengths"], record["scales"], reasons, remarks)
         else:
-            kept = _Kept([1] * good, [1.0] * good, reasons)
+            kept = _Kept([1] * good, [1.0] * good, reasons, remarks)
         values = np.load(file, mmap_mode="r", allow_pickle=False)
         if values.shape != (sum(kept.lengths), *reader.inner) or values.dtype != reader.dtype:
             return None
@@ -238,7 +252,7 @@ def _build(
 ) -> tuple[NDArray[Any], _Kept]:
     """Decode all items, write the two files, and return the values and what is known of them."""
     faults: Faults = {}
-    kept = _Kept([], [], {})
+    kept = _Kept([], [], {}, {})
 
     def write(out: BinaryIO) -> None:
         # Written in order and not through a map: a full disk is then an error that can be told,
@@ -251,7 +265,9 @@ def _build(
                     if isinstance(found, UnreadableError):
                         faults[row] = found
                         continue
-                    values, scale = found
+                    values, scale, remark = found
+                    if remark is not None:
+                        kept.remarks[row] = remark
                     out.write(np.ascontiguousarray(values).data)
                     kept.lengths.append(len(values))
                     kept.scales.append(scale)
@@ -273,7 +289,10 @@ def _build(
         ) from error
     kept.reasons.update({row: fault.reason for row, fault in faults.items()})
     if all(fault.is_lasting for fault in faults.values()):
-        record: dict[str, object] = {"bad": sorted(kept.reasons.items())}
+        record: dict[str, object] = {
+            "bad": sorted(kept.reasons.items()),
+            "remarks": [[row, r.what, r.detail] for row, r in sorted(kept.remarks.items())],
+        }
         if reader.is_ragged:
             record |= {"lengths": kept.lengths, "scales": kept.scales}
         record["fingerprint"] = _fingerprint(file, record)
@@ -319,23 +338,22 @@ def _write_header(out: BinaryIO, reader: Reader, steps: int) -> int:
 
 def _decoded(
     samples: Samples, reader: Reader
-) -> Generator[list[tuple[Values, float] | UnreadableError], None, None]:
-    """Yield the values and scale of each row in order, or its fault, a few at a time."""
+) -> Generator[list[tuple[Values, float, Remark | None] | UnreadableError], None, None]:
+    """Yield the values, scale and remark of each row in order, or its fault, a few at a time."""
     root = Path(samples.root)
 
-    def read(row: int) -> tuple[Values, float] | UnreadableError:
+    def read(row: int) -> tuple[Values, float, Remark | None] | UnreadableError:
         facts = samples.facts
-        values: Values
+        if isinstance(facts, ImageFacts) and facts.pixels is not None:
+            assert isinstance(reader, ImageReader)
+            pixels, scale = reader.read_pixels(facts.pixels[row])
+            return pixels, scale, look_at(pixels)
         try:
-            if isinstance(facts, ImageFacts) and facts.pixels is not None:
-                assert isinstance(reader, ImageReader)
-                values, scale = reader.read_pixels(facts.pixels[row])
-            else:
-                values, scale = reader.read(root / samples.paths[row])
+            values, scale, remark = reader.read_closely(root / samples.paths[row])
         except UnreadableError as error:
             return error
         assert values.dtype == reader.dtype and values.shape[1:] == reader.inner
-        return values, scale
+        return values, scale, remark
 
     return in_order(read, range(len(samples)), at_once=CHUNK_ROWS)
 

@@ -32,6 +32,7 @@ from gridcell.config import DataConfig
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.fit import ImagePreparation, choose_size, fit_images
 from gridcell.preparation.images import Fit, PictureReader, refit
+from gridcell.preparation.remarks import Remark, look_at
 from gridcell.preparation.unreadable import UnreadableError
 from gridcell.samples import ClipFacts, Facts, Samples
 from gridcell.sources.clips import Clip, ClipFault, av_version, opened, turn_of
@@ -87,10 +88,9 @@ def decode(
 
     Threads may decode at the same time; PyAV lets go of the GIL while it decodes.
     """
-
     small = _smaller(height=height, width=width, channels=channels, fit=fit)
     with _named(source):
-        return _chosen(source, small, frames=frames)
+        return _chosen(source, small, frames=frames)[0]
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def decode_windows(
     with _named(source):
         with opened(source) as clip:
             likely = _promised(clip, choose)
-        seconds, kept = _kept(source, small, choose, likely=likely, most=len(likely))
+        seconds, kept, _ = _kept(source, small, choose, likely=likely, most=len(likely))
     return ClipWindows(spans_of(_lasting(seconds)), places_of(seconds), kept)
 
 
@@ -182,15 +182,14 @@ class FrameReader(PictureReader):
 
     def read(self, source: Path | bytes) -> tuple[NDArray[np.uint8], float]:
         """Return the frames [n, H, W, C] of a file, and 1: they have no scale of their own."""
-        frames = decode(
-            source,
-            height=self.height,
-            width=self.width,
-            channels=self.channels,
-            fit=self.fit,
-            frames=self.frames,
-        )
-        return frames, 1.0
+        return self.read_closely(source)[:2]
+
+    def read_closely(self, source: Path | bytes) -> tuple[NDArray[np.uint8], float, Remark | None]:
+        """Return what `read` does, and what is wrong with the file all the same."""
+        small = _smaller(height=self.height, width=self.width, channels=self.channels, fit=self.fit)
+        with _named(source):
+            frames, damage = _chosen(source, small, frames=self.frames)
+        return frames, 1.0, Remark("damaged", damage) if damage else look_at(frames)
 
 
 @dataclass(frozen=True)
@@ -300,22 +299,24 @@ def _named(source: Path | bytes) -> Iterator[None]:
         raise UnreadableClipError(name, reason, is_lasting=False) from error
 
 
-def _chosen(source: Path | bytes, small: Small, *, frames: int) -> NDArray[np.uint8]:
-    """Return the chosen frames of a clip."""
+def _chosen(
+    source: Path | bytes, small: Small, *, frames: int
+) -> tuple[NDArray[np.uint8], str | None]:
+    """Return the chosen frames of a clip, and what of it is damaged."""
 
     def choose(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
         return choose_frames(seconds, frames)
 
     with opened(source) as clip:
         likely = _likely(clip, frames=frames)
-    seconds, kept = _kept(source, small, choose, likely=likely, most=frames)
-    return np.stack([kept[place] for place in choose(seconds).tolist()])
+    seconds, kept, damage = _kept(source, small, choose, likely=likely, most=frames)
+    return np.stack([kept[place] for place in choose(seconds).tolist()]), damage
 
 
 def _kept(
     source: Path | bytes, small: Small, choose: Choice, *, likely: set[int], most: int
-) -> tuple[NDArray[np.float64], dict[int, NDArray[np.uint8]]]:
-    """Return when each frame of a clip is shown, and the chosen ones by their places.
+) -> tuple[NDArray[np.float64], dict[int, NDArray[np.uint8]], str | None]:
+    """Return when each frame of a clip is shown, the chosen ones by their places, and the damage.
 
     Each is made small as soon as it is decoded. Only decoding tells the times for certain. But the
     file names a time with each coded frame, and reading these costs a hundredth of decoding. So
@@ -329,7 +330,7 @@ def _kept(
             ticks.append(_tick(frame))
             if len(kept) < most and ticks[-1] in likely:
                 kept[place] = small(frame)
-        seconds = _seconds(clip, ticks)
+        seconds, damage = _seconds(clip, ticks), clip.damage(len(ticks))
     if not len(seconds):
         raise ClipFault("has no frame that can be decoded")
     wanted = set(choose(seconds).tolist())
@@ -339,7 +340,7 @@ def _kept(
             kept = {place: small(frame) for place, frame in shown_now if place in wanted}
     if not kept.keys() >= wanted:
         raise ClipFault("was changed while it was read", is_lasting=False)
-    return seconds, kept
+    return seconds, kept, damage
 
 
 def _likely(clip: Clip, *, frames: int) -> set[int]:

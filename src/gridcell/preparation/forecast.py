@@ -155,8 +155,8 @@ class ForecastPreparation:
             horizon=self.horizon,
             past=self.past,
             missing=self.missing,
-            time_column=self.time_column,
-            id_column=self.id_column,
+            time_column=None if data.rows_in_order else data.time_column or self.time_column,
+            id_column=data.id_column or self.id_column,
         )
 
     def describe(self, facts: Facts) -> str:
@@ -220,6 +220,8 @@ class ForecastReader:
     """How a table is read for an answer: its last window, and the steps behind it."""
 
     preparation: ForecastPreparation
+    asked: Dialect = UNSAID
+    """How this table is said to be written, before what training was told."""
     folder: str = field(default="forecasts", init=False)
     is_ragged: bool = field(default=True, init=False)
 
@@ -276,10 +278,14 @@ class ForecastReader:
 
     def _table(self, source: Path) -> Table:
         prep = self.preparation
-        data = prep.table.filled(prep.reading(DataConfig()), source)
+        data = prep.reading(DataConfig(**self.asked.said))
+
+        def read(choice: DataConfig) -> Table:
+            return read_table(source, choice, has_future=True, step=prep.step)
+
         try:
             with opening(source):
-                table = read_table(source, data, has_future=True, step=prep.step)
+                table = prep.table.read(source, data, read)
         except ConfigError as error:
             columns = [name for name in (data.id_column, data.time_column, *prep.columns) if name]
             raise ConfigError(
@@ -295,8 +301,8 @@ class ForecastReader:
         return replace(table, values=table.values[:, order], columns=prep.columns)
 
     def _name(self, source: Path, table: Table, number: int) -> str:
-        names = table.series_names
-        return str(source) if len(names) == 1 else f"{source}#{names[number]}"
+        name = table.series_names[number]
+        return f"{source}#{name}" if name else str(source)
 
     def _future(self, source: Path, table: Table, number: int) -> Future:
         """Return the last window of one series of a table."""
@@ -396,7 +402,7 @@ def choose_forecast(samples: Samples, config: DataConfig) -> ForecastPreparation
         calendar=rounds_of(facts.step) if facts.past >= facts.horizon else (),
         time_column=facts.time_column,
         id_column=facts.id_column,
-        table=Dialect.of(config),
+        table=Dialect.found(config, facts.date_format),
     )
 
 

@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gridcell.preparation.remarks import Remark, look_at
 from gridcell.preparation.unreadable import UnreadableError
 from gridcell.sources.images import FORMATS, PIXELS_LARGEST, header_of
 from gridcell.sources.wording import shown
@@ -100,6 +101,25 @@ class ImageReader(PictureReader):
         )
         return pixels[None], 1.0
 
+    def read_closely(self, source: Path | bytes) -> tuple[NDArray[np.uint8], float, Remark | None]:
+        """Return what `read` does, and whether all of it is one colour."""
+        pixels, scale = self.read(source)
+        return pixels, scale, look_at(pixels)
+
+    def read_picture(
+        self, picture: Picture | NDArray[Any], *, name: str
+    ) -> tuple[NDArray[np.uint8], float]:
+        """Return a picture that is in memory as `read` would a file of it; see `decode_picture`."""
+        pixels = decode_picture(
+            picture,
+            name=name,
+            height=self.height,
+            width=self.width,
+            channels=self.channels,
+            fit=self.fit,
+        )
+        return pixels[None], 1.0
+
     def read_pixels(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
         """Return pixels [H', W', C'] that are already decoded as `read` would a file of them."""
         fitted = refit(
@@ -152,6 +172,47 @@ def decode(
     except Exception as error:  # decoders raise whatever their file format makes them stumble on
         reason, is_lasting = _explain(error, source)
         raise UnreadableImageError(name, reason, is_lasting=is_lasting) from error
+
+
+def decode_picture(
+    picture: Picture | NDArray[Any], *, name: str, height: int, width: int, channels: int, fit: Fit
+) -> NDArray[np.uint8]:
+    """Return a picture of Pillow's, or an array of pixels, as `decode` would a file of it.
+
+    name   what the picture is called in a message
+
+    Shapes   arrays of 8 bits: [H', W'], or [H', W', C'] with C' = 1, 3 or 4, of which the fourth is
+             alpha -> [H, W, C]
+    Raises   UnreadableImageError for an array of another shape or type, or a picture whose file
+             cannot be read after all
+    """
+    from PIL import Image
+
+    if isinstance(picture, np.ndarray):
+        picture = Image.fromarray(_checked_pixels(picture, name))
+    try:
+        with _strict_pillow():
+            _check_size(picture, name, limit=PIXELS_LARGEST)
+            whole = picture.copy()  # which reads the file of one that was only opened
+            opaque = _opaque(_turned(whole, _orientation(picture)), is_deep=False)
+            return _fitted(opaque, height=height, width=width, channels=channels, fit=fit)
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # of a file that was opened and is damaged
+        said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise UnreadableImageError(name, f"cannot be read ({said})") from error
+
+
+def _checked_pixels(pixels: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """Return pixels as Pillow takes them: grey ones [H, W]."""
+    is_picture = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 3, 4))
+    if not is_picture or pixels.dtype != np.uint8:
+        raise UnreadableImageError(
+            name,
+            f"is an array of {pixels.dtype} {list(pixels.shape)}; pixels are whole numbers 0 to "
+            "255 of the type uint8, [height, width] or [height, width, 3]",
+        )
+    return np.ascontiguousarray(pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels)
 
 
 def refit(

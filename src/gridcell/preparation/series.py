@@ -136,6 +136,8 @@ class SeriesReader:
     """How series are read; they stand in memory as soon as their tables are read."""
 
     preparation: SeriesPreparation
+    asked: Dialect = UNSAID
+    """How this file is said to be written, before what training was told."""
 
     folder = "series"
     dtype = np.dtype(np.float32)
@@ -190,15 +192,19 @@ class SeriesReader:
         from gridcell.sources import series_files
 
         prep = self.preparation
-        with opening(source):
+
+        def read(data: DataConfig) -> list[tuple[str, NDArray[np.float32]]]:
             return series_files.read_unlabelled(
                 source,
                 prep.columns,
                 form=prep.form,
                 id_column=prep.id_column,
-                time_column=prep.time_column,
-                data=prep.table.filled(DataConfig(), source),
+                time_column=None if data.rows_in_order else prep.time_column,
+                data=data,
             )
+
+        with opening(source):
+            return prep.table.read(source, DataConfig(**self.asked.said), read)
 
     def _complete(self, name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.preparation.missing == "stop":
@@ -234,7 +240,7 @@ def choose_series(samples: Samples, config: DataConfig) -> SeriesPreparation:
         form=facts.form,
         id_column=facts.id_column,
         time_column=facts.time_column,
-        table=Dialect.of(config),
+        table=Dialect.found(config, facts.date_format),
     )
 
 

@@ -28,6 +28,7 @@ from gridcell.errors import ConfigError, MissingExtraError
 from gridcell.layers.lengths import valid_steps
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.logmel import LogMel
+from gridcell.preparation.remarks import Remark
 from gridcell.preparation.unreadable import UnreadableError
 from gridcell.samples import Facts, Samples, SoundFacts
 from gridcell.sources.sounds import FRAMES_LARGEST, FRAMES_UNKNOWN, opened
@@ -52,6 +53,8 @@ LEVELS = ("clip", "none")
 BLOCK_FRAMES = 1 << 20
 LARGEST_PEAK, SMALLEST_PEAK = 1e12, 1e-30
 """Amplitudes whose powers float32 can still hold; below the smallest a wave is silent."""
+SILENT_PEAK = 1e-4
+"""Amplitude, 80 dB below full level, under which nothing is heard: a few steps of 16 bits."""
 FITTED_SAMPLES = 1 << 18
 """Samples that statistics are made of at once: enough to be quick, few enough for the caches."""
 
@@ -216,6 +219,12 @@ class SoundReader:
     def read(self, source: Path | bytes) -> tuple[NDArray[np.int16], float]:
         """Return the wave of a file and its scale."""
         return decode(source, rate=self.rate)
+
+    def read_closely(self, source: Path | bytes) -> tuple[NDArray[np.int16], float, Remark | None]:
+        """Return what `read` does, and whether it is silent."""
+        wave, scale = self.read(source)
+        is_silent = not wave.any() or scale * FULL < SILENT_PEAK
+        return wave, scale, Remark("silent") if is_silent else None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -74,6 +74,8 @@ class TextReader:
     """Column that the texts of training stood in, read where a table has it."""
     table: Dialect = UNSAID
     """How tables are written, where it was said."""
+    asked: Dialect = UNSAID
+    """How this file is said to be written, before what training was told."""
     folder: str = field(default="texts", init=False)
     is_ragged: bool = field(default=True, init=False)
     inner: tuple[int, ...] = field(default=(), init=False)
@@ -127,13 +129,25 @@ class TextReader:
         return codes_of([text])[0]
 
     def _named(self, source: Path, *, has_empty: bool) -> list[tuple[str, NDArray[np.int32]]]:
-        data = self.table.filled(DataConfig(), source)
+        asked = DataConfig(**self.asked.said)
+
+        def sentences(data: DataConfig) -> list[tuple[str, list[str]]]:
+            return named_sentences(source, split_words, data)
+
+        def texts(data: DataConfig, *, is_column_needed: bool = False) -> list[tuple[str, str]]:
+            return named_texts(
+                source, self.column, data, has_empty=has_empty, is_column_needed=is_column_needed
+            )
+
         with opening(source):
             if self.level == "tokens":
-                sentences = named_sentences(source, split_words, data)
-                return [(name, codes_of(["\n".join(tokens)])[0]) for name, tokens in sentences]
-            texts = named_texts(source, self.column, data, has_empty=has_empty)
-        return [(name, self.codes(text)) for name, text in texts]
+                found = self.table.read(source, asked, sentences)
+                return [(name, codes_of(["\n".join(tokens)])[0]) for name, tokens in found]
+            try:  # a table without the column may be one whose cells were cut in the wrong way
+                told = self.table.read(source, asked, partial(texts, is_column_needed=True))
+            except (SourceError, ConfigError):
+                told = self.table.read(source, asked, texts)
+        return [(name, self.codes(text)) for name, text in told]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,10 @@ The kinds of source are told apart by what lies at the path, never by a setting.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ from gridcell.sources import (
 from gridcell.sources.dialect import EXTENSIONS, is_table
 from gridcell.sources.remembered import Remembered
 from gridcell.sources.scan import Progress
+from gridcell.sources.series_steps import VALUE
 from gridcell.sources.wording import shown
 
 READERS = {
@@ -43,7 +47,7 @@ READERS = {
     "forecast": forecast.read,
 }
 COLUMNS = ("id_column", "time_column", "inputs")
-WRITTEN = ("decimal", "delimiter", "encoding", "header")
+WRITTEN = ("decimal", "delimiter", "encoding", "header", "date_format", "rows_in_order")
 """How a table is written, where that cannot be found out."""
 HEEDED: dict[str, tuple[str, ...]] = {
     "folder": (),
@@ -84,14 +88,27 @@ def read(
 
     Raises   SourceError for data that cannot be used, ConfigError for settings at odds with it
     """
-    asked, data = data, remembered.dialect.filled(data, path)
-    name = "forecast" if data.is_forecast else _reader(path, data, purpose)
-    data = _as_remembered(path, data, name, remembered, asked=asked)
-    samples = READERS[name](
-        path, data, group=group, folds=folds, cache=cache, progress=progress, purpose=purpose
-    )
-    _refuse_unheeded(data, name, samples.kind)
-    return samples
+
+    def read_as(choice: DataConfig) -> Samples:
+        name = "forecast" if choice.is_forecast else _reader(path, choice, purpose)
+        settings = _as_remembered(path, choice, name, remembered, asked=data)
+        reader = partial(
+            READERS[name],
+            path,
+            group=group,
+            folds=folds,
+            cache=cache,
+            progress=progress,
+            purpose=purpose,
+        )
+        if _of_files(name, settings.kind):
+            samples = _files_as_remembered(settings, remembered, reader)
+        else:
+            samples = reader(settings)
+        _refuse_unheeded(settings, name, samples.kind)
+        return samples
+
+    return remembered.dialect.read(path, data, read_as)
 
 
 def _as_remembered(
@@ -113,11 +130,23 @@ def _as_remembered(
         name: getattr(asked, name) for name in WRITTEN if name not in heeded
     }
     data = replace(data, **unheeded)
-    if data.text_column is None and remembered.text_column in names:
-        data = replace(data, text_column=remembered.text_column)
+    data = remembered.columns_in(names, data)
     if names and not data.target:
         data = replace(data, target=remembered.target_in(names, path))
     return data
+
+
+def _files_as_remembered(
+    data: DataConfig, remembered: Remembered, reader: Callable[[DataConfig], Samples]
+) -> Samples:
+    """Read files of series by the columns of training, but those that sort where none has them."""
+    if not data.inputs and remembered.inputs != VALUE:
+        data = replace(data, inputs=remembered.inputs)
+    sorter = remembered.time_column
+    if sorter is not None and data.time_column is None and not data.rows_in_order:
+        with suppress(SourceError, ConfigError):
+            return reader(replace(data, time_column=sorter))
+    return reader(data)
 
 
 def _of_files(reader: str, kind: str) -> tuple[str, ...]:

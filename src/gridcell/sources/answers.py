@@ -152,18 +152,50 @@ def _classify(
     if is_number and any("." in cell for cell in column):
         column = [str(int(float(cell))) for cell in column]  # 1.0 and 1 are one class.
     labels, targets = classes.encode(column)
+    several = None if is_asked else _several_labels(name, column)
     if purpose == "train" and len(labels) == len(column) > CLASSES_OF_NUMBERS:
         raise SourceError(
             f"{cells.path}: every value of column {shown(name)} is different, so there is no class "
             "to learn.",
-            fix="name another column, or pass --task regress if it holds numbers.",
+            fix="pass --task labels if its cells hold several labels each, or name another column."
+            if several
+            else "name another column, or pass --task regress if it holds numbers.",
         )
     shares = Counter(column).most_common()
     counts = listed((f"{shown(label)} {count:,}" for label, count in shares))
     note = f"Column {shown(name)} gives {counted(len(labels), 'class', 'classes')}: {counts}."
     if is_number and not is_asked:
         note += " They are whole numbers: pass --task regress to learn them as numbers."
-    return Answers("classify", labels, targets, (note,))
+    return Answers("classify", labels, targets, (note, several) if several else (note,))
+
+
+def _several_labels(name: str, column: Sequence[str]) -> str | None:
+    """Say that cells seem to hold several labels each, as `a;b`; None where they do not.
+
+    Most of them then hold one mark, and most of what it separates stands beside different things.
+    """
+    marks = _separators(column)
+    if len(marks) != 1 or 2 * sum(marks[0] in cell for cell in column) <= len(column):
+        return None
+    stands_in = Counter(part for cell in set(column) for part in _parts(cell, marks[0]))
+    if 2 * sum(count > 1 for count in stands_in.values()) <= len(stands_in):
+        return None
+    example = next(cell for cell in column if marks[0] in cell)
+    return (
+        f"Most cells of column {shown(name)} hold a {LABEL_SEPARATORS[marks[0]]}, as "
+        f"{shown(example)!r} does, and each is taken as one class. If it separates labels, of "
+        f"which there would be {len(stands_in):,}, pass --task labels."
+    )
+
+
+def _separators(column: Sequence[str]) -> list[str]:
+    """The marks in these cells that could separate labels."""
+    return [mark for mark in LABEL_SEPARATORS if any(mark in cell for cell in column)]
+
+
+def _parts(cell: str, mark: str) -> set[str]:
+    """The labels of a cell."""
+    return {part.strip() for part in cell.split(mark)} - {""}
 
 
 def _labels(cells: Cells, names: Sequence[str]) -> Answers:
@@ -183,7 +215,7 @@ def _labels(cells: Cells, names: Sequence[str]) -> Answers:
             fix="write 0 and 1, or name one column that holds the labels as text.",
         )
     column = columns[0]
-    marks = [mark for mark in LABEL_SEPARATORS if any(mark in cell for cell in column)]
+    marks = _separators(column)
     if len(marks) > 1:
         raise SourceError(
             f"{cells.path}: column {shown(names[0])} holds "
@@ -191,10 +223,7 @@ def _labels(cells: Cells, names: Sequence[str]) -> Answers:
             "it isn't clear which of them separates labels.",
             fix="separate labels by one mark only.",
         )
-    parts = [
-        {part.strip() for part in cell.split(marks[0])} - {""} if marks else {cell}
-        for cell in column
-    ]
+    parts = [_parts(cell, marks[0]) if marks else {cell} for cell in column]
     bare = [row for row, part in enumerate(parts) if not part]
     if bare:
         raise SourceError(

@@ -13,7 +13,7 @@ import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from gridcell.errors import MissingExtraError
 from gridcell.samples import ClipFacts
 from gridcell.sources.images import PIXELS_LARGEST
-from gridcell.sources.media import Medium, Record, digest_of, tally
+from gridcell.sources.media import Medium, Record, digest_of
 
 if TYPE_CHECKING:
     import av
@@ -44,6 +44,8 @@ CONTAINERS = (
 playlist, for one, opens further files and addresses."""
 START_BYTES = 12
 MICROSECONDS = 1_000_000
+LEAST_SHARE = 0.95
+"""Share of the frames that a header counts, below which a clip was cut."""
 GREY_FORMATS = ("gray", "ya", "mono")
 """How FFmpeg's names of pixel formats without colour begin."""
 HEADER = np.dtype(
@@ -72,6 +74,18 @@ class ClipFault(Exception):
         self.is_lasting = is_lasting
 
 
+@dataclass
+class Losses:
+    """Frames that do not come as they were coded, counted while a clip is read."""
+
+    discarded: int = 0
+    """Those that the container itself says are not to be shown."""
+    left_out: int = 0
+    """Those that are cut, stand behind a gap, or cannot be decoded."""
+    spoilt: int = 0
+    """Those that are shown, with parts that the decoder had to guess."""
+
+
 @dataclass(frozen=True)
 class Clip:
     """An open video file and the one of its streams that is used: the first with moving pictures.
@@ -81,6 +95,7 @@ class Clip:
 
     container: InputContainer
     stream: VideoStream
+    losses: Losses = field(default_factory=Losses)
 
     def packets(self) -> Iterator[Packet[VideoStream]]:
         """Yield the coded frames in the order of the file; a damaged end is where they end.
@@ -97,9 +112,13 @@ class Clip:
                 return
             except av.FFmpegError as error:
                 _check_memory(error)
+                self.losses.left_out += 1
                 return
-            if not packet.is_corrupt:
-                yield packet
+            if packet.is_corrupt:
+                self.losses.left_out += 1
+                continue
+            self.losses.discarded += packet.is_discard
+            yield packet
 
     def frames(self) -> Iterator[VideoFrame]:
         """Yield all frames that can be decoded, in the order in which they are shown.
@@ -110,9 +129,34 @@ class Clip:
         is_flushed = False
         for packet in self.packets():
             is_flushed = packet.size == 0  # an empty last packet asks for what is still held back
-            yield from _decoded(self.stream, packet)
+            yield from self._decoded(packet)
         if not is_flushed:
-            yield from _decoded(self.stream, None)
+            yield from self._decoded(None)
+
+    def damage(self, frames: int) -> str | None:
+        """Say what is damaged, once `frames` were read: `16 of 60 frames`; None where nothing is.
+
+        A header that counts a few frames too many is usual, and no damage.
+        """
+        promised = self.stream.frames - self.losses.discarded
+        are_missing = promised - frames > 1 and frames < LEAST_SHARE * promised
+        if not (are_missing or self.losses.left_out or self.losses.spoilt):
+            return None
+        of = f" of {promised:,}" if promised > frames else ""
+        spoilt = f", {self.losses.spoilt:,} of them spoilt" if self.losses.spoilt else ""
+        return f"{frames:,}{of} frames{spoilt}"
+
+    def _decoded(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
+        import av
+
+        try:
+            frames = self.stream.decode(packet)
+        except av.FFmpegError as error:
+            _check_memory(error)
+            self.losses.left_out += 1
+            return []
+        self.losses.spoilt += sum(frame.is_corrupt for frame in frames)
+        return frames
 
 
 @dataclass(frozen=True)
@@ -228,7 +272,7 @@ def facts_of(records: NDArray[np.void]) -> ClipFacts:
         sizes=np.stack([records["height"], records["width"]], axis=1),
         seconds=records["seconds"],
         colours=records["is_colour"],
-        formats=tally(records["codec"]),
+        formats=records["codec"].copy(),
     )
 
 
@@ -331,16 +375,6 @@ def _picture_stream(container: InputContainer) -> VideoStream:
     context.thread_type = ThreadType.NONE
     context.thread_count = 1
     return stream
-
-
-def _decoded(stream: VideoStream, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
-    import av
-
-    try:
-        return stream.decode(packet)
-    except av.FFmpegError as error:
-        _check_memory(error)
-        return []
 
 
 def _check_memory(error: av.FFmpegError) -> None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from gridcell.config import DataConfig
@@ -41,6 +42,7 @@ SURE, PARTED = re.compile(COMMA_SURE), re.compile(POINT_SURE)
 CLOCK = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 ISO = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ]\d{1,2}:\d{2}.*)?")
 MONTH = re.compile(r"\d{4}-\d{1,2}")
+MONTHS = ("%Y-%m",)
 SLASHED = re.compile(
     r"\d{1,2}/\d{1,2}/(\d{2}|\d{4})( \d{1,2}:\d{2}(:\d{2})?( [ap]m)?)?", re.IGNORECASE
 )
@@ -131,7 +133,7 @@ def describe_texts(
         column = Column(name, "text", table, place, is_stored=False)
         # Each different cell is judged once, however often it stands there.
         cells = f"(SELECT {place}, count(*) AS n FROM {table} GROUP BY {place})"
-        column = _with_moments(connection, column, head)
+        column = _with_moments(connection, column, head, data)
         if column.holds != "moments" and not column.doubt:
             column = _marked(connection, cells, column, data)
         columns[name] = column
@@ -177,12 +179,23 @@ def _marked(
     return replace(column, holds=holds, mark=mark, example=example, is_at_odds=is_at_odds)
 
 
-def _with_moments(connection: duckdb.DuckDBPyConnection, column: Column, head: Head) -> Column:
+def _with_moments(
+    connection: duckdb.DuckDBPyConnection, column: Column, head: Head, data: DataConfig
+) -> Column:
     """Say whether a column of text holds points of time, and how they are written."""
     some = [cell for cell in head.column(column.name) if not is_nothing(cell)]
+    if data.date_format is not None:
+        formats = asked_moments(data.date_format)
+        x = column.place
+        query = f"SELECT count({moment(x, formats)}), count({x}) FROM {column.table}"
+        read, rows = connection.execute(query).fetchall()[0]
+        if 2 * read > rows:
+            return replace(column, holds="moments", moments=formats)
+        if some and TIME_LIKE.fullmatch(some[0]) and not ISO.fullmatch(some[0]):
+            return replace(column, doubt=f"{some[0]} is not written as {data.date_format}")
     kinds: list[tuple[re.Pattern[str], list[tuple[str, ...]]]] = [
         (ISO, [()]),
-        (MONTH, [("%Y-%m",)]),
+        (MONTH, [MONTHS]),
         (DOTTED, [_dated("%d.%m.%y", "%d.%m.%Y")]),
         (SLASHED, [_dated("%d/%m/%y", "%d/%m/%Y"), _dated("%m/%d/%y", "%m/%d/%Y")]),
     ]
@@ -221,6 +234,31 @@ def _why_unread(cells: Sequence[str]) -> str:
         one, other = list(ways.values())[:2]
         return f"its times are written in more than one way, such as {one} and {other}"
     return f"times are not read when they are written as {like[0]}"
+
+
+def asked_moments(date_format: str) -> tuple[str, ...]:
+    """The formats that a user's format stands for: with a clock behind it where it has none.
+
+    >>> asked_moments("%d.%m.%Y %H:%M"), asked_moments("%Y%m%d")[:2]
+    (('%d.%m.%Y %H:%M',), ('%Y%m%d', '%Y%m%d %H:%M'))
+    """
+    has_clock = "%H" in date_format or "%I" in date_format
+    return (date_format,) if has_clock else _dated(date_format)
+
+
+def _are_dates(name: str, cells: Sequence[str], data: DataConfig) -> bool:
+    """Say whether cells that look like numbers are dates by the user's format, as 20241231."""
+    if data.date_format is None:
+        return False
+    # A year alone is a number like any other, unless it is said to be the time.
+    if name != data.time_column and not re.search("%-?[mbBj]", data.date_format):
+        return False
+    try:
+        for cell in cells:
+            datetime.strptime(cell, data.date_format)
+    except ValueError:
+        return False
+    return True
 
 
 def _dated(*days: str) -> tuple[str, ...]:
@@ -283,6 +321,8 @@ def found_marks(head: Head, names: Sequence[str], data: DataConfig) -> dict[str,
     for name in names:
         filled = [cell for cell in head.column(name) if not is_nothing(cell)]
         if not filled or not all(map(looks_like_number, filled)):
+            continue
+        if _are_dates(name, filled, data):
             continue
         if all(NUMBER.fullmatch(cell) or NOT_FINITE.fullmatch(cell) for cell in filled):
             if data.decimal != "comma":

@@ -70,6 +70,7 @@ class Table:
     targets: tuple[int, ...]
     known: tuple[int, ...]
     time_column: str | None
+    date_format: str | None
     notes: tuple[str, ...]
 
 
@@ -115,6 +116,7 @@ def read(
         step=table.cut.step,
         step_parts=table.parts,
         time_column=table.time_column,
+        date_format=table.date_format,
         id_column=data.id_column,
     )
     firsts, said = _windows(path, facts)
@@ -188,6 +190,13 @@ def read_table(
             if again:
                 notes.append(f"Left out, the time of a row said again: {listed(again)}.")
             used.update(again)
+        if data.rows_in_order and not data.target and not data.inputs:
+            times_unused = named_times(frame, {*used, *data.known})
+            if times_unused:
+                notes.append(f"Left out, named as times: {listed(times_unused)}.")
+            used.update(times_unused)
+        time_column = time_columns[0] if len(time_columns) == 1 else None
+        date_format = frame.date_format(time_column)
         columns, targets, known = _columns(frame, data, used, notes)
         values = frame.numbers(columns)
         values[~np.isfinite(values)] = np.nan
@@ -223,7 +232,8 @@ def read_table(
         columns=columns,
         targets=targets,
         known=known,
-        time_column=time_columns[0] if len(time_columns) == 1 else None,
+        time_column=time_column,
+        date_format=date_format,
         notes=(*notes, *cut.notes),
     )
 
@@ -268,6 +278,9 @@ def _times(
     step: Step | None,
 ) -> tuple[NDArray[np.int64] | None, tuple[str, ...], bool]:
     """Return the time of each row, the columns that say it, and whether they are but numbers."""
+    if data.rows_in_order:
+        notes.append("The steps are the rows in their order, as was said.")
+        return None, (), False
     if data.time_column is not None:
         name = frame.need(data.time_column, "--time-column")
     else:
@@ -324,8 +337,9 @@ def _refuse_unread_times(frame: Frame, data: DataConfig) -> None:
         if why and name != data.id_column:
             raise SourceError(
                 f"{frame.path}: column {shown(name)} looks like times but cannot be read: {why}.",
-                fix="write its times as 2024-12-31 23:59:59, or name another column with "
-                "--time-column; if the rows stand in their order as they are, remove the column.",
+                fix="say how they are written, for instance --date-format '%d/%m/%Y', write them "
+                "as 2024-12-31 23:59:59, or name another --time-column; if the rows stand in "
+                "their order as they are, pass --rows-in-order.",
             )
 
 

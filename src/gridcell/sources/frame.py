@@ -22,8 +22,10 @@ from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError, did_you_mean
 from gridcell.sources.cells import NESTED, Cells
 from gridcell.sources.column_types import (
+    MONTHS,
     Column,
     Mark,
+    asked_moments,
     describe_numbers,
     describe_texts,
     found_marks,
@@ -165,7 +167,8 @@ class Frame:
             )
             raise SourceError(
                 f"{self.path}: rows cannot be sorted by column {shown(name)}: {why}.",
-                fix="name another --time-column, or write its times as 2024-12-31 23:59:59.",
+                fix="say how they are written, for instance --date-format '%d/%m/%Y', write them "
+                "as 2024-12-31 23:59:59, or name another --time-column.",
             )
         if len(missing):
             raise SourceError(
@@ -174,6 +177,18 @@ class Frame:
                 fix="fill them in, write them all in one way, or remove those rows.",
             )
         return np.asarray(values)
+
+    def date_format(self, name: str | None) -> str | None:
+        """Return how the dates of a column are written, where others may be written otherwise.
+
+        None where it holds none, or dates as 2024-12-31 that tell it themselves.
+        """
+        formats = () if name is None else self.columns[name].moments
+        if not formats or name is None or formats == MONTHS:
+            return None
+        has_century = re.search(r"\d{4}", self._some_cell(name)) is not None
+        wanted = "%Y" if has_century else "%y"
+        return next((each for each in formats if wanted in each), formats[0])
 
     def texts(self, names: Sequence[str]) -> dict[str, Coded]:
         """Return columns as words, each as it stands in the file."""
@@ -408,6 +423,7 @@ def _frame(
         describe_texts(connection, "late", lost, places, head, data, columns)
     describe_texts(connection, "main_rows", words, places, head, data, columns)
     columns = with_marks({name: columns[name] for name in places}, head, data)
+    _check_date_format(path, columns, data)
     notes += mark_notes(columns)
     if "" in head.names:
         notes.append("Left out, a column without a name (row numbers?).")
@@ -421,6 +437,20 @@ def _frame(
         first_row=head.skipped + (2 if head.has_header else 1),
         notes=tuple(notes),
     )
+
+
+def _check_date_format(path: Path, columns: Mapping[str, Column], data: DataConfig) -> None:
+    """Refuse a format of dates that no column is written in."""
+    if data.date_format is None:
+        return
+    formats = asked_moments(data.date_format)
+    if not any(column.moments == formats for column in columns.values()):
+        doubts = [f"column {shown(c.name)}: {c.doubt}" for c in columns.values() if c.doubt]
+        raise ConfigError(
+            f"{path}: most cells of no column are dates written as {data.date_format}"
+            + (f" ({listed(doubts, most=3)})." if doubts else "."),
+            fix="mend --date-format, or leave it out where dates are written as 2024-12-31.",
+        )
 
 
 def _csv_call(file: Path, head: Head, *, is_padded: bool = False) -> str:

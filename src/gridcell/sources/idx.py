@@ -125,7 +125,7 @@ def read(
         facts=ImageFacts(
             sizes=np.tile(np.array([height, width], np.int32), (count, 1)),
             colours=np.zeros(count, np.bool_),
-            modes=(("L", count),),
+            modes=np.full(count, b"L"),
             pixels=pixels[..., None],
         ),
         given=given,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gridcell.errors import MissingExtraError
 from gridcell.samples import ImageFacts
-from gridcell.sources.media import Medium, tally
+from gridcell.sources.media import Medium
 from gridcell.sources.wording import counted
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def facts_of(records: NDArray[np.void]) -> ImageFacts:
     return ImageFacts(
         sizes=np.stack([records["height"], records["width"]], axis=1),
         colours=records["is_colour"].copy(),
-        modes=tally(records["mode"]),
+        modes=records["mode"].copy(),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
@@ -63,9 +62,3 @@ class Medium:
 def digest_of(file: BufferedReader) -> bytes:
     """Return the digest (16 bytes) of what is left to read in a file, a piece at a time."""
     return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
-
-
-def tally(formats: NDArray[np.bytes_]) -> tuple[tuple[str, int], ...]:
-    """Return the formats and how many files have each, the most frequent first."""
-    counts = Counter(name.decode() for name in formats.tolist())
-    return tuple(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))

@@ -89,7 +89,8 @@ def refuse_unsure(frame: Frame, name: str) -> None:
     raise ConfigError(
         f"{frame.path}: column {shown(name)} is named as times, but its numbers do not go on by "
         "one step, so that it may be the time of a row or a number to forecast.",
-        fix="name the columns to forecast with --target, where the rows stand in their order; or "
+        fix="where the rows stand in their order, pass --rows-in-order, or name the columns to "
+        "forecast with --target; say how dates are written with --date-format %Y%m%d; or "
         f"bring {shown(name)} to one step and name it with --time-column.",
     )
 

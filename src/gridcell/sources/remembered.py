@@ -6,47 +6,107 @@ place of what is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
 
-from gridcell.config import DataConfig
-from gridcell.errors import SourceError
+from gridcell.config import DataConfig, Decimal, Delimiter
+from gridcell.errors import ConfigError, SourceError
 from gridcell.sources.wording import listed, shown
+
+T = TypeVar("T")
+TOLD_FIRST = ("decimal", "rows_in_order")
+"""What a table doesn't show by itself, so that what was told goes before what is found."""
+OF_PARQUET = ("date_format", "rows_in_order")
+"""What is open in Parquet, which says itself how it is written but for dates that are words."""
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How the tables of training are written, as far as that was said; see `DataConfig`."""
+    """How the tables of training are written, as far as that was said; see `DataConfig`.
 
-    decimal: Literal["auto", "point", "comma"] = "auto"
-    delimiter: Literal["auto", "comma", "semicolon", "tab", "bar", "space"] = "auto"
+    The dates of a large table may show which of day and month stands first; those of the few rows
+    that come later may not.
+    """
+
+    decimal: Decimal = "auto"
+    delimiter: Delimiter = "auto"
     encoding: str = "auto"
     header: bool | None = None
+    date_format: str | None = None
+    rows_in_order: bool = False
 
     @classmethod
     def of(cls, data: DataConfig) -> Dialect:
         """The dialect that was asked for."""
-        return cls(data.decimal, data.delimiter, data.encoding, data.header)
+        return cls(**{field.name: getattr(data, field.name) for field in fields(cls)})
 
-    def filled(self, data: DataConfig, path: Path) -> DataConfig:
-        """Return the settings with this dialect where they leave it open, to read what is there.
+    @classmethod
+    def found(cls, data: DataConfig, date_format: str | None) -> Dialect:
+        """The dialect that was asked for, and how the dates turned out to be written."""
+        return replace(cls.of(data), date_format=data.date_format or date_format)
 
-        Parquet says itself how it is written.
+    @property
+    def said(self) -> dict[str, Any]:
+        """What of it was said."""
+        every = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in every.items() if value != getattr(UNSAID, name)}
+
+    def read(self, path: Path, data: DataConfig, reader: Callable[[DataConfig], T]) -> T:
+        """Read a new table as it shows itself to be written, and as was told where that fails.
+
+        A new table may be written otherwise than those of training, so what can be seen in it goes
+        first. Where it can't be read so, it may be one of those of which it had to be told.
+
+        data   the settings for this table, of which none is changed
+
+        Raises   SourceError or ConfigError, that of reading it as it shows itself to be written
         """
-        if path.name.lower().endswith(".parquet"):
-            return data
-        usual = DataConfig()
-        mine: dict[str, Any] = {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if getattr(data, field.name) == getattr(usual, field.name)
+        failure: SourceError | ConfigError | None = None
+        for choice in self._choices(path, data):
+            try:
+                return reader(choice)
+            except (SourceError, ConfigError) as error:
+                failure = error if choice == data else failure
+        assert failure is not None
+        raise failure
+
+    def _choices(self, path: Path, data: DataConfig) -> list[DataConfig]:
+        """The settings to read a table by, one after another; `data` is among them."""
+        names = OF_PARQUET if path.name.lower().endswith(".parquet") else tuple(self.said)
+        told = {
+            name: value
+            for name, value in self.said.items()
+            if name in names and getattr(data, name) == getattr(UNSAID, name)
         }
-        return replace(data, **mine)
+        if data.time_column is not None:
+            told.pop("rows_in_order", None)
+        first = {name: value for name, value in told.items() if name in TOLD_FIRST}
+        each = [first | {name: value} for name, value in told.items()]
+        every = [replace(data, **changes) for changes in (first, told, *each)]
+        return list(dict.fromkeys([*every, data]))
 
 
 UNSAID = Dialect()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a training was told of the tables that it read, for a model to keep."""
+
+    dialect: Dialect = UNSAID
+    path_column: str | None = None
+    id_column: str | None = None
+    time_column: str | None = None
+
+    @classmethod
+    def of(cls, data: DataConfig) -> Asked:
+        """What was asked for."""
+        return cls(Dialect.of(data), data.path_column, data.id_column, data.time_column)
+
+
+NOTHING_ASKED = Asked()
 
 
 @dataclass(frozen=True)
@@ -54,12 +114,35 @@ class Remembered:
     """How the tables of training were read; nothing where the model came from no table."""
 
     dialect: Dialect = UNSAID
+    path_column: str | None = None
     text_column: str | None = None
     """The column that the texts stood in."""
+    id_column: str | None = None
+    """The column that said which series a row belonged to."""
+    time_column: str | None = None
+    """The column that the steps were sorted by."""
+    inputs: tuple[str, ...] = ()
+    """The columns of numbers that were read."""
     target: tuple[str, ...] = ()
     """The columns that were learned."""
     has_label_columns: bool = False
     """Whether each of them is an answer of its own, so that another name is another answer."""
+
+    def columns_in(self, names: Sequence[str], data: DataConfig) -> DataConfig:
+        """Return the settings with the columns of training that are there and not asked otherwise.
+
+        names   the columns of the new table
+        """
+        found: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in ("path_column", "text_column", "id_column", "time_column")
+            if getattr(data, name) is None and getattr(self, name) in names
+        }
+        if data.rows_in_order:
+            found.pop("time_column", None)
+        if self.inputs and not data.inputs and set(self.inputs) <= set(names):
+            found["inputs"] = self.inputs
+        return replace(data, **found)
 
     def target_in(self, names: Sequence[str], path: Path) -> tuple[str, ...]:
         """Return the columns that were learned, which must be among those of the table at `path`.

@@ -172,6 +172,7 @@ def _long(frame: Frame, roles: Roles, data: DataConfig, *, purpose: classes.Purp
         form="long",
         id_column=roles.id,
         time_column=roles.time,
+        date_format=frame.date_format(roles.time),
     )
     order = f"sorted by column {shown(roles.time)}" if roles.time else "in the order of the rows"
     first = (

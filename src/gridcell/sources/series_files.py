@@ -78,6 +78,7 @@ def read_files(
     said: Counter[str] = Counter()
     columns, first = data.inputs, ""
     sorter: str | None = None
+    date_format: str | None = None
     unused: set[str] = set()
     connection = connect()
     try:
@@ -88,7 +89,8 @@ def read_files(
                     time = _time_column(frame, data, data.inputs or columns)
                     if not columns:
                         columns, first = _number_columns(frame, time), name
-                    sorter = sorter or time
+                    if sorter is None:
+                        sorter, date_format = time, frame.date_format(time)
                     _check_columns(frame, columns, first)
                     steps = steps_of(frame, data, inputs=columns, key=None, time=time)
                 unused |= set(frame.names) - {*columns, *([time] if time else [])}
@@ -120,7 +122,7 @@ def read_files(
     notes = _bad_notes(bad, len(names), where, data)
     starts = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])]).astype(np.int64)
     values = np.concatenate(pieces)
-    facts = SeriesFacts(values, starts, columns, time_column=sorter)
+    facts = SeriesFacts(values, starts, columns, time_column=sorter, date_format=date_format)
     what = [f"Series of {length_words(starts)}; numbers from {listed(columns)}."]
     if unused:
         word = "column" if len(unused) == 1 else "columns"
@@ -201,7 +203,7 @@ def numbered_files(table: Path, cells: Sequence[str]) -> dict[str, str] | None:
 def _time_column(frame: Frame, data: DataConfig, taken: Sequence[str]) -> str | None:
     if data.time_column is not None:
         return frame.need(data.time_column, "time_column")
-    return time_column_of(frame, taken)
+    return None if data.rows_in_order else time_column_of(frame, taken)
 
 
 def _number_columns(frame: Frame, time: str | None, others: Sequence[str] = ()) -> tuple[str, ...]:

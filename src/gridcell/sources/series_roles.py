@@ -89,7 +89,9 @@ def roles_of(frame: Frame, data: DataConfig, group: str | None, folds: str | Non
     taken += [split] if split else []
     key = data.id_column or id_column_of(frame, taken)
     run = _run(frame, [*taken, *filter(None, [key])])
-    time = data.time_column or time_column_of(frame, [*taken, *filter(None, [key])])
+    time = data.time_column
+    if time is None and not data.rows_in_order:
+        time = time_column_of(frame, [*taken, *filter(None, [key])])
     if key is not None and data.time_column is None and time is not None:
         time = _if_it_tells_steps_apart(frame, key, time)
     if data.id_column is None and time is None and key is not None and len(run) >= NUMBERED_LEAST:

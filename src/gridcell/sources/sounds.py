@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gridcell.errors import MissingExtraError
 from gridcell.samples import SoundFacts
-from gridcell.sources.media import Medium, digest_of, tally
+from gridcell.sources.media import Medium, digest_of
 from gridcell.sources.wording import counted, listed
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def facts_of(records: NDArray[np.void]) -> SoundFacts:
         seconds=records["seconds"].copy(),
         rates=records["rate"].copy(),
         channels=records["channels"].copy(),
-        formats=tally(records["format"]),
+        formats=records["format"].copy(),
     )
 
 

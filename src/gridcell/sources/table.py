@@ -196,7 +196,7 @@ def _is_named(cell: str) -> bool:
 
 def _cells(path: Path, data: DataConfig) -> Cells:
     if path.name.lower().endswith(".gz"):
-        return read_all_cells(path, data)
+        return read_all_cells(path, replace(data, date_format=None))
     return read_cells(path, encoding=data.encoding, delimiter=data.delimiter, header=data.header)
 
 

@@ -148,18 +148,28 @@ def open_table(path: Path, data: DataConfig, *, most: int | None = None) -> Cell
 
 
 def texts_in(
-    path: Path, column: str | None, data: DataConfig, *, has_empty: bool = False
+    path: Path,
+    column: str | None,
+    data: DataConfig,
+    *,
+    has_empty: bool = False,
+    is_column_needed: bool = False,
 ) -> list[tuple[str, str]]:
     """Return the name and the cleaned text of every row of a table, whatever else it holds.
 
-    column   the one to read where the table has it; else the only one that can be meant
-    data     how the table is written
-
-    has_empty   whether a row may be without a text: it is then empty
+    column             the one to read where the table has it; else the only one that can be meant
+    data               how the table is written
+    has_empty          whether a row may be without a text: it is then empty
+    is_column_needed   whether the table must have the column, where one is named
 
     Raises   SourceError for a row without a text, or where the column isn't clear
     """
     cells = open_table(path, data)
+    if is_column_needed and column is not None and column not in cells.columns:
+        raise SourceError(
+            f"{path} has no column {shown(column)}. Its columns: {listed(cells.names)}.",
+            fix="name the column of texts so.",
+        )
     name = _column_to_answer(cells, column)
     found = [clean(cell) for cell in cells.columns[name]]
     bad = [row for row, text in enumerate(found) if not text]

@@ -103,17 +103,25 @@ def columns_of(path: Path, data: DataConfig) -> tuple[str, ...]:
 
 
 def named_texts(
-    path: Path, column: str | None, data: DataConfig = USUAL, *, has_empty: bool = False
+    path: Path,
+    column: str | None,
+    data: DataConfig = USUAL,
+    *,
+    has_empty: bool = False,
+    is_column_needed: bool = False,
 ) -> list[tuple[str, str]]:
     """Return the name and the cleaned text of each text in a file: the whole of a .txt.
 
-    data        how the file is written
-    has_empty   whether a row of a table may be without a text: it is then empty
+    data               how the file is written
+    has_empty          whether a row of a table may be without a text: it is then empty
+    is_column_needed   whether a table must have the column, where one is named
 
     Raises   SourceError where it cannot be read or a text is empty
     """
     if path.name.lower().endswith(TABLE_EXTENSIONS):
-        return text_table.texts_in(path, column, data, has_empty=has_empty)
+        return text_table.texts_in(
+            path, column, data, has_empty=has_empty, is_column_needed=is_column_needed
+        )
     return [(str(path), text_of(path, data.encoding))]
 
 
