@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+from gridcell.evaluation import Score, Scores
 from gridcell.terminal import MOST_EPOCH_LINES, PatientConsole, Terminal
 from gridcell.training.fit import EpochRecord, StepRecord
 
@@ -35,3 +36,17 @@ def test_a_budget_shows_the_epochs_that_it_is_enough_for() -> None:
     assert lines_of(10_007, first=8, last=12) == ["epoch", "8", "9", "10", "11", "12"]
     many = lines_of(10_007, first=8, last=600)
     assert MOST_EPOCH_LINES / 2 < len(many) <= MOST_EPOCH_LINES + 3 and many[1] == "8"
+
+
+def test_a_result_no_better_than_a_guess_is_said_below_its_table() -> None:
+    def shown(value: float) -> str:
+        console = PatientConsole()
+        console.file = io.StringIO()
+        score = Score("accuracy", value, value - 0.02, value + 0.02, 0.5, "higher")
+        Terminal(console).scores(Scores("classify", 100, "accuracy", (score,)), "test rows")
+        return console.file.getvalue()
+
+    assert "  ! It is no better than a trivial guess: accuracy 49.0 %, the guess 50.0 %.\n" in (
+        shown(0.49)
+    )
+    assert "trivial guess:" not in shown(0.9)

@@ -148,6 +148,8 @@ class Terminal:
         for row in rows:
             table.add_row(*row)
         self.console.print(table)
+        if doubt := tables.beside_a_guess(scores):
+            self.console.print(Text(f"  ! {doubt}", style="yellow"))
         if scores.per_class:
             table = _table("class" if scores.task == "classify" else "label")
             for name in ("items", "precision", "recall", "F1"):
