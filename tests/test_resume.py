@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import gridcell
 from gridcell import bundle, folds, pipeline, record
 from gridcell.config import from_mapping
 from gridcell.errors import ConfigError, SourceError
+from gridcell.networks import Network
 from gridcell.resuming import resume
 from gridcell.training import Checkpoints, checkpoint
+from gridcell.training.objective import Objective
 from gridcell.training.step import TrainingStep
 from tests.recordings import SOUND_NET, Listening, speakers, tones
 from tests.test_cli import Run as Command
@@ -165,7 +168,6 @@ def test_a_lower_rate_may_be_given(toy: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--batch-size", "4"], "batch_size has no effect beside resume"),
         (["--net", "lenet"], "net has no effect beside resume"),
         (["--target", "x"], "target has no effect beside resume"),
         (["--valid", "0.2"], "valid has no effect beside resume"),
@@ -277,6 +279,69 @@ def test_a_memory_that_fills_up_late_costs_no_checkpoint(
     assert run("train", out, "--resume").code == 0
     assert run("train", toy, *words, "--out", tmp_path / "whole").code == 0
     assert weights(out) == weights(tmp_path / "whole")
+
+
+def test_after_a_full_memory_it_goes_on_with_fewer_items_at_a_time(
+    run: Command, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps are those of before but for rounding: what they learn from stays the same."""
+    plain: dict[str, Any] = {"net": "conv(8, 3) relu maxpool(2)", "precision": "float32"}
+    whole = train(toy, tmp_path / "whole", **plain)
+    train(toy, tmp_path / "cut", Stopping(5), **plain)
+    seen: list[int] = []
+    forward = Objective.loss
+
+    def watched(self: Objective, predicted: Any, targets: Any, lengths: Any = None) -> Any:
+        if predicted.requires_grad:
+            seen.append(len(targets))
+        return forward(self, predicted, targets, lengths)
+
+    monkeypatch.setattr(Objective, "loss", watched)
+    said = run("train", tmp_path / "cut", "--resume", "--batch-size", "3")
+    assert said.code == 0
+    assert "At most 3 items at a time" in said.out and "still learns from 8" in said.out
+    assert "The last bits of the weights will differ" in said.out
+    assert max(seen) <= 3
+    again = gridcell.load(tmp_path / "cut" / "model.gridcell").network.state_dict()
+    for name, value in whole.model.network.state_dict().items():
+        torch.testing.assert_close(again[name], value, rtol=1e-3, atol=1e-4)
+    assert strict_json(tmp_path / "cut" / "run.json")["training"]["history"]["parts"] == 3
+
+
+@pytest.mark.parametrize("size", ["8", "64"])
+def test_batches_that_are_not_smaller_are_refused(
+    run: Command, toy: Path, tmp_path: Path, size: str
+) -> None:
+    train(toy, tmp_path / "cut", Stopping(3))
+    said = run("train", tmp_path / "cut", "--resume", "--batch-size", size)
+    refused(said, f"batch_size {size}: each step of this run learns from 8", "Fix: give fewer")
+
+
+def test_a_memory_that_is_full_in_evaluation_costs_no_model(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain: dict[str, Any] = {"net": NET, "precision": "float32"}
+    whole = train(toy, tmp_path / "whole", **plain)
+    forward = Network.forward
+
+    def narrow(self: Network, x: Any, lengths: Any = None) -> Any:
+        if not self.training and len(x) > 3:
+            raise MemoryError
+        return forward(self, x, lengths)
+
+    monkeypatch.setattr(Network, "forward", narrow)
+    notes: list[str] = []
+
+    class Noting(Listening):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    run = train(toy, tmp_path / "narrow", Noting(), **plain)
+    assert weights(tmp_path / "narrow") == weights(tmp_path / "whole")
+    assert run.scores is not None and whole.scores is not None
+    assert run.scores["log loss"].value == pytest.approx(whole.scores["log loss"].value, 1e-5)
+    told = [text for text in notes if "are scored" in text]
+    assert told[0].startswith("The memory is full: ") and "-> 3 items at a time" in told[-1]
 
 
 def test_what_a_kill_in_the_first_write_leaves_is_swept(

@@ -81,13 +81,15 @@ def resume(
     budget: str | None = None,
     epochs: int | None = None,
     rate: float | None = None,
+    batch_size: int | None = None,
     quiet: bool = False,
 ) -> Run:
     """Go on with the run in `folder`; does what `gridcell train FOLDER --resume` does.
 
-    budget   time to train on for ("+10m"), or of all training together ("30m")
-    epochs   epochs of all training together
-    rate     another peak of the learning rate
+    budget      time to train on for ("+10m"), or of all training together ("30m")
+    epochs      epochs of all training together
+    rate        another peak of the learning rate
+    batch_size  items at a time, fewer than a step learns from, where the memory was full
 
     Raises   GridcellError where there is no checkpoint, or nothing is left to do
     """
@@ -99,6 +101,7 @@ def resume(
     from gridcell.terminal import Terminal
 
     more: dict[str, Any] = {"budget": budget, "epochs": epochs, "rate": rate}
+    more["batch_size"] = batch_size
     if quiet:
         return resuming.resume(Path(folder), **more, teller=Silent())
     with Terminal() as terminal:

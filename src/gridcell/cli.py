@@ -119,7 +119,7 @@ def train(
         Folder for the run; runs/NAME where left out.
     resume
         Go on with the run whose folder `path` is; beside it --epochs, --rate and --budget, such as
-        +10m, give it more.
+        +10m, give it more, and --batch-size takes fewer items at a time where the memory was full.
     """
     from gridcell import folds, pipeline
 
@@ -419,7 +419,7 @@ def _resume(config: Config, terminal: Any) -> Any:
     from gridcell import folds
     from gridcell.resuming import resume
 
-    may, usual = {"budget", "epochs", "rate", "profile"}, Config(config.path)
+    may, usual = {"budget", "epochs", "rate", "batch_size", "profile"}, Config(config.path)
     for section in SECTIONS:
         mine, theirs = getattr(config, section), getattr(usual, section)
         for field in dataclasses.fields(mine):
@@ -437,9 +437,10 @@ def _resume(config: Config, terminal: Any) -> Any:
     if folds.begun(config.path):
         for name in may:
             if getattr(train, name):
+                option = name.replace("_", "-")
                 raise ConfigError(
                     f"{name} has no effect on a cross-validation that goes on.",
-                    fix=f"leave --{name} out: its scores are over trainings that are alike.",
+                    fix=f"leave --{option} out: its scores are over trainings that are alike.",
                 )
         return folds.resume(config.path, terminal)
     return resume(
@@ -447,6 +448,7 @@ def _resume(config: Config, terminal: Any) -> Any:
         budget=train.budget,
         epochs=train.epochs,
         rate=train.rate,
+        batch_size=train.batch_size,
         profile=train.profile,
         teller=terminal,
     )

@@ -26,7 +26,7 @@ from gridcell.errors import ConfigError, GridcellError, SourceError, TrainingErr
 from gridcell.evaluation import Scores
 from gridcell.model import Description, Model
 from gridcell.networks.answers import LEVELS, Answers
-from gridcell.networks.run import said
+from gridcell.networks.run import Room, said
 from gridcell.preparation import (
     ForecastPreparation,
     Preparation,
@@ -111,6 +111,7 @@ def train_on(
         main, better = "log loss", "lower"
     quick = partial(evaluation.quick, task, name=main)
     digest = record.data_digest(data.samples) if before is None else before.data_digest
+    room = Room(tell.note)
     # A run that goes on is held by whoever goes on with it.
     hold = contextlib.nullcontext(folder) if resumed else record.claimed(folder)
     with hold as mine, _saying_how_to_go_on(mine):
@@ -127,12 +128,13 @@ def train_on(
                 checkpoints=training.Checkpoints(mine, about),
                 state=state,
                 around=training.Around(time.perf_counter() - started, scored_after=after),
+                room=room,
             )
 
         job, history = _fitted(job, fit, prepared, mine, tell, resumed=resumed)
-        predicted = job.predicted()
+        predicted = job.predicted(room)
         answers = job.answers(predicted)  # probabilities calibrated on validation rows
-        diagnosis = job.diagnose(history, predicted, quick, better=better)
+        diagnosis = job.diagnose(history, predicted, quick, better=better, room=room)
         tell.section("Trained", [*history.told(), *answers.told(), *diagnosis.told()])
         tell.findings(diagnosis.findings)
         if config.train.profile:
@@ -141,7 +143,7 @@ def train_on(
         remembered = baseline.remember(task, train_targets, len(data.samples.labels))
         described = _describe(data.samples, prep, job, answers, remembered, digest=digest)
         model = Model(job.network.cpu(), described)
-        scores = _score(model, data, test_rows)  # the test rows are read once, here
+        scores = _score(model, data, test_rows, room)  # the test rows are read once, here
 
         run, took = Run(mine, model, history, scores), time.perf_counter() - started
         written = record.write(run, config, data.samples, parts, job, diagnosis, seconds=took)
@@ -270,7 +272,7 @@ def evaluate(
     tell.findings(_seen_in_training(model, found.samples, rows))
     if isinstance(model.preparation, ForecastPreparation):
         rows, name = _thinned(rows, name.replace("rows", "windows"), len(model.labels))
-    scores = _score(model, found, rows)
+    scores = _score(model, found, rows, Room(tell.note))
     tell.scores(scores, f"steps of the {name}" if model.task in STEP_TASKS else name)
     return scores
 
@@ -360,17 +362,17 @@ def _without_lost_classes(
     return replace(samples, labels=labels, targets=targets), said
 
 
-def _score(model: Model, data: Data, rows: NDArray[np.int64]) -> Scores | None:
+def _score(model: Model, data: Data, rows: NDArray[np.int64], room: Room) -> Scores | None:
     if not len(rows):
         return None
     if isinstance(model.preparation, ForecastPreparation):
-        return _score_forecasts(model, model.preparation, data, rows)
+        return _score_forecasts(model, model.preparation, data, rows, room)
     if model.task == "write":
-        return _score_writing(model, data, rows)
+        return _score_writing(model, data, rows, room)
     task, truths = _scored(data, model.preparation, rows)
     scores = evaluation.score(
         task,
-        model.answers(data.decoded, rows),
+        model.answers(data.decoded, rows, room),
         truths,
         labels=model.labels,
         train_targets=baseline.recall(task, model.description.train_targets),
@@ -378,14 +380,14 @@ def _score(model: Model, data: Data, rows: NDArray[np.int64]) -> Scores | None:
     return evaluation.over_steps(scores) if model.task in STEP_TASKS else scores
 
 
-def _score_writing(model: Model, data: Data, rows: NDArray[np.int64]) -> Scores:
+def _score_writing(model: Model, data: Data, rows: NDArray[np.int64], room: Room) -> Scores:
     """Score how probable each step was before it came."""
     prep = model.preparation
     assert isinstance(prep, TextPreparation)
     nothing = torch.zeros(len(data.samples), 0)
     items = items_of(prep, data.decoded, nothing, rows, tags=data.samples.tags)
     return evaluation.writing.score(
-        said(model.network, items),
+        said(model.network, items, room),
         items.truths().numpy(),
         labels=model.labels,
         counts=np.array(model.description.train_targets[0]),
@@ -394,7 +396,7 @@ def _score_writing(model: Model, data: Data, rows: NDArray[np.int64]) -> Scores:
 
 
 def _score_forecasts(
-    model: Model, prep: ForecastPreparation, data: Data, rows: NDArray[np.int64]
+    model: Model, prep: ForecastPreparation, data: Data, rows: NDArray[np.int64], room: Room
 ) -> Scores:
     """Score forecasts beside the naive ones, all from the same windows."""
     facts, targets = data.samples.facts, list(prep.targets)
@@ -404,7 +406,7 @@ def _score_forecasts(
     deviation = np.array(prep.column_deviation)[targets]
     widths = model.description.answers.half_widths
     return evaluation.forecast.score(
-        model.answers(data.decoded, rows),
+        model.answers(data.decoded, rows, room),
         facts.values[:, targets][ahead].swapaxes(1, 2),
         labels=model.labels,
         deviation=deviation.tolist(),

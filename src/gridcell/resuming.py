@@ -29,6 +29,7 @@ def resume(
     budget: str | None = None,
     epochs: int | None = None,
     rate: float | None = None,
+    batch_size: int | None = None,
     profile: bool = False,
     teller: Teller | None = None,
 ) -> Run:
@@ -37,10 +38,11 @@ def resume(
     A training that was stopped ends with the bits of one that was not. One that is done goes on
     where more is given, its schedule stretched over the whole.
 
-    budget   time to train on for (`+10m`), or of all training together (`30m`)
-    epochs   epochs of all training together
-    rate     another peak of the learning rate
-    profile  tell where the time went
+    budget      time to train on for (`+10m`), or of all training together (`30m`)
+    epochs      epochs of all training together
+    rate        another peak of the learning rate
+    batch_size  items at a time, fewer than a step learns from, where the memory was full
+    profile     tell where the time went
 
     Raises   ConfigError where there is no checkpoint, nothing is left to do, or another process
              trains there; SourceError where the data are not those of before
@@ -49,6 +51,7 @@ def resume(
     training.check_has_checkpoint(folder)  # before the folder is touched
     with record.reclaimed(folder):
         about, state, notes = training.latest(folder)
+        state, in_pieces = _in_pieces(about, state, batch_size)
         position = state.position
         about = _with_more(about, state, budget=budget, epochs=epochs, rate=rate)
         if state.position.is_over:
@@ -72,6 +75,7 @@ def resume(
                 *notes,
                 f"After {position.done:,} steps and {position.elapsed_s:,.0f} s, "
                 f"in epoch {position.epoch} of {about.plan.epochs}.",
+                *in_pieces,
                 *_threads(about),
             ],
         )
@@ -112,6 +116,25 @@ def _threads(about: About) -> list[str]:
     return [
         f"Threads: {about.threads} before, {now} now, so the last bits of its sums will differ."
     ]
+
+
+def _in_pieces(about: About, state: State, size: int | None) -> tuple[State, list[str]]:
+    """Return a state that takes each batch in pieces of at most so many items, and say so."""
+    if size is None:
+        return state, []
+    whole = about.plan.batch_size
+    if about.fold is not None or size >= whole:
+        raise ConfigError(
+            f"batch_size {size}: each step of this run learns from {whole} items, and goes on so.",
+            fix=f"give fewer than {whole}, to take them in pieces, or leave --batch-size out.",
+        )
+    parts = max(-(-whole // size), state.position.parts)
+    note = (
+        f"At most {-(-whole // parts)} items at a time; their gradients are added up, so each step "
+        f"still learns from {whole}. The last bits of the weights will differ, and batchnorm "
+        "averages over fewer."
+    )
+    return replace(state, position=replace(state.position, parts=parts)), [note]
 
 
 def _with_more(

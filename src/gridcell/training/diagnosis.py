@@ -11,14 +11,16 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gridcell.batches import Items, plain_batches
+from gridcell.batches import Items, plain_places
 from gridcell.doctor import Finding
 from gridcell.layers import Activation
 from gridcell.networks import Network
-from gridcell.networks.run import evaluation_batch_size
+from gridcell.networks.run import Room, evaluation_batch_size, in_room
 from gridcell.training.history import History
 from gridcell.training.signals import Signal
 
@@ -101,7 +103,7 @@ def relus(network: nn.Module) -> Iterator[nn.Module]:
 
 
 @torch.no_grad()
-def dead_units(network: Network, items: Items) -> list[Dead]:
+def dead_units(network: Network, items: Items, room: Room | None = None) -> list[Dead]:
     """Count the channels of each relu that are zero for every one of these items."""
     alive: dict[int, Tensor] = {}
     handles = []
@@ -122,10 +124,16 @@ def dead_units(network: Network, items: Items) -> list[Dead]:
     was_training = network.training
     device = next(network.parameters()).device
     network.eval()
+
+    def answer(places: NDArray[np.int64]) -> None:
+        batch = items.batch(places)
+        lengths = None if batch.lengths is None else batch.lengths.to(device)
+        network(batch.values.to(device), lengths)
+
     try:
-        for batch in plain_batches(items, size=evaluation_batch_size(items)):
-            lengths = None if batch.lengths is None else batch.lengths.to(device)
-            network(batch.values.to(device), lengths)
+        for places in plain_places(items, size=evaluation_batch_size(items)):
+            for _ in in_room(places, answer, room or Room()):
+                pass
     finally:
         network.train(was_training)
         for handle in handles:

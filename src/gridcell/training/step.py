@@ -50,6 +50,7 @@ class TrainingStep:
         self.precision, self.average, self.note = precision, average, note
         self.device = next(network.parameters()).device
         self.parts = 1
+        self.was_full = False
         self.spent_s: dict[str, float] = defaultdict(float)
 
     def take(self, batch: Batch, rate: float) -> float:
@@ -65,7 +66,7 @@ class TrainingStep:
                 value = self._gradients(batch)
                 break
             except ShapeError:
-                if self.parts == 1:
+                if not self.was_full:
                     raise
                 raise self._too_small(len(batch.rows)) from None  # batchnorm needs two items
             except (MemoryError, RuntimeError) as error:
@@ -113,7 +114,7 @@ class TrainingStep:
         before = -(-items // self.parts)
         if before == 1:
             raise self._too_small(items)
-        self.parts *= 2
+        self.parts, self.was_full = 2 * self.parts, True
         self.note(
             f"The memory is full: {before} -> {-(-items // self.parts)} items at a time; their "
             f"gradients are added up, so each step still learns from {items}."
