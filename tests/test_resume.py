@@ -308,6 +308,41 @@ def test_after_a_full_memory_it_goes_on_with_fewer_items_at_a_time(
     assert strict_json(tmp_path / "cut" / "run.json")["training"]["history"]["parts"] == 3
 
 
+# C46
+@pytest.mark.parametrize("stop_after", [None, 6])
+def test_a_damaged_checkpoint_goes_back_to_the_one_before_it(
+    run: Command,
+    toy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop_after: int | None,
+) -> None:
+    """Of a training that is over too: what was damaged is trained again, to the same bits."""
+    monkeypatch.setattr(Checkpoints, "is_due", property(lambda self: True))
+    train(toy, tmp_path / "whole", epochs=3)
+    cut = tmp_path / "cut"
+    train(toy, cut, stop_after and Stopping(stop_after), epochs=3)
+    older, newest = sorted(cut.glob("checkpoint-*"))
+    newest.write_bytes(newest.read_bytes()[:1000])
+    step = int(older.stem[-8:])
+    said = run("train", cut, "--resume")
+    assert said.code == 0
+    assert f"  ! Going back to {older.name}: step {step}, in epoch " in said.out
+    assert str(newest) in said.out
+    assert weights(cut) == weights(tmp_path / "whole")
+
+
+def test_without_a_checkpoint_that_can_be_read_that_is_said(
+    run: Command, toy: Path, tmp_path: Path
+) -> None:
+    train(toy, tmp_path / "cut", Stopping(6))
+    for path in (tmp_path / "cut").glob("checkpoint-*"):
+        path.write_bytes(b"")
+    said = run("train", tmp_path / "cut", "--resume")
+    refused(said, "So no checkpoint of this run can be read.", "Fix: train again")
+    assert said.code == 2
+
+
 @pytest.mark.parametrize("size", ["8", "64"])
 def test_batches_that_are_not_smaller_are_refused(
     run: Command, toy: Path, tmp_path: Path, size: str

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gridcell import pipeline, record, splits, training
 from gridcell.config import Config
+from gridcell.doctor import Finding
 from gridcell.errors import ConfigError
 from gridcell.evaluation import Scores
 from gridcell.pipeline import Data
@@ -123,7 +124,8 @@ def _each_fold(
         if training.has_checkpoint(inner):
             about, state, notes = training.latest(inner)
             resumed = about, state
-            tell.section(f"Going on with {inner}", notes)
+            tell.section(f"Going on with {inner}", [])
+            tell.findings(Finding("warning", note) for note in notes)
         run = pipeline.train_on(
             data,
             parts,

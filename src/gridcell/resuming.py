@@ -14,6 +14,7 @@ import torch
 
 from gridcell import pipeline, record, splits, training
 from gridcell.config import SECTIONS, Config, from_mapping, seconds
+from gridcell.doctor import Finding
 from gridcell.errors import ConfigError, SourceError
 from gridcell.record import Run
 from gridcell.teller import Silent, Teller
@@ -72,13 +73,13 @@ def resume(
         tell.section(
             f"Resuming {folder}",
             [
-                *notes,
                 f"After {position.done:,} steps and {position.elapsed_s:,.0f} s, "
                 f"in epoch {position.epoch} of {about.plan.epochs}.",
                 *in_pieces,
                 *_threads(about),
             ],
         )
+        tell.findings(Finding("warning", note) for note in notes)
         data, parts = pipeline.inspect(config, tell)
         if about.fold is not None:
             parts = splits.fold(
