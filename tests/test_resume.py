@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 import torch
 
 import gridcell
-from gridcell import bundle, folds, pipeline, record
+from gridcell import bundle, cli, folds, pipeline, record
 from gridcell.config import from_mapping
 from gridcell.errors import ConfigError, SourceError
 from gridcell.networks import Network
@@ -341,6 +342,35 @@ def test_without_a_checkpoint_that_can_be_read_that_is_said(
     said = run("train", tmp_path / "cut", "--resume")
     refused(said, "So no checkpoint of this run can be read.", "Fix: train again")
     assert said.code == 2
+
+
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_a_budget_counts_from_the_start_of_the_process(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_resumed: bool
+) -> None:
+    """Loading PyTorch took all of its ten minutes but a tenth of a second."""
+    out = tmp_path / "run"
+    if is_resumed:
+        train(toy, out, Stopping(3))
+    words = [out, "--resume"] if is_resumed else [toy, "--net", NET, "--out", out]
+    budget = "+10m" if is_resumed else "10m"
+    monkeypatch.setattr(cli, "STARTED", time.perf_counter() - 599.9)
+    monkeypatch.setattr(sys, "argv", ["gridcell", "train", *map(str, words), "--budget", budget])
+    began = time.perf_counter()
+    assert cli.main() == 0
+    assert time.perf_counter() - began < 60
+    history = strict_json(out / "run.json")["training"]["history"]
+    assert history["ended"] == "budget"
+    assert strict_json(out / "run.json")["seconds"] > 599
+
+
+def test_the_clock_of_a_process_begins_before_anything_is_loaded_that_takes_long() -> None:
+    heavy = "torch numpy cyclopts msgspec rich"
+    code = f"import gridcell, sys; sys.exit(bool(set(sys.modules) & set({heavy.split()})))"
+    loaded = "assert 'gridcell.process' in sys.modules"
+    environment = {**os.environ, "PYTHONPATH": str(SRC)}
+    words = [sys.executable, "-c", code.replace("; sys.exit", f"; {loaded}; sys.exit")]
+    assert subprocess.run(words, env=environment).returncode == 0
 
 
 @pytest.mark.parametrize("size", ["8", "64"])

@@ -12,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gridcell.process import wait_politely  # first: with it a command's time begins
 from gridcell.version import VERSION as __version__
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ def train(
 
     Raises     GridcellError for data or settings that cannot be used
     """
-    from gridcell.process import wait_politely
-
     wait_politely()
     from gridcell import config, pipeline
     from gridcell.teller import Silent
@@ -59,8 +58,6 @@ def cross_validate(
 
     Raises     GridcellError for data or settings that cannot be used
     """
-    from gridcell.process import wait_politely
-
     wait_politely()
     from gridcell import config
     from gridcell import folds as crossing
@@ -93,8 +90,6 @@ def resume(
 
     Raises   GridcellError where there is no checkpoint, or nothing is left to do
     """
-    from gridcell.process import wait_politely
-
     wait_politely()
     from gridcell import resuming
     from gridcell.teller import Silent
@@ -113,8 +108,6 @@ def load(path: str | Path) -> Model:
 
     Raises   ModelFileError where it is missing, damaged, unsafe, or from a later version
     """
-    from gridcell.process import wait_politely
-
     wait_politely()
     from gridcell.model import Model
 

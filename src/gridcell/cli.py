@@ -15,7 +15,9 @@ import os
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -29,13 +31,15 @@ from gridcell.errors import (
     GridcellError,
     did_you_mean,
 )
-from gridcell.process import is_out_of_memory, wait_politely
+from gridcell.process import STARTED, is_out_of_memory, wait_politely
 from gridcell.version import VERSION
 
 if TYPE_CHECKING:
     from gridcell.model import Model
     from gridcell.samples import Kind
 
+BEGAN: ContextVar[float] = ContextVar("BEGAN")
+"""When the command began that is run: its budget counts from there."""
 Flat = Parameter(name="*", negative_iterable="")
 Json = Annotated[bool, Parameter(negative="", help="Print the result as JSON on standard output.")]
 
@@ -52,6 +56,7 @@ app = App(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    BEGAN.set(STARTED if arguments is None else time.perf_counter())
     wait_politely()
     try:
         code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
@@ -129,7 +134,7 @@ def train(
         if resume:
             run = _resume(config, terminal)
         elif split.folds is None:
-            run = pipeline.train(config, terminal)
+            run = pipeline.train(config, terminal, started=BEGAN.get(None))
         else:
             run = folds.cross_validate(config, terminal)
     if json:
@@ -451,6 +456,7 @@ def _resume(config: Config, terminal: Any) -> Any:
         batch_size=train.batch_size,
         profile=train.profile,
         teller=terminal,
+        started=BEGAN.get(None),
     )
 
 

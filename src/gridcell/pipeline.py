@@ -56,14 +56,17 @@ from gridcell.teller import Silent, Teller
 from gridcell.training import About, History, Job, State
 
 
-def train(config: Config, teller: Teller | None = None) -> Run:
+def train(config: Config, teller: Teller | None = None, *, started: float | None = None) -> Run:
     """Train a network on what lies at `config.path` and leave a run folder with its model.
+
+    started  when the command began, by `time.perf_counter`, for its budget; now where left out
 
     Raises   GridcellError for data or settings that cannot be used; only the cache is written then.
              TrainingError where the loss diverged; the best weights before that, if there are any,
              are written first
     """
-    tell, started = teller or Silent(), time.perf_counter()
+    tell = teller or Silent()
+    started = time.perf_counter() if started is None else started
     if config.split.folds is not None:
         raise ConfigError("folds asks for one training a fold.", fix="call cross_validate.")
     training.keep_memory()

@@ -33,6 +33,7 @@ def resume(
     batch_size: int | None = None,
     profile: bool = False,
     teller: Teller | None = None,
+    started: float | None = None,
 ) -> Run:
     """Go on with the training whose run folder this is, from its newest checkpoint.
 
@@ -44,11 +45,13 @@ def resume(
     rate        another peak of the learning rate
     batch_size  items at a time, fewer than a step learns from, where the memory was full
     profile     tell where the time went
+    started     when the command began, for its budget, as for `pipeline.train`
 
     Raises   ConfigError where there is no checkpoint, nothing is left to do, or another process
              trains there; SourceError where the data are not those of before
     """
-    tell, started = teller or Silent(), time.perf_counter()
+    tell = teller or Silent()
+    started = time.perf_counter() if started is None else started
     training.check_has_checkpoint(folder)  # before the folder is touched
     with record.reclaimed(folder):
         about, state, notes = training.latest(folder)
