@@ -190,8 +190,37 @@ def test_a_folder_that_is_no_run_is_named(run: Command, toy: Path, tmp_path: Pat
 def test_other_data_are_refused(toy: Path, tmp_path: Path) -> None:
     train(toy, tmp_path / "cut", Stopping(3))
     paint(toy / "red" / "another.png", (200, 60, 40), seed=77)
-    with pytest.raises(SourceError, match="are no longer those that the training began with"):
+    with pytest.raises(SourceError, match="these are not the data that the training began with"):
         resume(tmp_path / "cut")
+
+
+def test_data_that_were_moved_are_named(run: Command, toy: Path, tmp_path: Path) -> None:
+    train(toy, tmp_path / "whole")
+    train(toy, tmp_path / "cut", Stopping(5))
+    moved = toy.rename(tmp_path / "elsewhere")
+    refused(
+        run("train", tmp_path / "cut", "--resume"),
+        f"{toy} does not exist, and the run learns from it.",
+        f"gridcell train {tmp_path / 'cut'} --resume --data PATH",
+    )
+    said = run("train", tmp_path / "cut", "--resume", "--data", moved)
+    assert said.code == 0
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+    assert strict_json(tmp_path / "cut" / "run.json")["settings"]["path"] == str(moved)
+    assert run("train", tmp_path / "cut", "--resume", "--epochs", "9").code == 0  # it is remembered
+
+
+def test_other_data_at_the_named_place_are_refused(run: Command, toy: Path, tmp_path: Path) -> None:
+    train(toy, tmp_path / "cut", Stopping(5))
+    moved = toy.rename(tmp_path / "elsewhere")
+    paint(moved / "red" / "another.png", (200, 60, 40), seed=77)
+    for place, told in (
+        ("nowhere", "nowhere does not exist"),
+        ("elsewhere", "elsewhere: these are not the data that the training began with."),
+    ):
+        said = run("train", tmp_path / "cut", "--resume", "--data", tmp_path / place)
+        refused(said, told, "Fix: ")
+    refused(run("train", moved, "--data", moved), "data has no effect without resume", "Fix: ")
 
 
 def test_one_process_at_a_time(toy: Path, tmp_path: Path) -> None:
@@ -503,7 +532,9 @@ def test_a_cross_validation_goes_on_to_the_same_models(run: Command, tmp_path: P
     assert stopped.was_interrupted and len(stopped.runs) == 1
     refused(run("train", cut, "--resume", "--epochs", "9"), "on a cross-validation that goes on")
     refused(run("train", cut / "fold-0", "--resume", "--epochs", "9"), "no effect on a fold")
-    said = run("train", cut, "--resume")
+    elsewhere = table.parent.rename(tmp_path / "elsewhere") / table.name
+    refused(run("train", cut, "--resume"), "does not exist, and the run learns from it", "--data")
+    said = run("train", cut, "--resume", "--data", elsewhere)
     assert said.code == 0 and "Over 3 of 3 folds" in said.out
     for fold in ("fold-0", "fold-1", "fold-2"):
         assert weights(whole / fold) == weights(cut / fold)

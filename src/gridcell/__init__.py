@@ -79,6 +79,7 @@ def resume(
     epochs: int | None = None,
     rate: float | None = None,
     batch_size: int | None = None,
+    data: str | Path | None = None,
     quiet: bool = False,
 ) -> Run:
     """Go on with the run in `folder`; does what `gridcell train FOLDER --resume` does.
@@ -87,6 +88,7 @@ def resume(
     epochs      epochs of all training together
     rate        another peak of the learning rate
     batch_size  items at a time, fewer than a step learns from, where the memory was full
+    data        where the data lie now, if they were moved
 
     Raises   GridcellError where there is no checkpoint, or nothing is left to do
     """
@@ -96,7 +98,7 @@ def resume(
     from gridcell.terminal import Terminal
 
     more: dict[str, Any] = {"budget": budget, "epochs": epochs, "rate": rate}
-    more["batch_size"] = batch_size
+    more |= {"batch_size": batch_size, "data": None if data is None else Path(data)}
     if quiet:
         return resuming.resume(Path(folder), **more, teller=Silent())
     with Terminal() as terminal:

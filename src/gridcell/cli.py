@@ -108,6 +108,7 @@ def train(
     training: Annotated[TrainConfig, Flat] = TrainConfig(),
     out: Path | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
+    moved: Annotated[Path | None, Parameter(name="--data")] = None,
     json: Json = False,
 ) -> int:
     """Train a network on a folder of class folders, a table of paths, or idx files.
@@ -125,14 +126,21 @@ def train(
     resume
         Go on with the run whose folder `path` is; beside it --epochs, --rate and --budget, such as
         +10m, give it more, and --batch-size takes fewer items at a time where the memory was full.
+    moved
+        Where the data of a run that goes on lie now, if they were moved.
     """
     from gridcell import folds, pipeline
 
+    if moved is not None and not resume:
+        raise ConfigError(
+            "data has no effect without resume: the path itself says what to learn from.",
+            fix=f"gridcell train {shlex.quote(str(moved))}; or add --resume to a run's folder.",
+        )
     config = Config(path, data, split, training, out)
     with _terminal(json) as terminal:
         run: Any
         if resume:
-            run = _resume(config, terminal)
+            run = _resume(config, terminal, moved)
         elif split.folds is None:
             run = pipeline.train(config, terminal, started=BEGAN.get(None))
         else:
@@ -419,7 +427,7 @@ def demo(
     return train(written.folder, training=training, out=out)
 
 
-def _resume(config: Config, terminal: Any) -> Any:
+def _resume(config: Config, terminal: Any, moved: Path | None) -> Any:
     """Go on with a run; what it was started with it keeps, but for how long it is."""
     from gridcell import folds
     from gridcell.resuming import resume
@@ -447,13 +455,14 @@ def _resume(config: Config, terminal: Any) -> Any:
                     f"{name} has no effect on a cross-validation that goes on.",
                     fix=f"leave --{option} out: its scores are over trainings that are alike.",
                 )
-        return folds.resume(config.path, terminal)
+        return folds.resume(config.path, terminal, data=moved)
     return resume(
         config.path,
         budget=train.budget,
         epochs=train.epochs,
         rate=train.rate,
         batch_size=train.batch_size,
+        data=moved,
         profile=train.profile,
         teller=terminal,
         started=BEGAN.get(None),

@@ -19,7 +19,7 @@ from gridcell.errors import ConfigError
 from gridcell.evaluation import Scores
 from gridcell.pipeline import Data
 from gridcell.record import Run
-from gridcell.resuming import check_same_data, config_of
+from gridcell.resuming import at_place, check_same_data, config_of
 from gridcell.teller import Silent, Teller
 
 
@@ -74,8 +74,10 @@ def cross_validate(config: Config, teller: Teller | None = None) -> CrossRun:
         return _over_folds(data, config, folder, tell, started=started)
 
 
-def resume(folder: Path, teller: Teller | None = None) -> CrossRun:
+def resume(folder: Path, teller: Teller | None = None, *, data: Path | None = None) -> CrossRun:
     """Go on with a cross-validation: folds that are done are scored again, the rest is trained.
+
+    data     where the data lie now, if they were moved
 
     Raises   ConfigError where no fold was begun, or another process is at work there; SourceError
              where the data are not those of before
@@ -83,12 +85,13 @@ def resume(folder: Path, teller: Teller | None = None) -> CrossRun:
     tell, started = teller or Silent(), time.perf_counter()
     with record.reclaimed(folder):
         about, _, _ = training.latest(begun(folder)[0])
+        about = at_place(about, folder, data)
         config = config_of(about)
         training.keep_memory()
         training.check(config.train)
-        data, _ = pipeline.inspect(config, tell)
-        check_same_data(about, data)
-        return _over_folds(data, config, folder, tell, started=started)
+        found, _ = pipeline.inspect(config, tell)
+        check_same_data(about, found)
+        return _over_folds(found, config, folder, tell, started=started)
 
 
 def begun(folder: Path) -> list[Path]:
@@ -123,7 +126,7 @@ def _each_fold(
         resumed = None
         if training.has_checkpoint(inner):
             about, state, notes = training.latest(inner)
-            resumed = about, state
+            resumed = at_place(about, folder, config.path), state
             tell.section(f"Going on with {inner}", [])
             tell.findings(Finding("warning", note) for note in notes)
         run = pipeline.train_on(

@@ -6,6 +6,7 @@ before, must be the same, and the training takes its next step.
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import torch
 
 from gridcell import pipeline, record, splits, training
-from gridcell.config import SECTIONS, Config, from_mapping, seconds
+from gridcell.config import SECTIONS, Config, from_mapping, json_text, seconds
 from gridcell.doctor import Finding
 from gridcell.errors import ConfigError, SourceError
 from gridcell.record import Run
@@ -31,6 +32,7 @@ def resume(
     epochs: int | None = None,
     rate: float | None = None,
     batch_size: int | None = None,
+    data: Path | None = None,
     profile: bool = False,
     teller: Teller | None = None,
     started: float | None = None,
@@ -44,6 +46,7 @@ def resume(
     epochs      epochs of all training together
     rate        another peak of the learning rate
     batch_size  items at a time, fewer than a step learns from, where the memory was full
+    data        where the data lie now, if they were moved
     profile     tell where the time went
     started     when the command began, for its budget, as for `pipeline.train`
 
@@ -55,6 +58,7 @@ def resume(
     training.check_has_checkpoint(folder)  # before the folder is touched
     with record.reclaimed(folder):
         about, state, notes = training.latest(folder)
+        about = at_place(about, folder, data)
         state, in_pieces = _in_pieces(about, state, batch_size)
         position = state.position
         about = _with_more(about, state, budget=budget, epochs=epochs, rate=rate)
@@ -83,23 +87,41 @@ def resume(
             ],
         )
         tell.findings(Finding("warning", note) for note in notes)
-        data, parts = pipeline.inspect(config, tell)
+        found, parts = pipeline.inspect(config, tell)
         if about.fold is not None:
             parts = splits.fold(
-                data.samples, config.split, number=about.fold, seed=config.train.seed
+                found.samples, config.split, number=about.fold, seed=config.train.seed
             )
-        check_same_data(about, data)
+        check_same_data(about, found)
         return pipeline.train_on(
-            data, parts, config, folder, tell, started=started, resumed=(about, state)
+            found, parts, config, folder, tell, started=started, resumed=(about, state)
         )
+
+
+def at_place(about: About, folder: Path, data: Path | None) -> About:
+    """Return the settings with the place where the data lie now, if they were moved.
+
+    folder   of the run, for what is said where they are not there
+
+    Raises   SourceError where nothing lies there
+    """
+    settings = about.settings
+    if data is not None:
+        settings = {**settings, "path": json_text(os.path.abspath(data.expanduser()))}
+    if not os.path.exists(settings["path"]):
+        raise SourceError(
+            f"{settings['path']} does not exist, and the run learns from it.",
+            fix=f"put it back, or name its place: gridcell train {folder} --resume --data PATH.",
+        )
+    return replace(about, settings=settings)
 
 
 def check_same_data(about: About, data: pipeline.Data) -> None:
     """Raise SourceError unless these are the data that the training began with."""
     if record.data_digest(data.samples) != about.data_digest:
         raise SourceError(
-            f"{about.settings['path']}: the data are no longer those that the training began with.",
-            fix="put them back, or begin a new training.",
+            f"{about.settings['path']}: these are not the data that the training began with.",
+            fix="put those back, name their place with --data, or begin a new training.",
         )
 
 
