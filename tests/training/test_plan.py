@@ -1,14 +1,18 @@
 """Every number that the settings leave open is chosen from the data, and says why."""
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from gridcell.axes import Layout
 from gridcell.config import TrainConfig
-from gridcell.errors import ConfigError
+from gridcell.errors import ConfigError, NetworkError
+from gridcell.networks import choose_network
+from gridcell.networks.presets import WITHOUT_FILTERS
 from gridcell.samples import ImageFacts, TextFacts
-from gridcell.training.job import _with_filters
+from gridcell.training.job import _with_filters, check
 from gridcell.training.plan import (
     EFFORTS,
     MANY_SMALL_GREYS,
@@ -137,6 +141,29 @@ def test_a_network_without_filters_takes_adamw_in_place_of_muon() -> None:
     assert _with_filters(WRITING, config, dense) == WRITING
     with pytest.raises(ConfigError, match="this network has none"):
         _with_filters(WRITING, TrainConfig(optimizer="muon"), dense)
+
+
+@pytest.mark.parametrize("net", ["flatten dense(4)", "conv(8, 3, groups=8)", "rows", " lstm"])
+def test_muon_without_filters_is_refused_before_anything_is_read(net: str) -> None:
+    with pytest.raises(ConfigError, match="this network has none"):
+        check(TrainConfig(optimizer="muon", net=net))
+    check(TrainConfig(net=net))
+
+
+@pytest.mark.parametrize(
+    "net", ["auto", "cnn", "residual(conv(8, 3) relu)", "mirrored(conv(8, 3))"]
+)
+def test_muon_is_not_refused_where_there_may_be_filters(net: str) -> None:
+    check(TrainConfig(optimizer="muon", net=net))
+
+
+@pytest.mark.parametrize("name", WITHOUT_FILTERS)
+@pytest.mark.parametrize("layout", [Layout(1, (8, 8), steps=1), Layout(3, (), steps=None)])
+def test_presets_said_to_be_without_filters_have_none(name: str, layout: Layout) -> None:
+    for is_forecast in (False, True):
+        with contextlib.suppress(NetworkError):  # a preset of other data
+            chosen = choose_network(name, layout, is_forecast=is_forecast)
+            assert "conv" not in chosen.notation
 
 
 def test_only_many_small_pictures_train_with_muon() -> None:

@@ -2,7 +2,7 @@
 
 from gridcell.networks.build import Network, Step, build, head_width, smallest_input
 from gridcell.networks.notation import Spec, parse, write
-from gridcell.networks.presets import PRESETS, check_name, choose_network
+from gridcell.networks.presets import PRESETS, check_name, choose_network, may_have_filters
 from gridcell.networks.presets_of_steps import Choice
 from gridcell.networks.table import Row, rows
 
@@ -17,6 +17,7 @@ __all__ = [
     "check_name",
     "choose_network",
     "head_width",
+    "may_have_filters",
     "parse",
     "rows",
     "smallest_input",

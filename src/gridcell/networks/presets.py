@@ -10,7 +10,7 @@ from collections.abc import Callable
 from gridcell.axes import Layout
 from gridcell.errors import NetworkError, did_you_mean
 from gridcell.layers.window import times
-from gridcell.networks.notation import SIGNATURES, parse
+from gridcell.networks.notation import SIGNATURES, Spec, parse
 from gridcell.networks.presets_of_forecasts import of_forecasts
 from gridcell.networks.presets_of_steps import Choice, of_steps, spelled, writer
 
@@ -76,6 +76,24 @@ def check_name(net: str) -> None:
         near = did_you_mean(name, [*PRESETS, *SIGNATURES])
         raise NetworkError(f"{name} is neither a preset ({', '.join(PRESETS)}) nor a layer.{near}")
     parse(name)
+
+
+def may_have_filters(net: str) -> bool:
+    """Whether a network may have convolutions without groups; those of most presets follow from
+    the data.
+
+    >>> may_have_filters("parallel(conv(8, 3), relu)"), may_have_filters("conv(8, 3, groups=8)")
+    (True, False)
+    """
+    name = net.strip()
+    if name in PRESETS:
+        return name not in WITHOUT_FILTERS
+    return any(map(_has_filters, parse(name)))
+
+
+def _has_filters(spec: Spec) -> bool:
+    is_whole = spec.name == "conv" and spec.options.get("groups", 1) == 1
+    return is_whole or any(_has_filters(inner) for chain in spec.chains for inner in chain)
 
 
 def _tiny(layout: Layout) -> Choice:
@@ -264,3 +282,5 @@ PRESETS: dict[str, Callable[[Layout], Choice]] = {
     "forecast": _of_windows,
     "linear": _of_windows,
 }
+WITHOUT_FILTERS = ("rows", "lstm", "linear")
+"""Presets without a convolution, whatever the data."""

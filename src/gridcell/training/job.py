@@ -226,6 +226,8 @@ def check(config: TrainConfig) -> None:
     """
     choose_device(config.device)
     networks.check_name(config.net)
+    if config.optimizer == "muon" and not networks.may_have_filters(config.net):
+        raise _without_filters()
     if config.budget is not None and config.budget.startswith("+"):
         raise ConfigError(
             f"budget {config.budget} is on top of one that was spent.",
@@ -444,12 +446,16 @@ def _with_filters(effort: Effort, config: TrainConfig, network: networks.Network
     if muon_filters(network):
         return effort
     if config.optimizer == "muon":
-        raise ConfigError(
-            "muon takes steps of the filters of convolutions, and this network has none (without "
-            "groups).",
-            fix="leave --optimizer out.",
-        )
+        raise _without_filters()
     return replace(effort, optimizer="adamw") if effort.optimizer == "muon" else effort
+
+
+def _without_filters() -> ConfigError:
+    return ConfigError(
+        "muon takes steps of the filters of convolutions, and this network has none (without "
+        "groups).",
+        fix="leave --optimizer out.",
+    )
 
 
 def _work(network: networks.Network, items: Items) -> int:
