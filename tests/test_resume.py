@@ -74,7 +74,7 @@ def test_a_stopped_run_goes_on_to_the_same_model(
     assert gone_on.folder == tmp_path / "cut"
     assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
     assert f"Resuming {tmp_path / 'cut'}" in teller.text
-    assert f"After {stop_after} steps and " in teller.text
+    assert f"After {stop_after} step{'' if stop_after == 1 else 's'} and " in teller.text
     one, other = (strict_json(tmp_path / n / "run.json") for n in ("whole", "cut"))
     assert one["scores"] == other["scores"]
     losses = [[e["loss"] for e in r["training"]["history"]["epochs"]] for r in (one, other)]
@@ -434,8 +434,8 @@ def test_a_memory_that_is_full_in_evaluation_costs_no_model(
     assert weights(tmp_path / "narrow") == weights(tmp_path / "whole")
     assert run.scores is not None and whole.scores is not None
     assert run.scores["log loss"].value == pytest.approx(whole.scores["log loss"].value, 1e-5)
-    told = [text for text in notes if "are scored" in text]
-    assert told[0].startswith("The memory is full: ") and "-> 3 items at a time" in told[-1]
+    told = [text for text in notes if "scored at a time" in text]
+    assert told[0].startswith("The memory is full: ") and "-> 3 items scored" in told[-1]
 
 
 def test_what_a_kill_in_the_first_write_leaves_is_swept(

@@ -20,6 +20,7 @@ from gridcell.evaluation import Scores
 from gridcell.pipeline import Data
 from gridcell.record import Run
 from gridcell.resuming import at_place, check_same_data, config_of
+from gridcell.sources.wording import counted
 from gridcell.teller import Silent, Teller
 
 
@@ -120,7 +121,7 @@ def _each_fold(
     was_interrupted = False
     for number, name in enumerate(names):
         parts = splits.fold(data.samples, config.split, number=number, seed=config.train.seed)
-        which = f"Fold {number + 1} of {len(names)}"
+        which = f"Fold {number + 1:,} of {len(names):,}"
         tell.section(f"{which}: {config.split.folds} {name} is the test part", parts.notes)
         inner = folder / inner_names[number]
         resumed = None
@@ -154,7 +155,7 @@ def _each_fold(
         "seconds": round(took, 2),
     }
     written = record.write_folds(folder, config, data.samples, content)
-    tell.section(f"Over {len(runs)} of {len(names)} folds", told(found))
+    tell.section(f"Over {len(runs):,} of {counted(len(names), 'fold')}", told(found))
     rest = [f"To train the rest: gridcell train {folder} --resume"] if was_interrupted else []
     tell.section(f"Written after {took:.0f} s", [written, *rest])
     return found

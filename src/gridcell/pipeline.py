@@ -150,10 +150,8 @@ def train_on(
 
         run, took = Run(mine, model, history, scores), time.perf_counter() - started
         written = record.write(run, config, data.samples, parts, job, diagnosis, seconds=took)
-    what = "steps of the test rows" if task != data.samples.task else "test rows"
-    if task == "forecast":
-        what = "test windows"
-    tell.scores(scores, what)  # after writing: printing can never cost the model
+    # After writing: printing can never cost the model.
+    tell.scores(scores, _called(scores, data.samples.task, "test "))
     tell.section(f"Written after {took:.0f} s", written)
     if history.failure:
         raise TrainingError(
@@ -273,11 +271,20 @@ def evaluate(
     found = replace(found, samples=_with_labels_of(model, found.samples))
     rows, name = _rows_of(found.samples, part)
     tell.findings(_seen_in_training(model, found.samples, rows))
+    thinned = ""
     if isinstance(model.preparation, ForecastPreparation):
-        rows, name = _thinned(rows, name.replace("rows", "windows"), len(model.labels))
+        rows, thinned = _thinned(rows, len(model.labels))
     scores = _score(model, found, rows, Room(tell.note))
-    tell.scores(scores, f"steps of the {name}" if model.task in STEP_TASKS else name)
+    tell.scores(scores, f"{_called(scores, model.task, f'{name} '.lstrip())}{thinned}")
     return scores
+
+
+def _called(scores: Scores | None, task: str, part: str) -> str:
+    """What was scored, as it is called behind its count: test rows, or a single test row."""
+    plural = "" if scores is not None and scores.items == 1 else "s"
+    if task in STEP_TASKS:
+        return f"step{plural} of the {part}rows"
+    return f"{part}{'window' if task == 'forecast' else 'row'}{plural}"
 
 
 @dataclass(frozen=True)
@@ -529,21 +536,21 @@ def _seen_in_training(
 
 
 def _rows_of(samples: Samples, part: str) -> tuple[NDArray[np.int64], str]:
-    """Return the rows of one of the data's own splits, and what to call them."""
+    """Return the rows of one of the data's own splits, and its name; "" of all."""
     given = {name: samples.given == number for number, name in enumerate(SPLIT_NAMES)}
     if part == "auto":
         part = "test" if given["test"].any() else "all"
     if part == "all":
-        return np.arange(len(samples)), "rows"
+        return np.arange(len(samples)), ""
     if not given[part].any():
         raise SourceError(f"the data names no {part} rows.", fix="pass --part all.")
-    return np.flatnonzero(given[part]), f"{part} rows"
+    return np.flatnonzero(given[part]), part
 
 
-def _thinned(rows: NDArray[np.int64], name: str, columns: int) -> tuple[NDArray[np.int64], str]:
+def _thinned(rows: NDArray[np.int64], columns: int) -> tuple[NDArray[np.int64], str]:
     """Leave out windows evenly where they are more than a training would be tested on; say so."""
     every = max(1, -(-len(rows) * columns // MOST_ITEMS[TEST]))
     if every == 1:
-        return rows, name
-    told = f"{name}, one in {every:,} of {len(rows):,}: neighbours are nearly the same"
+        return rows, ""
+    told = f", one in {every:,} of {len(rows):,}: neighbours are nearly the same"
     return rows[::every], told

@@ -18,11 +18,10 @@ from gridcell.config import SECTIONS, Config, from_mapping, json_text, seconds
 from gridcell.doctor import Finding
 from gridcell.errors import ConfigError, SourceError
 from gridcell.record import Run
+from gridcell.sources.wording import counted
 from gridcell.teller import Silent, Teller
 from gridcell.training import About, State
-from gridcell.training.plan import usual_patience
-
-ENDLESS_EPOCHS = 10_000
+from gridcell.training.plan import ENDLESS_EPOCHS, usual_patience
 
 
 def resume(
@@ -80,8 +79,8 @@ def resume(
         tell.section(
             f"Resuming {folder}",
             [
-                f"After {position.done:,} steps and {position.elapsed_s:,.0f} s, "
-                f"in epoch {position.epoch} of {about.plan.epochs}.",
+                f"After {counted(position.done, 'step')} and {position.elapsed_s:,.0f} s, in epoch "
+                f"{position.epoch:,}{_of(about.plan.known_epochs)}.",
                 *in_pieces,
                 *_threads(about),
             ],
@@ -135,6 +134,10 @@ def config_of(about: About) -> Config:
     return config
 
 
+def _of(epochs: int | None) -> str:
+    return "" if epochs is None else f" of {epochs:,}"
+
+
 def _threads(about: About) -> list[str]:
     now = torch.get_num_threads()
     if now == about.threads:
@@ -151,14 +154,15 @@ def _in_pieces(about: About, state: State, size: int | None) -> tuple[State, lis
     whole = about.plan.batch_size
     if about.fold is not None or size >= whole:
         raise ConfigError(
-            f"batch_size {size}: each step of this run learns from {whole} items, and goes on so.",
+            f"batch_size {size}: each step of this run learns from {counted(whole, 'item')}, and "
+            "goes on so.",
             fix=f"give fewer than {whole}, to take them in pieces, or leave --batch-size out.",
         )
     parts = max(-(-whole // size), state.position.parts)
     note = (
-        f"At most {-(-whole // parts)} items at a time; their gradients are added up, so each step "
-        f"still learns from {whole}. The last bits of the weights will differ, and batchnorm "
-        "averages over fewer."
+        f"At most {counted(-(-whole // parts), 'item')} at a time; their gradients are added up, "
+        f"so each step still learns from {whole:,}. The last bits of the weights will differ, and "
+        "batchnorm averages over fewer."
     )
     return replace(state, position=replace(state.position, parts=parts)), [note]
 
@@ -190,7 +194,7 @@ def _with_more(
             )
         # Time decides: so many epochs that they do not.
         plan = replace(plan, budget_s=total, epochs=position.epoch + ENDLESS_EPOCHS)
-        plan = replace(plan, epochs_reason=f"or fewer, as many as {total:.0f} s allow")
+        plan = replace(plan, epochs_reason=f"as many as {total:,.0f} s in all allow")
         train |= {"budget": f"{total:.3f}s", "epochs": None}
     if epochs is not None:
         if epochs < position.epoch:

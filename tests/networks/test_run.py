@@ -39,7 +39,7 @@ def test_answers_in_pieces_are_those_of_the_whole(most: int, error: Exception) -
     narrow = Narrow(most, error)
     found = outputs(narrow, items, Room(notes.append))
     np.testing.assert_allclose(found, outputs(narrow.inner, items), rtol=1e-5, atol=1e-6)
-    assert notes[0].startswith("The memory is full: 40 -> 20 items at a time are scored")
+    assert notes[0].startswith("The memory is full: 40 -> 20 items scored at a time; the answers")
     assert narrow.training
 
 

@@ -131,6 +131,16 @@ def test_an_optimizer_s_usual_numbers_come_with_it() -> None:
     )
 
 
+def test_epochs_are_told_as_a_person_says_them() -> None:
+    by_count = plan(TrainConfig(epochs=12_000), items=1000, multiply_adds=1)
+    assert by_count.told_epochs() == "Epochs: 12,000, as asked."
+    by_time = plan(TrainConfig(budget="10m"), items=1000, multiply_adds=1)
+    assert by_time.told_epochs() == "Epochs: 100, or fewer, as many as 10m allow."
+    endless = replace(by_time, epochs=10_007, epochs_reason="as many as 720 s in all allow")
+    assert endless.told_epochs() == "Epochs: as many as 720 s in all allow."
+    assert endless.known_epochs is None and by_count.known_epochs == 12_000
+
+
 def test_a_network_without_filters_takes_adamw_in_place_of_muon() -> None:
     config = TrainConfig()
     dense, filters = network("flatten dense(4) relu"), network("conv(4, 3) relu")

@@ -69,7 +69,7 @@ def class_rows(scores: Scores) -> list[tuple[str, str, str, str, str]]:
     return [
         (
             one.label,
-            str(one.items),
+            f"{one.items:,}",
             _share(one.precision),
             _share(one.recall) if one.items else "n/a (0 items)",
             _share(one.f1),
@@ -87,7 +87,7 @@ def confusion_rows(scores: Scores) -> list[list[str]]:
         return []
     lines = [["true \\ predicted", *scores.labels]]
     for label, items in zip(scores.labels, scores.confusion, strict=True):
-        lines.append([label, *(str(count) for count in items)])
+        lines.append([label, *(f"{count:,}" for count in items)])
     return lines
 
 
@@ -108,7 +108,7 @@ def confused_pairs(scores: Scores, most: int = 5) -> list[str]:
     pairs.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
     return [
         f"{scores.labels[truth]} taken for {scores.labels[predicted]} "
-        f"{count} {'time' if count == 1 else 'times'}"
+        f"{count:,} {'time' if count == 1 else 'times'}"
         for count, truth, predicted in pairs[:most]
     ]
 

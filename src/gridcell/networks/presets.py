@@ -236,7 +236,7 @@ def _auto(
         choice = _resnet(layout)
         return Choice(choice.notation, f"auto took {choice.reason}")
     if len(layout.grid) == 1 and (steps or 0) > MOST_STEPS_OF_A_WORD:
-        choice, why = _cnn(layout), f"items of {steps} steps are scenes, in any order"
+        choice, why = _cnn(layout), f"items of {steps:,} steps are scenes, in any order"
     else:
         choice, why = _crnn(layout), "the order of the steps may matter"
     return Choice(choice.notation, f"auto took {choice.reason} ({why})")

@@ -14,6 +14,7 @@ from gridcell.batches import Batch, Items, plain_places
 from gridcell.errors import MemoryFullError
 from gridcell.layers import valid_steps
 from gridcell.process import is_out_of_memory
+from gridcell.sources.wording import counted
 
 STEP = np.dtype([("row", "i8"), ("step", "i8")])
 """Which step of which row an output is of, where a network answers at each step."""
@@ -50,8 +51,8 @@ class Room:
             torch.cuda.empty_cache()
         if self.note is not None:
             self.note(
-                f"The memory is full: {items} -> {self.most} items at a time are scored; the "
-                "answers stay the same but for rounding."
+                f"The memory is full: {items} -> {counted(self.most, 'item')} scored at a time; "
+                "the answers stay the same but for rounding."
             )
 
 

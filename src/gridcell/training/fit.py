@@ -416,7 +416,7 @@ class _Run:
     def _record(self) -> StepRecord:
         return StepRecord(
             self.epoch,
-            self.plan.epochs,
+            self.plan.known_epochs,
             self.number,
             self.steps,
             self.loss_sum / self.seen,
@@ -444,7 +444,7 @@ class _Run:
             spare = self._available_s(self.plan.budget_s) - self.elapsed()
             enough = self.done / self.steps + spare / an_epoch
             text += (
-                f": {self.plan.epochs} epochs take less than the budget"
+                f": {self.plan.epochs:,} epochs take less than the budget"
                 if left <= spare
                 else f": the budget is enough for about {enough:.1f}"
             )
@@ -500,8 +500,8 @@ def _not_finite(error: NotFiniteError, run: _Run, names: Names | None) -> str:
         else "the batch is finite"
     )
     lines = [
-        f"the loss became {error.value} in epoch {run.epoch}, step {run.number + 1}, at learning "
-        f"rate {run.rate:.3g}; gradient norm {error.norm:.3g}; {inputs}."
+        f"the loss became {error.value} in epoch {run.epoch:,}, step {run.number + 1:,}, at "
+        f"learning rate {run.rate:.3g}; gradient norm {error.norm:.3g}; {inputs}."
     ]
     if names is not None:
         found = names(error.batch.rows)

@@ -25,6 +25,7 @@ from gridcell.networks.run import Room, channels_last, outputs
 from gridcell.preparation import Preparation, TextPreparation, outputs_of, told
 from gridcell.preparation.cache import Decoded
 from gridcell.samples import STEP_TASKS, Samples
+from gridcell.sources.wording import counted
 from gridcell.training import diagnosis, profile
 from gridcell.training.calibration import calibrated
 from gridcell.training.checkpoint import About, Checkpoints
@@ -349,7 +350,7 @@ def prepare(
         f"{chosen.reason}; {network.parameters_count:,} parameters, "
         f"{work / 1e6:.1f} million multiply-adds an item.",
         *(note[0].upper() + note[1:] for note in network.notes),
-        f"Epochs: {decided.epochs}, {decided.epochs_reason}.",
+        decided.told_epochs(),
         f"Steps: batches of {decided.batch_size}, {decided.optimizer} at rate {decided.rate:g}, "
         f"{decided.schedule}.",
         f"Arithmetic: {precision.reason}, on {device_name(device)}.",
@@ -409,7 +410,8 @@ def _check_leaves_steps(network: networks.Network, items: Items) -> None:
             return
         if int(lengths) == 0 < shortest:
             raise NetworkError(
-                f"{step.spec} leaves nothing of the shortest item, which has {shortest} steps.",
+                f"{step.spec} leaves nothing of the shortest item, which has "
+                f"{counted(shortest, 'step')}.",
                 fix="pool less over time, or leave short items out.",
             )
 
