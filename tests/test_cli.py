@@ -596,7 +596,7 @@ def test_a_failed_training_is_1(run: Run, toy: Path, tmp_path: Path) -> None:
 
 
 def test_a_fault_of_ours_is_not_hidden(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any) -> None:
+    def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("ours")
 
     monkeypatch.setattr(pipeline, "train", broken)
@@ -721,7 +721,7 @@ def test_training_goes_on_when_its_reader_has_gone(toy: Path, tmp_path: Path) ->
 def test_a_memory_that_is_full_names_the_options_that_help(
     run: Run, toy: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def hungry(*_: Any) -> None:
+    def hungry(*_: Any, **__: Any) -> None:
         raise error
 
     monkeypatch.setattr(pipeline, "train", hungry)

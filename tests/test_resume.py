@@ -8,17 +8,21 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import gridcell
-from gridcell import bundle, folds, pipeline, record
+from gridcell import bundle, cli, folds, pipeline, record
 from gridcell.config import from_mapping
 from gridcell.errors import ConfigError, SourceError
+from gridcell.networks import Network
 from gridcell.resuming import resume
 from gridcell.training import Checkpoints, checkpoint
+from gridcell.training.objective import Objective
 from gridcell.training.step import TrainingStep
 from tests.recordings import SOUND_NET, Listening, speakers, tones
 from tests.test_cli import Run as Command
@@ -70,7 +74,7 @@ def test_a_stopped_run_goes_on_to_the_same_model(
     assert gone_on.folder == tmp_path / "cut"
     assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
     assert f"Resuming {tmp_path / 'cut'}" in teller.text
-    assert f"After {stop_after} steps and " in teller.text
+    assert f"After {stop_after} step{'' if stop_after == 1 else 's'} and " in teller.text
     one, other = (strict_json(tmp_path / n / "run.json") for n in ("whole", "cut"))
     assert one["scores"] == other["scores"]
     losses = [[e["loss"] for e in r["training"]["history"]["epochs"]] for r in (one, other)]
@@ -178,7 +182,6 @@ def test_a_lower_rate_may_be_given(toy: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--batch-size", "4"], "batch_size has no effect beside resume"),
         (["--net", "lenet"], "net has no effect beside resume"),
         (["--target", "x"], "target has no effect beside resume"),
         (["--valid", "0.2"], "valid has no effect beside resume"),
@@ -200,8 +203,37 @@ def test_a_folder_that_is_no_run_is_named(run: Command, toy: Path, tmp_path: Pat
 def test_other_data_are_refused(toy: Path, tmp_path: Path) -> None:
     train(toy, tmp_path / "cut", Stopping(3))
     paint(toy / "red" / "another.png", (200, 60, 40), seed=77)
-    with pytest.raises(SourceError, match="are no longer those that the training began with"):
+    with pytest.raises(SourceError, match="these are not the data that the training began with"):
         resume(tmp_path / "cut")
+
+
+def test_data_that_were_moved_are_named(run: Command, toy: Path, tmp_path: Path) -> None:
+    train(toy, tmp_path / "whole")
+    train(toy, tmp_path / "cut", Stopping(5))
+    moved = toy.rename(tmp_path / "elsewhere")
+    refused(
+        run("train", tmp_path / "cut", "--resume"),
+        f"{toy} does not exist, and the run learns from it.",
+        f"gridcell train {tmp_path / 'cut'} --resume --data PATH",
+    )
+    said = run("train", tmp_path / "cut", "--resume", "--data", moved)
+    assert said.code == 0
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+    assert strict_json(tmp_path / "cut" / "run.json")["settings"]["path"] == str(moved)
+    assert run("train", tmp_path / "cut", "--resume", "--epochs", "9").code == 0  # it is remembered
+
+
+def test_other_data_at_the_named_place_are_refused(run: Command, toy: Path, tmp_path: Path) -> None:
+    train(toy, tmp_path / "cut", Stopping(5))
+    moved = toy.rename(tmp_path / "elsewhere")
+    paint(moved / "red" / "another.png", (200, 60, 40), seed=77)
+    for place, told in (
+        ("nowhere", "nowhere does not exist"),
+        ("elsewhere", "elsewhere: these are not the data that the training began with."),
+    ):
+        said = run("train", tmp_path / "cut", "--resume", "--data", tmp_path / place)
+        refused(said, told, "Fix: ")
+    refused(run("train", moved, "--data", moved), "data has no effect without resume", "Fix: ")
 
 
 def test_one_process_at_a_time(toy: Path, tmp_path: Path) -> None:
@@ -290,6 +322,133 @@ def test_a_memory_that_fills_up_late_costs_no_checkpoint(
     assert run("train", out, "--resume").code == 0
     assert run("train", toy, *words, "--out", tmp_path / "whole").code == 0
     assert weights(out) == weights(tmp_path / "whole")
+
+
+def test_after_a_full_memory_it_goes_on_with_fewer_items_at_a_time(
+    run: Command, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps are those of before but for rounding: what they learn from stays the same."""
+    plain: dict[str, Any] = {"net": "conv(8, 3) relu maxpool(2)", "precision": "float32"}
+    whole = train(toy, tmp_path / "whole", **plain)
+    train(toy, tmp_path / "cut", Stopping(5), **plain)
+    seen: list[int] = []
+    forward = Objective.loss
+
+    def watched(self: Objective, predicted: Any, targets: Any, lengths: Any = None) -> Any:
+        if predicted.requires_grad:
+            seen.append(len(targets))
+        return forward(self, predicted, targets, lengths)
+
+    monkeypatch.setattr(Objective, "loss", watched)
+    said = run("train", tmp_path / "cut", "--resume", "--batch-size", "3")
+    assert said.code == 0
+    assert "At most 3 items at a time" in said.out and "still learns from 8" in said.out
+    assert "The last bits of the weights will differ" in said.out
+    assert max(seen) <= 3
+    again = gridcell.load(tmp_path / "cut" / "model.gridcell").network.state_dict()
+    for name, value in whole.model.network.state_dict().items():
+        torch.testing.assert_close(again[name], value, rtol=1e-3, atol=1e-4)
+    assert strict_json(tmp_path / "cut" / "run.json")["training"]["history"]["parts"] == 3
+
+
+# C46
+@pytest.mark.parametrize("stop_after", [None, 6])
+def test_a_damaged_checkpoint_goes_back_to_the_one_before_it(
+    run: Command,
+    toy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop_after: int | None,
+) -> None:
+    """Of a training that is over too: what was damaged is trained again, to the same bits."""
+    monkeypatch.setattr(Checkpoints, "is_due", property(lambda self: True))
+    train(toy, tmp_path / "whole", epochs=3)
+    cut = tmp_path / "cut"
+    train(toy, cut, stop_after and Stopping(stop_after), epochs=3)
+    older, newest = sorted(cut.glob("checkpoint-*"))
+    newest.write_bytes(newest.read_bytes()[:1000])
+    step = int(older.stem[-8:])
+    said = run("train", cut, "--resume")
+    assert said.code == 0
+    assert f"  ! Going back to {older.name}: step {step}, in epoch " in said.out
+    assert str(newest) in said.out
+    assert weights(cut) == weights(tmp_path / "whole")
+
+
+def test_without_a_checkpoint_that_can_be_read_that_is_said(
+    run: Command, toy: Path, tmp_path: Path
+) -> None:
+    train(toy, tmp_path / "cut", Stopping(6))
+    for path in (tmp_path / "cut").glob("checkpoint-*"):
+        path.write_bytes(b"")
+    said = run("train", tmp_path / "cut", "--resume")
+    refused(said, "So no checkpoint of this run can be read.", "Fix: train again")
+    assert said.code == 2
+
+
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_a_budget_counts_from_the_start_of_the_process(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_resumed: bool
+) -> None:
+    """Loading PyTorch took all of its ten minutes but a tenth of a second."""
+    out = tmp_path / "run"
+    if is_resumed:
+        train(toy, out, Stopping(3))
+    words = [out, "--resume"] if is_resumed else [toy, "--net", NET, "--out", out]
+    budget = "+10m" if is_resumed else "10m"
+    monkeypatch.setattr(cli, "STARTED", time.perf_counter() - 599.9)
+    monkeypatch.setattr(sys, "argv", ["gridcell", "train", *map(str, words), "--budget", budget])
+    began = time.perf_counter()
+    assert cli.main() == 0
+    assert time.perf_counter() - began < 60
+    history = strict_json(out / "run.json")["training"]["history"]
+    assert history["ended"] == "budget"
+    assert strict_json(out / "run.json")["seconds"] > 599
+
+
+def test_the_clock_of_a_process_begins_before_anything_is_loaded_that_takes_long() -> None:
+    heavy = "torch numpy cyclopts msgspec rich"
+    code = f"import gridcell, sys; sys.exit(bool(set(sys.modules) & set({heavy.split()})))"
+    loaded = "assert 'gridcell.process' in sys.modules"
+    environment = {**os.environ, "PYTHONPATH": str(SRC)}
+    words = [sys.executable, "-c", code.replace("; sys.exit", f"; {loaded}; sys.exit")]
+    assert subprocess.run(words, env=environment).returncode == 0
+
+
+@pytest.mark.parametrize("size", ["8", "64"])
+def test_batches_that_are_not_smaller_are_refused(
+    run: Command, toy: Path, tmp_path: Path, size: str
+) -> None:
+    train(toy, tmp_path / "cut", Stopping(3))
+    said = run("train", tmp_path / "cut", "--resume", "--batch-size", size)
+    refused(said, f"batch_size {size}: each step of this run learns from 8", "Fix: give fewer")
+
+
+def test_a_memory_that_is_full_in_evaluation_costs_no_model(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain: dict[str, Any] = {"net": NET, "precision": "float32"}
+    whole = train(toy, tmp_path / "whole", **plain)
+    forward = Network.forward
+
+    def narrow(self: Network, x: Any, lengths: Any = None) -> Any:
+        if not self.training and len(x) > 3:
+            raise MemoryError
+        return forward(self, x, lengths)
+
+    monkeypatch.setattr(Network, "forward", narrow)
+    notes: list[str] = []
+
+    class Noting(Listening):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    run = train(toy, tmp_path / "narrow", Noting(), **plain)
+    assert weights(tmp_path / "narrow") == weights(tmp_path / "whole")
+    assert run.scores is not None and whole.scores is not None
+    assert run.scores["log loss"].value == pytest.approx(whole.scores["log loss"].value, 1e-5)
+    told = [text for text in notes if "scored at a time" in text]
+    assert told[0].startswith("The memory is full: ") and "-> 3 items scored" in told[-1]
 
 
 def test_what_a_kill_in_the_first_write_leaves_is_swept(
@@ -386,7 +545,9 @@ def test_a_cross_validation_goes_on_to_the_same_models(run: Command, tmp_path: P
     assert stopped.was_interrupted and len(stopped.runs) == 1
     refused(run("train", cut, "--resume", "--epochs", "9"), "on a cross-validation that goes on")
     refused(run("train", cut / "fold-0", "--resume", "--epochs", "9"), "no effect on a fold")
-    said = run("train", cut, "--resume")
+    elsewhere = table.parent.rename(tmp_path / "elsewhere") / table.name
+    refused(run("train", cut, "--resume"), "does not exist, and the run learns from it", "--data")
+    said = run("train", cut, "--resume", "--data", elsewhere)
     assert said.code == 0 and "Over 3 of 3 folds" in said.out
     for fold in ("fold-0", "fold-1", "fold-2"):
         assert weights(whole / fold) == weights(cut / fold)

@@ -437,7 +437,7 @@ def test_given_splits_without_training_are_refused() -> None:
 def test_given_splits_that_cut_through_a_group_are_refused() -> None:
     samples = made([0, 1, 0, 1], groups=[0, 0, 1, 2], given=[TRAIN, TEST, TRAIN, TEST])
     assert refused(samples, shares(0.1, 0.1, "patient")) == [
-        "1 of 3 groups stand in more than one of the data's own splits: p00.",
+        "1 of 3 groups stands in more than one of the data's own splits: p00.",
         "  Fix: correct the splits, or leave out --group.",
     ]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gridcell.process import wait_politely  # first: with it a command's time begins
 from gridcell.version import VERSION as __version__
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ def train(
 
     Raises     GridcellError for data or settings that cannot be used
     """
-    from gridcell.process import wait_politely
-
     wait_politely()
     from gridcell import config, pipeline
     from gridcell.teller import Silent
@@ -59,8 +58,6 @@ def cross_validate(
 
     Raises     GridcellError for data or settings that cannot be used
     """
-    from gridcell.process import wait_politely
-
     wait_politely()
     from gridcell import config
     from gridcell import folds as crossing
@@ -81,24 +78,27 @@ def resume(
     budget: str | None = None,
     epochs: int | None = None,
     rate: float | None = None,
+    batch_size: int | None = None,
+    data: str | Path | None = None,
     quiet: bool = False,
 ) -> Run:
     """Go on with the run in `folder`; does what `gridcell train FOLDER --resume` does.
 
-    budget   time to train on for ("+10m"), or of all training together ("30m")
-    epochs   epochs of all training together
-    rate     another peak of the learning rate
+    budget      time to train on for ("+10m"), or of all training together ("30m")
+    epochs      epochs of all training together
+    rate        another peak of the learning rate
+    batch_size  items at a time, fewer than a step learns from, where the memory was full
+    data        where the data lie now, if they were moved
 
     Raises   GridcellError where there is no checkpoint, or nothing is left to do
     """
-    from gridcell.process import wait_politely
-
     wait_politely()
     from gridcell import resuming
     from gridcell.teller import Silent
     from gridcell.terminal import Terminal
 
     more: dict[str, Any] = {"budget": budget, "epochs": epochs, "rate": rate}
+    more |= {"batch_size": batch_size, "data": None if data is None else Path(data)}
     if quiet:
         return resuming.resume(Path(folder), **more, teller=Silent())
     with Terminal() as terminal:
@@ -110,8 +110,6 @@ def load(path: str | Path) -> Model:
 
     Raises   ModelFileError where it is missing, damaged, unsafe, or from a later version
     """
-    from gridcell.process import wait_politely
-
     wait_politely()
     from gridcell.model import Model
 

@@ -15,7 +15,9 @@ import os
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -38,13 +40,15 @@ from gridcell.errors import (
     did_you_mean,
 )
 from gridcell.help_text import Paragraphs
-from gridcell.process import is_out_of_memory, wait_politely
+from gridcell.process import STARTED, is_out_of_memory, wait_politely
 from gridcell.version import VERSION
 
 if TYPE_CHECKING:
     from gridcell.model import Model
     from gridcell.samples import Kind
 
+BEGAN: ContextVar[float] = ContextVar("BEGAN")
+"""When the command began that is run: its budget counts from there."""
 Flat = Parameter(name="*", negative_iterable="")
 Json = Annotated[bool, Parameter(negative="", help="Print the result as JSON on standard output.")]
 
@@ -62,6 +66,7 @@ app = App(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    BEGAN.set(STARTED if arguments is None else time.perf_counter())
     wait_politely()
     try:
         code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
@@ -113,6 +118,7 @@ def train(
     training: Annotated[TrainConfig, Flat] = TrainConfig(),
     out: Path | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
+    moved: Annotated[Path | None, Parameter(name="--data")] = None,
     json: Json = False,
 ) -> int:
     """Train a network on folders or tables of images, sounds, clips, series or texts.
@@ -130,17 +136,24 @@ def train(
         Folder for the run; runs/NAME where left out.
     resume
         Go on with the run whose folder is named; beside it --epochs, --rate and --budget, such as
-        +10m, give it more.
+        +10m, give it more, and --batch-size takes fewer items at a time where the memory was full.
+    moved
+        Where the data of a run that goes on lie now, if they were moved.
     """
     from gridcell import folds, pipeline
 
+    if moved is not None and not resume:
+        raise ConfigError(
+            "data has no effect without resume: the path itself says what to learn from.",
+            fix=f"gridcell train {shlex.quote(str(moved))}; or add --resume to a run's folder.",
+        )
     config = Config(path, data, split, training, out)
     with _terminal(json) as terminal:
         run: Any
         if resume:
-            run = _resume(config, terminal)
+            run = _resume(config, terminal, moved)
         elif split.folds is None:
-            run = pipeline.train(config, terminal)
+            run = pipeline.train(config, terminal, started=BEGAN.get(None))
         else:
             run = folds.cross_validate(config, terminal)
     if json:
@@ -461,12 +474,12 @@ def demo(
     return train(written.folder, training=training, out=out)
 
 
-def _resume(config: Config, terminal: Any) -> Any:
+def _resume(config: Config, terminal: Any, moved: Path | None) -> Any:
     """Go on with a run; what it was started with it keeps, but for how long it is."""
     from gridcell import folds
     from gridcell.resuming import resume
 
-    may, usual = {"budget", "epochs", "rate", "profile"}, Config(config.path)
+    may, usual = {"budget", "epochs", "rate", "batch_size", "profile"}, Config(config.path)
     for section in SECTIONS:
         mine, theirs = getattr(config, section), getattr(usual, section)
         for field in dataclasses.fields(mine):
@@ -484,18 +497,22 @@ def _resume(config: Config, terminal: Any) -> Any:
     if folds.begun(config.path):
         for name in may:
             if getattr(train, name):
+                option = name.replace("_", "-")
                 raise ConfigError(
                     f"{name} has no effect on a cross-validation that goes on.",
-                    fix=f"leave --{name} out: its scores are over trainings that are alike.",
+                    fix=f"leave --{option} out: its scores are over trainings that are alike.",
                 )
-        return folds.resume(config.path, terminal)
+        return folds.resume(config.path, terminal, data=moved)
     return resume(
         config.path,
         budget=train.budget,
         epochs=train.epochs,
         rate=train.rate,
+        batch_size=train.batch_size,
+        data=moved,
         profile=train.profile,
         teller=terminal,
+        started=BEGAN.get(None),
     )
 
 

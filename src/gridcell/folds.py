@@ -14,11 +14,13 @@ from pathlib import Path
 
 from gridcell import pipeline, record, splits, training
 from gridcell.config import Config
+from gridcell.doctor import Finding
 from gridcell.errors import ConfigError
 from gridcell.evaluation import Scores
 from gridcell.pipeline import Data
 from gridcell.record import Run
-from gridcell.resuming import check_same_data, config_of
+from gridcell.resuming import at_place, check_same_data, config_of
+from gridcell.sources.wording import counted
 from gridcell.teller import Silent, Teller
 
 
@@ -73,8 +75,10 @@ def cross_validate(config: Config, teller: Teller | None = None) -> CrossRun:
         return _over_folds(data, config, folder, tell, started=started)
 
 
-def resume(folder: Path, teller: Teller | None = None) -> CrossRun:
+def resume(folder: Path, teller: Teller | None = None, *, data: Path | None = None) -> CrossRun:
     """Go on with a cross-validation: folds that are done are scored again, the rest is trained.
+
+    data     where the data lie now, if they were moved
 
     Raises   ConfigError where no fold was begun, or another process is at work there; SourceError
              where the data are not those of before
@@ -82,12 +86,13 @@ def resume(folder: Path, teller: Teller | None = None) -> CrossRun:
     tell, started = teller or Silent(), time.perf_counter()
     with record.reclaimed(folder):
         about, _, _ = training.latest(begun(folder)[0])
+        about = at_place(about, folder, data)
         config = config_of(about)
         training.keep_memory()
         training.check(config.train)
-        data, _ = pipeline.inspect(config, tell)
-        check_same_data(about, data)
-        return _over_folds(data, config, folder, tell, started=started)
+        found, _ = pipeline.inspect(config, tell)
+        check_same_data(about, found)
+        return _over_folds(found, config, folder, tell, started=started)
 
 
 def begun(folder: Path) -> list[Path]:
@@ -116,14 +121,15 @@ def _each_fold(
     was_interrupted = False
     for number, name in enumerate(names):
         parts = splits.fold(data.samples, config.split, number=number, seed=config.train.seed)
-        which = f"Fold {number + 1} of {len(names)}"
+        which = f"Fold {number + 1:,} of {len(names):,}"
         tell.section(f"{which}: {config.split.folds} {name} is the test part", parts.notes)
         inner = folder / inner_names[number]
         resumed = None
         if training.has_checkpoint(inner):
             about, state, notes = training.latest(inner)
-            resumed = about, state
-            tell.section(f"Going on with {inner}", notes)
+            resumed = at_place(about, folder, config.path), state
+            tell.section(f"Going on with {inner}", [])
+            tell.findings(Finding("warning", note) for note in notes)
         run = pipeline.train_on(
             data,
             parts,
@@ -149,7 +155,7 @@ def _each_fold(
         "seconds": round(took, 2),
     }
     written = record.write_folds(folder, config, data.samples, content)
-    tell.section(f"Over {len(runs)} of {len(names)} folds", told(found))
+    tell.section(f"Over {len(runs):,} of {counted(len(names), 'fold')}", told(found))
     rest = [f"To train the rest: gridcell train {folder} --resume"] if was_interrupted else []
     tell.section(f"Written after {took:.0f} s", [written, *rest])
     return found

@@ -27,7 +27,7 @@ from gridcell import bundle, networks
 from gridcell.batches import Items, items_of
 from gridcell.errors import ConfigError, GridcellError, ModelFileError, SourceError
 from gridcell.networks.answers import LEVELS, Answers
-from gridcell.networks.run import channels_last, outputs
+from gridcell.networks.run import Room, channels_last, outputs
 from gridcell.networks.stream import Stream, StreamState
 from gridcell.preparation import (
     PREPARATIONS,
@@ -211,20 +211,24 @@ class Model:
         """What it reads: images, sounds, clips, series or texts."""
         return self.description.kind
 
-    def answers(self, decoded: Decoded, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    def answers(
+        self, decoded: Decoded, rows: NDArray[np.int64], room: Room | None = None
+    ) -> NDArray[np.float64]:
         """Return probabilities [N, K], or numbers [N, M], for these rows of decoded items.
 
         Of windows they are the numbers [N, M, H] of the M columns at the H steps behind each.
+
+        room   how many at once the memory held before, if it was full
         """
         items = items_of(self.preparation, decoded, torch.zeros(len(decoded)), rows)
-        answers = self.answers_of(items)
+        answers = self.answers_of(items, room)
         if isinstance(self.preparation, ForecastPreparation):
             return self.preparation.in_units(answers)
         return answers
 
-    def answers_of(self, items: Items) -> NDArray[np.float64]:
+    def answers_of(self, items: Items, room: Room | None = None) -> NDArray[np.float64]:
         """Return probabilities [N, K], or numbers [N, M], for items."""
-        return self.description.answers.of(outputs(self.network, items))
+        return self.description.answers.of(outputs(self.network, items, room))
 
     def stream(self) -> AnswerStream:
         """Answer while a sequence is still going on, step by step, as for all of it so far.

@@ -26,7 +26,7 @@ from gridcell.errors import ConfigError, GridcellError, SourceError, TrainingErr
 from gridcell.evaluation import Scores
 from gridcell.model import Description, Model
 from gridcell.networks.answers import LEVELS, Answers
-from gridcell.networks.run import said
+from gridcell.networks.run import Room, said
 from gridcell.preparation import (
     ForecastPreparation,
     Preparation,
@@ -57,14 +57,17 @@ from gridcell.teller import Silent, Teller
 from gridcell.training import About, History, Job, State
 
 
-def train(config: Config, teller: Teller | None = None) -> Run:
+def train(config: Config, teller: Teller | None = None, *, started: float | None = None) -> Run:
     """Train a network on what lies at `config.path` and leave a run folder with its model.
+
+    started  when the command began, by `time.perf_counter`, for its budget; now where left out
 
     Raises   GridcellError for data or settings that cannot be used; only the cache is written then.
              TrainingError where the loss diverged; the best weights before that, if there are any,
              are written first
     """
-    tell, started = teller or Silent(), time.perf_counter()
+    tell = teller or Silent()
+    started = time.perf_counter() if started is None else started
     if config.split.folds is not None:
         raise ConfigError("folds asks for one training a fold.", fix="call cross_validate.")
     training.keep_memory()
@@ -112,6 +115,7 @@ def train_on(
         main, better = "log loss", "lower"
     quick = partial(evaluation.quick, task, name=main)
     digest = record.data_digest(data.samples) if before is None else before.data_digest
+    room = Room(tell.note)
     # A run that goes on is held by whoever goes on with it.
     hold = contextlib.nullcontext(folder) if resumed else record.claimed(folder)
     with hold as mine, _saying_how_to_go_on(mine):
@@ -128,12 +132,13 @@ def train_on(
                 checkpoints=training.Checkpoints(mine, about),
                 state=state,
                 around=training.Around(time.perf_counter() - started, scored_after=after),
+                room=room,
             )
 
         job, history = _fitted(job, fit, prepared, mine, tell, resumed=resumed)
-        predicted = job.predicted()
+        predicted = job.predicted(room)
         answers = job.answers(predicted)  # probabilities calibrated on validation rows
-        diagnosis = job.diagnose(history, predicted, quick, better=better)
+        diagnosis = job.diagnose(history, predicted, quick, better=better, room=room)
         tell.section("Trained", [*history.told(), *answers.told(), *diagnosis.told()])
         tell.findings(diagnosis.findings)
         if config.train.profile:
@@ -144,14 +149,12 @@ def train_on(
             data.samples, prep, job, answers, remembered, config.data, digest=digest
         )
         model = Model(job.network.cpu(), described)
-        scores = _score(model, data, test_rows)  # the test rows are read once, here
+        scores = _score(model, data, test_rows, room)  # the test rows are read once, here
 
         run, took = Run(mine, model, history, scores), time.perf_counter() - started
         written = record.write(run, config, data.samples, parts, job, diagnosis, seconds=took)
-    what = "steps of the test rows" if task != data.samples.task else "test rows"
-    if task == "forecast":
-        what = "test windows"
-    tell.scores(scores, what)  # after writing: printing can never cost the model
+    # After writing: printing can never cost the model.
+    tell.scores(scores, _called(scores, data.samples.task, "test "))
     tell.section(f"Written after {took:.0f} s", written)
     if history.failure:
         raise TrainingError(
@@ -271,11 +274,20 @@ def evaluate(
     found = replace(found, samples=_with_labels_of(model, found.samples))
     rows, name = _rows_of(found.samples, part)
     tell.findings(_seen_in_training(model, found.samples, rows))
+    thinned = ""
     if isinstance(model.preparation, ForecastPreparation):
-        rows, name = _thinned(rows, name.replace("rows", "windows"), len(model.labels))
-    scores = _score(model, found, rows)
-    tell.scores(scores, f"steps of the {name}" if model.task in STEP_TASKS else name)
+        rows, thinned = _thinned(rows, len(model.labels))
+    scores = _score(model, found, rows, Room(tell.note))
+    tell.scores(scores, f"{_called(scores, model.task, f'{name} '.lstrip())}{thinned}")
     return scores
+
+
+def _called(scores: Scores | None, task: str, part: str) -> str:
+    """What was scored, as it is called behind its count: test rows, or a single test row."""
+    plural = "" if scores is not None and scores.items == 1 else "s"
+    if task in STEP_TASKS:
+        return f"step{plural} of the {part}rows"
+    return f"{part}{'window' if task == 'forecast' else 'row'}{plural}"
 
 
 @dataclass(frozen=True)
@@ -371,17 +383,17 @@ def _without_lost_classes(
     return replace(samples, labels=labels, targets=targets), said
 
 
-def _score(model: Model, data: Data, rows: NDArray[np.int64]) -> Scores | None:
+def _score(model: Model, data: Data, rows: NDArray[np.int64], room: Room) -> Scores | None:
     if not len(rows):
         return None
     if isinstance(model.preparation, ForecastPreparation):
-        return _score_forecasts(model, model.preparation, data, rows)
+        return _score_forecasts(model, model.preparation, data, rows, room)
     if model.task == "write":
-        return _score_writing(model, data, rows)
+        return _score_writing(model, data, rows, room)
     task, truths = _scored(data, model.preparation, rows)
     scores = evaluation.score(
         task,
-        model.answers(data.decoded, rows),
+        model.answers(data.decoded, rows, room),
         truths,
         labels=model.labels,
         train_targets=baseline.recall(task, model.description.train_targets),
@@ -389,14 +401,14 @@ def _score(model: Model, data: Data, rows: NDArray[np.int64]) -> Scores | None:
     return evaluation.over_steps(scores) if model.task in STEP_TASKS else scores
 
 
-def _score_writing(model: Model, data: Data, rows: NDArray[np.int64]) -> Scores:
+def _score_writing(model: Model, data: Data, rows: NDArray[np.int64], room: Room) -> Scores:
     """Score how probable each step was before it came."""
     prep = model.preparation
     assert isinstance(prep, TextPreparation)
     nothing = torch.zeros(len(data.samples), 0)
     items = items_of(prep, data.decoded, nothing, rows, tags=data.samples.tags)
     return evaluation.writing.score(
-        said(model.network, items),
+        said(model.network, items, room),
         items.truths().numpy(),
         labels=model.labels,
         counts=np.array(model.description.train_targets[0]),
@@ -405,7 +417,7 @@ def _score_writing(model: Model, data: Data, rows: NDArray[np.int64]) -> Scores:
 
 
 def _score_forecasts(
-    model: Model, prep: ForecastPreparation, data: Data, rows: NDArray[np.int64]
+    model: Model, prep: ForecastPreparation, data: Data, rows: NDArray[np.int64], room: Room
 ) -> Scores:
     """Score forecasts beside the naive ones, all from the same windows."""
     facts, targets = data.samples.facts, list(prep.targets)
@@ -415,7 +427,7 @@ def _score_forecasts(
     deviation = np.array(prep.column_deviation)[targets]
     widths = model.description.answers.half_widths
     return evaluation.forecast.score(
-        model.answers(data.decoded, rows),
+        model.answers(data.decoded, rows, room),
         facts.values[:, targets][ahead].swapaxes(1, 2),
         labels=model.labels,
         deviation=deviation.tolist(),
@@ -537,21 +549,21 @@ def _seen_in_training(
 
 
 def _rows_of(samples: Samples, part: str) -> tuple[NDArray[np.int64], str]:
-    """Return the rows of one of the data's own splits, and what to call them."""
+    """Return the rows of one of the data's own splits, and its name; "" of all."""
     given = {name: samples.given == number for number, name in enumerate(SPLIT_NAMES)}
     if part == "auto":
         part = "test" if given["test"].any() else "all"
     if part == "all":
-        return np.arange(len(samples)), "rows"
+        return np.arange(len(samples)), ""
     if not given[part].any():
         raise SourceError(f"the data names no {part} rows.", fix="pass --part all.")
-    return np.flatnonzero(given[part]), f"{part} rows"
+    return np.flatnonzero(given[part]), part
 
 
-def _thinned(rows: NDArray[np.int64], name: str, columns: int) -> tuple[NDArray[np.int64], str]:
+def _thinned(rows: NDArray[np.int64], columns: int) -> tuple[NDArray[np.int64], str]:
     """Leave out windows evenly where they are more than a training would be tested on; say so."""
     every = max(1, -(-len(rows) * columns // MOST_ITEMS[TEST]))
     if every == 1:
-        return rows, name
-    told = f"{name}, one in {every:,} of {len(rows):,}: neighbours are nearly the same"
+        return rows, ""
+    told = f", one in {every:,} of {len(rows):,}: neighbours are nearly the same"
     return rows[::every], told

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 
+STARTED = time.perf_counter()
+"""When this process began, but for the interpreter itself: this is the first of gridcell to load,
+and what takes seconds, such as PyTorch, comes after it."""
 SPIN_ROUNDS = 10_000
 
 

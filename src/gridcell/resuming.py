@@ -6,6 +6,7 @@ before, must be the same, and the training takes its next step.
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +14,14 @@ from pathlib import Path
 import torch
 
 from gridcell import pipeline, record, splits, training
-from gridcell.config import SECTIONS, Config, from_mapping, seconds
+from gridcell.config import SECTIONS, Config, from_mapping, json_text, seconds
+from gridcell.doctor import Finding
 from gridcell.errors import ConfigError, SourceError
 from gridcell.record import Run
+from gridcell.sources.wording import counted
 from gridcell.teller import Silent, Teller
 from gridcell.training import About, State
-from gridcell.training.plan import usual_patience
-
-ENDLESS_EPOCHS = 10_000
+from gridcell.training.plan import ENDLESS_EPOCHS, usual_patience
 
 
 def resume(
@@ -29,26 +30,35 @@ def resume(
     budget: str | None = None,
     epochs: int | None = None,
     rate: float | None = None,
+    batch_size: int | None = None,
+    data: Path | None = None,
     profile: bool = False,
     teller: Teller | None = None,
+    started: float | None = None,
 ) -> Run:
     """Go on with the training whose run folder this is, from its newest checkpoint.
 
     A training that was stopped ends with the bits of one that was not. One that is done goes on
     where more is given, its schedule stretched over the whole.
 
-    budget   time to train on for (`+10m`), or of all training together (`30m`)
-    epochs   epochs of all training together
-    rate     another peak of the learning rate
-    profile  tell where the time went
+    budget      time to train on for (`+10m`), or of all training together (`30m`)
+    epochs      epochs of all training together
+    rate        another peak of the learning rate
+    batch_size  items at a time, fewer than a step learns from, where the memory was full
+    data        where the data lie now, if they were moved
+    profile     tell where the time went
+    started     when the command began, for its budget, as for `pipeline.train`
 
     Raises   ConfigError where there is no checkpoint, nothing is left to do, or another process
              trains there; SourceError where the data are not those of before
     """
-    tell, started = teller or Silent(), time.perf_counter()
+    tell = teller or Silent()
+    started = time.perf_counter() if started is None else started
     training.check_has_checkpoint(folder)  # before the folder is touched
     with record.reclaimed(folder):
         about, state, notes = training.latest(folder)
+        about = at_place(about, folder, data)
+        state, in_pieces = _in_pieces(about, state, batch_size)
         position = state.position
         about = _with_more(about, state, budget=budget, epochs=epochs, rate=rate)
         if state.position.is_over:
@@ -69,29 +79,48 @@ def resume(
         tell.section(
             f"Resuming {folder}",
             [
-                *notes,
-                f"After {position.done:,} steps and {position.elapsed_s:,.0f} s, "
-                f"in epoch {position.epoch} of {about.plan.epochs}.",
+                f"After {counted(position.done, 'step')} and {position.elapsed_s:,.0f} s, in epoch "
+                f"{position.epoch:,}{_of(about.plan.known_epochs)}.",
+                *in_pieces,
                 *_threads(about),
             ],
         )
-        data, parts = pipeline.inspect(config, tell)
+        tell.findings(Finding("warning", note) for note in notes)
+        found, parts = pipeline.inspect(config, tell)
         if about.fold is not None:
             parts = splits.fold(
-                data.samples, config.split, number=about.fold, seed=config.train.seed
+                found.samples, config.split, number=about.fold, seed=config.train.seed
             )
-        check_same_data(about, data)
+        check_same_data(about, found)
         return pipeline.train_on(
-            data, parts, config, folder, tell, started=started, resumed=(about, state)
+            found, parts, config, folder, tell, started=started, resumed=(about, state)
         )
+
+
+def at_place(about: About, folder: Path, data: Path | None) -> About:
+    """Return the settings with the place where the data lie now, if they were moved.
+
+    folder   of the run, for what is said where they are not there
+
+    Raises   SourceError where nothing lies there
+    """
+    settings = about.settings
+    if data is not None:
+        settings = {**settings, "path": json_text(os.path.abspath(data.expanduser()))}
+    if not os.path.exists(settings["path"]):
+        raise SourceError(
+            f"{settings['path']} does not exist, and the run learns from it.",
+            fix=f"put it back, or name its place: gridcell train {folder} --resume --data PATH.",
+        )
+    return replace(about, settings=settings)
 
 
 def check_same_data(about: About, data: pipeline.Data) -> None:
     """Raise SourceError unless these are the data that the training began with."""
     if record.data_digest(data.samples) != about.data_digest:
         raise SourceError(
-            f"{about.settings['path']}: the data are no longer those that the training began with.",
-            fix="put them back, or begin a new training.",
+            f"{about.settings['path']}: these are not the data that the training began with.",
+            fix="put those back, name their place with --data, or begin a new training.",
         )
 
 
@@ -105,6 +134,10 @@ def config_of(about: About) -> Config:
     return config
 
 
+def _of(epochs: int | None) -> str:
+    return "" if epochs is None else f" of {epochs:,}"
+
+
 def _threads(about: About) -> list[str]:
     now = torch.get_num_threads()
     if now == about.threads:
@@ -112,6 +145,26 @@ def _threads(about: About) -> list[str]:
     return [
         f"Threads: {about.threads} before, {now} now, so the last bits of its sums will differ."
     ]
+
+
+def _in_pieces(about: About, state: State, size: int | None) -> tuple[State, list[str]]:
+    """Return a state that takes each batch in pieces of at most so many items, and say so."""
+    if size is None:
+        return state, []
+    whole = about.plan.batch_size
+    if about.fold is not None or size >= whole:
+        raise ConfigError(
+            f"batch_size {size}: each step of this run learns from {counted(whole, 'item')}, and "
+            "goes on so.",
+            fix=f"give fewer than {whole}, to take them in pieces, or leave --batch-size out.",
+        )
+    parts = max(-(-whole // size), state.position.parts)
+    note = (
+        f"At most {counted(-(-whole // parts), 'item')} at a time; their gradients are added up, "
+        f"so each step still learns from {whole:,}. The last bits of the weights will differ, and "
+        "batchnorm averages over fewer."
+    )
+    return replace(state, position=replace(state.position, parts=parts)), [note]
 
 
 def _with_more(
@@ -141,7 +194,7 @@ def _with_more(
             )
         # Time decides: so many epochs that they do not.
         plan = replace(plan, budget_s=total, epochs=position.epoch + ENDLESS_EPOCHS)
-        plan = replace(plan, epochs_reason=f"or fewer, as many as {total:.0f} s allow")
+        plan = replace(plan, epochs_reason=f"as many as {total:,.0f} s in all allow")
         train |= {"budget": f"{total:.3f}s", "epochs": None}
     if epochs is not None:
         if epochs < position.epoch:

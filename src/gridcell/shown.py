@@ -14,6 +14,7 @@ from gridcell.cache import told_bytes
 from gridcell.errors import ConfigError
 from gridcell.networks import Network, Row
 from gridcell.networks.presets import PRESETS
+from gridcell.sources.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -143,7 +144,7 @@ def print_table(rows: Sequence[Row], heading: str, notes: Sequence[str]) -> None
 
 def print_machine(machine: Machine) -> None:
     """Print what the machine can do at best."""
-    threads = f"{machine.threads} thread{'' if machine.threads == 1 else 's'}"
+    threads = counted(machine.threads, "thread")
     table = _table()
     table.add_column("arithmetic", header_style="dim")
     for name in ("matrix product", "3x3 convolution"):
@@ -179,7 +180,7 @@ def print_speed(speed: NetworkSpeed) -> None:
     _print(
         "",
         f"{speed.input} -> {speed.notation}",
-        f"{speed.batch_size:,} items{steps}; {speed.parameters:,} parameters, {work:,.0f} "
+        f"{counted(speed.batch_size, 'item')}{steps}; {speed.parameters:,} parameters, {work:,.0f} "
         "multiply-adds forward an item",
         table,
         *(f"{note[0].upper()}{note[1:]}" for note in speed.notes),

@@ -149,7 +149,8 @@ def _check_given(samples: Samples) -> None:
     if loose:
         row = int(np.flatnonzero(samples.given == UNASSIGNED)[0])
         raise SplitError(
-            f"{loose:,} of {len(samples):,} items are in no split, for instance "
+            f"{loose:,} of {len(samples):,} items {'is' if loose == 1 else 'are'} in no split, for "
+            f"instance "
             f"{samples.paths[row]}, while the data names the split of the others ({has}).",
             fix="give each item a split (train, valid or test), or give none.",
         )
@@ -163,8 +164,9 @@ def _check_given(samples: Samples) -> None:
         if shared.size:
             names = [_group_name(samples, int(group)) for group in shared]
             raise SplitError(
-                f"{shared.size:,} of {np.unique(samples.groups).size:,} groups stand in more than "
-                f"one of the data's own splits: {listed(names)}.",
+                f"{shared.size:,} of {np.unique(samples.groups).size:,} groups "
+                f"{'stands' if shared.size == 1 else 'stand'} in more than one of the data's own "
+                f"splits: {listed(names)}.",
                 fix="correct the splits, or leave out --group.",
             )
 

@@ -63,7 +63,8 @@ class Terminal:
         self._what = ""
         self._work_started = 0.0
         self._has_table = False
-        self._epochs, self._left = 0, 0.0
+        self._epochs: int | None = None
+        self._left = 0.0
 
     def section(self, title: str, lines: Iterable[str]) -> None:
         """Print a title and its lines."""
@@ -95,7 +96,8 @@ class Terminal:
         """Move the training bar."""
         self._is_training = True
         self._epochs, self._left = record.epochs, record.seconds_left
-        what = f"Epoch {record.epoch}/{record.epochs}"
+        of = "" if record.epochs is None else f"/{record.epochs:,}"
+        what = f"Epoch {record.epoch:,}{of}"
         left = _clock(record.seconds_left)
         about = f"loss {record.loss:.3f} · {record.items_per_s:,.0f} items/s · {left} left"
         self._show(what, record.step, record.steps, about)
@@ -105,7 +107,8 @@ class Terminal:
         self._end_bar()
         # A budget has no number of epochs: as many more as the time that is left is enough for.
         expected = record.epoch + int(self._left / max(record.seconds, 1e-6))
-        every = -(-min(self._epochs, expected) // MOST_EPOCH_LINES)
+        expected = min(self._epochs or expected, expected)
+        every = -(-expected // MOST_EPOCH_LINES)
         is_first_or_last = not self._has_table or record.epoch == self._epochs
         if every > 1 and record.epoch % every and not is_first_or_last:
             return
@@ -122,7 +125,7 @@ class Terminal:
         best = " *" if record.is_best and record.valid_score is not None else ""
         self.console.print(
             Text(
-                f"  {record.epoch:5d} {record.loss:7.4f}   {valid:>10}   {score:>11}   "
+                f"  {record.epoch:5,d} {record.loss:7.4f}   {valid:>10}   {score:>11}   "
                 f"{record.seconds:7.1f}{best}"
             )
         )
@@ -148,6 +151,8 @@ class Terminal:
         for row in rows:
             table.add_row(*row)
         self.console.print(table)
+        if doubt := tables.beside_a_guess(scores):
+            self.console.print(Text(f"  ! {doubt}", style="yellow"))
         if scores.per_class:
             table = _table("class" if scores.task == "classify" else "label")
             for name in ("items", "precision", "recall", "F1"):

@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from gridcell.batches import items_of, plain_batches, training_batches
+from gridcell.batches import items_of, training_batches
 from gridcell.batches.forecast import Forecasts
 from gridcell.preparation.forecast import ForecastPreparation, decode_forecast
 from gridcell.samples import ForecastFacts, Step
+
+from .plain import plain_batches
 
 HOUR_US = 3_600_000_000
 STEPS = 40

@@ -19,10 +19,11 @@ from gridcell.batches import (
     Images,
     batch_rows,
     epoch_batches,
-    plain_batches,
     step_seed,
     training_batches,
 )
+
+from .plain import plain_batches
 
 steady = settings(deadline=None, derandomize=True, max_examples=60)
 

@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from gridcell.augment.series import SeriesAugment
-from gridcell.batches.order import plain_batches
 from gridcell.batches.series import Series
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.series import SeriesPreparation
 from gridcell.samples import Tags
+
+from .plain import plain_batches
 
 STEPS = [3, 1, 5, 2, 7]
 PREP = SeriesPreparation(("a", "b"), "stop", 100, mean=(0.0, 0.0), deviation=(1.0, 1.0))

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from gridcell.augment.sounds import SoundAugment
 from gridcell.batches import Batch
-from gridcell.batches.order import plain_batches, training_batches
+from gridcell.batches.order import training_batches
 from gridcell.batches.sounds import Sounds, window_starts
 from gridcell.networks.run import outputs
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.sounds import SoundPreparation
 from gridcell.samples import SPANS
+
+from .plain import plain_batches
 
 COUNTS = [800, 1, 2400, 1600, 90, 8000, 2000, 2400]
 """Samples of each sound; row 5 is longer than the longest stretch, 3,200."""

@@ -98,3 +98,34 @@ def test_numbers_have_no_classes_to_show(make):
     values = np.arange(4.0)
     found = score("regress", values, values, labels=["x"], train_targets=values)
     assert make(found) == []
+
+
+def told(*numbers, better="higher", name="accuracy", **more):
+    score = Score(name, *numbers, better, **more)
+    return tables.beside_a_guess(Scores("classify", 100, name, (score,)))
+
+
+def test_a_score_no_better_than_a_guess_is_called_so_with_both_figures():
+    assert told(0.1, 0.08, 0.12, 0.1) == (
+        "It is no better than a trivial guess: accuracy 10.0 %, the guess 10.0 %."
+    )
+    assert told(3.5, 3.0, 4.0, 2.5, better="lower", name="MAE") == (
+        "It is no better than a trivial guess: MAE 3.500, the guess 2.500."
+    )
+    beside = {"drift": 0.9, "last value": 0.4}
+    assert told(0.5, None, None, 0.4, better="lower", name="MAE", beside=beside) == (
+        "It is no better than the naive forecast 'last value': MAE 0.5000, the guess 0.4000."
+    )
+
+
+def test_a_score_whose_interval_reaches_the_guess_may_be_no_better():
+    assert told(0.137, 0.096, 0.181, 0.1) == (
+        "It may be no better than a trivial guess: accuracy 13.7 % (9.6 to 18.1 %), the guess "
+        "10.0 %."
+    )
+
+
+def test_a_score_above_the_guess_is_left_alone():
+    assert told(0.137, 0.105, 0.181, 0.1) == ""
+    assert told(2.0, 1.5, 3.0, 2.5, better="lower", name="MAE") == ""
+    assert told(None, None, None, 0.1) == told(0.5, None, None, None) == ""

@@ -16,7 +16,7 @@ from gridcell.batches import Batch
 from gridcell.networks import Network
 from gridcell.training import History, diagnosis
 from gridcell.training.diagnosis import Dead, Fit, diagnose
-from gridcell.training.signals import Signals, learning_layers
+from gridcell.training.signals import Signal, Signals, learning_layers
 from gridcell.training.state import EpochRecord
 
 from .test_fit import Watching, fitted
@@ -41,6 +41,14 @@ def curve(losses: list[float], *, best: int | None = None, ended: Any = "all epo
     return History(tuple(records), best or len(losses), ended, 1.0, 1.0, "accuracy")
 
 
+def with_updates(history: History, usual: float, *, largest: float | None = None) -> History:
+    """The history with steps that changed three layers of norm 1 by so much, the third by most."""
+    sizes = [usual] * 5
+    sizes[2] = usual if largest is None else largest
+    signals = [Signal(step, (1.0,) * 3, (1.0,) * 3, (size,) * 3) for step, size in enumerate(sizes)]
+    return replace(history, signals=tuple(signals))
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd", "muon"])
 @pytest.mark.parametrize("notation", [NORMED, "conv(4, 3) relu maxpool(2)", "rows flatten lstm(8)"])
 def test_a_training_that_goes_well_is_left_alone(notation: str, optimizer: str) -> None:
@@ -53,15 +61,69 @@ def test_a_training_that_goes_well_is_left_alone(notation: str, optimizer: str) 
 def test_a_rate_too_low_is_named_with_its_figures() -> None:
     net, history = trained(rate=1e-7, epochs=5)
     (text,) = findings(net, history, 1e-7)
-    assert text.startswith("The learning rate was too low: the training loss fell by ")
-    assert "of their size (about 0.001 is usual). Try --rate 1e-06." in text
+    assert text.startswith("The learning rate 1e-07 was too low: a step changed the weights by ")
+    assert "times their size (about 0.002 is usual), and the training loss fell by 0." in text
+    assert text.endswith("Try --rate 0.0001.")
 
 
-def test_a_rate_too_high_is_named_with_its_figures() -> None:
-    net, history = trained("conv(4, 3) relu maxpool(2)", rate=3.0, epochs=4)
-    text = findings(net, history, 3.0)[0]
-    assert text.startswith("The learning rate was too high: ")
-    assert text.endswith("Try --rate 1.")
+def test_small_steps_that_learned_little_are_a_rate_too_low() -> None:
+    net = network(NORMED)
+    history = with_updates(curve([2.3, 1.9, 1.8]), 1e-4)
+    few, enough = Fit("accuracy", 0.4, 0.38, 100, True), Fit("accuracy", 0.95, 0.94, 100, True)
+    (text,) = findings(net, history, 1e-4, fit=few)
+    assert "was too low" in text and "and accuracy is 0.400 on training rows" in text
+    assert text.endswith("Try --rate 0.002.")
+    assert not any("too low" in text for text in findings(net, history, 1e-4, fit=enough))
+    by_heart = Fit("accuracy", 0.85, 0.5, 100, True)
+    assert not any("too low" in text for text in findings(net, history, 1e-4, fit=by_heart))
+
+
+@pytest.mark.parametrize("rate", [1.0, 3.0, 10.0])
+@pytest.mark.parametrize("notation", [NORMED, "conv(4, 3) relu maxpool(2)", "rows flatten lstm(8)"])
+def test_a_rate_far_too_high_is_named_and_nothing_else_is_blamed(
+    notation: str, rate: float
+) -> None:
+    """Large steps kill units, saturate gates and leave much to learn: none of it is the illness."""
+    net, history = trained(notation, rate=rate, epochs=4)
+    fit = Fit("accuracy", 0.5, 0.5, 40, True)
+    text, *others = findings(
+        net, history, rate, fit=fit, dead=diagnosis.dead_units(net, images(40))
+    )
+    assert text.startswith(f"The learning rate {rate:g} was too high: ")
+    assert "changed the weights by" in text and "times their size" in text
+    assert all(other.startswith("Dead units") for other in others)
+
+
+@pytest.mark.parametrize("notation", [NORMED, "conv(4, 3) relu maxpool(2)", "rows flatten lstm(8)"])
+def test_the_rate_that_is_proposed_for_one_too_high_learns(notation: str) -> None:
+    net, history = trained(notation, rate=3.0, epochs=4)
+    proposed = float(findings(net, history, 3.0)[0].rpartition("--rate ")[2].rstrip("."))
+    better, again = trained(notation, rate=proposed, epochs=4)
+    assert findings(better, again, proposed) == []
+    assert min(r.loss for r in again.epochs) < 0.8 * again.epochs[0].loss
+
+
+def test_large_steps_are_a_rate_too_high_only_where_little_was_learned() -> None:
+    net, falling = network(NORMED), with_updates(curve([2.3, 1.5, 1.2]), 0.02, largest=0.15)
+    (text,) = findings(net, falling, 0.3, fit=Fit("accuracy", 0.6, 0.6, 100, True))
+    assert "step 3 changed the weights by 0.15 times their size, and accuracy is 0.600" in text
+    assert text.endswith("Try --rate 0.02.")
+    assert findings(net, falling, 0.3, fit=Fit("accuracy", 0.99, 0.98, 100, True)) == []
+    assert findings(net, falling, 0.3) == []
+    flat = with_updates(curve([2.3, 2.25, 2.2]), 0.02, largest=0.15)
+    assert "and the training loss fell by 4.3%" in findings(net, flat, 0.3)[0]
+
+
+def test_units_that_large_steps_killed_are_a_rate_too_high() -> None:
+    net, history = network(NORMED), with_updates(curve([2.3, 2.25, 2.2]), 0.02, largest=0.05)
+    text = findings(net, history, 0.3, dead=[Dead("relu 2", 31, 32)])[0]
+    assert "31 of the 32 units of relu 2 died, and the training loss fell by 4.3%" in text
+    assert not any("too high" in each for each in findings(net, history, 0.3))
+
+
+def test_a_training_that_blew_up_has_no_rate_of_nothing_proposed() -> None:
+    history = with_updates(curve([1.0, 0.9]), 0.02, largest=1e7)
+    assert findings(network(NORMED), history, 10.0)[0].endswith("Try --rate 0.01.")
 
 
 def test_a_loss_that_jumps_up_is_a_rate_too_high() -> None:

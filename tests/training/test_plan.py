@@ -1,14 +1,18 @@
 """Every number that the settings leave open is chosen from the data, and says why."""
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from gridcell.axes import Layout
 from gridcell.config import TrainConfig
-from gridcell.errors import ConfigError
+from gridcell.errors import ConfigError, NetworkError
+from gridcell.networks import choose_network
+from gridcell.networks.presets import WITHOUT_FILTERS
 from gridcell.samples import ImageFacts, TextFacts
-from gridcell.training.job import _with_filters
+from gridcell.training.job import _with_filters, check
 from gridcell.training.plan import (
     EFFORTS,
     MANY_SMALL_GREYS,
@@ -145,6 +149,16 @@ def test_an_optimizer_s_usual_numbers_come_with_it() -> None:
     )
 
 
+def test_epochs_are_told_as_a_person_says_them() -> None:
+    by_count = plan(TrainConfig(epochs=12_000), items=1000, multiply_adds=1)
+    assert by_count.told_epochs() == "Epochs: 12,000, as asked."
+    by_time = plan(TrainConfig(budget="10m"), items=1000, multiply_adds=1)
+    assert by_time.told_epochs() == "Epochs: 100, or fewer, as many as 10m allow."
+    endless = replace(by_time, epochs=10_007, epochs_reason="as many as 720 s in all allow")
+    assert endless.told_epochs() == "Epochs: as many as 720 s in all allow."
+    assert endless.known_epochs is None and by_count.known_epochs == 12_000
+
+
 def test_a_network_without_filters_takes_adamw_in_place_of_muon() -> None:
     config = TrainConfig()
     dense, filters = network("flatten dense(4) relu"), network("conv(4, 3) relu")
@@ -155,6 +169,29 @@ def test_a_network_without_filters_takes_adamw_in_place_of_muon() -> None:
     assert _with_filters(WRITING, config, dense) == WRITING
     with pytest.raises(ConfigError, match="this network has none"):
         _with_filters(WRITING, TrainConfig(optimizer="muon"), dense)
+
+
+@pytest.mark.parametrize("net", ["flatten dense(4)", "conv(8, 3, groups=8)", "rows", " lstm"])
+def test_muon_without_filters_is_refused_before_anything_is_read(net: str) -> None:
+    with pytest.raises(ConfigError, match="this network has none"):
+        check(TrainConfig(optimizer="muon", net=net))
+    check(TrainConfig(net=net))
+
+
+@pytest.mark.parametrize(
+    "net", ["auto", "cnn", "residual(conv(8, 3) relu)", "mirrored(conv(8, 3))"]
+)
+def test_muon_is_not_refused_where_there_may_be_filters(net: str) -> None:
+    check(TrainConfig(optimizer="muon", net=net))
+
+
+@pytest.mark.parametrize("name", WITHOUT_FILTERS)
+@pytest.mark.parametrize("layout", [Layout(1, (8, 8), steps=1), Layout(3, (), steps=None)])
+def test_presets_said_to_be_without_filters_have_none(name: str, layout: Layout) -> None:
+    for is_forecast in (False, True):
+        with contextlib.suppress(NetworkError):  # a preset of other data
+            chosen = choose_network(name, layout, is_forecast=is_forecast)
+            assert "conv" not in chosen.notation
 
 
 def test_only_many_small_pictures_train_with_muon() -> None:

@@ -218,7 +218,7 @@ def test_a_cut_checkpoint_is_named_and_the_one_before_it_taken(
     _, found, notes = training.latest(tmp_path)
     assert found.position.done == 10
     assert str(newest) in notes[0]
-    assert notes[-1] == "Going on from the one before it, checkpoint-00000010.gridcell."
+    assert notes[-1] == "Going back to checkpoint-00000010.gridcell: step 10, in epoch 1."
 
 
 def test_a_changed_number_is_noticed(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_a_changed_number_is_noticed(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError) as caught:
         training.latest(tmp_path)
     assert "is not a safe gridcell bundle, or it is cut" in str(caught.value)
-    assert "Fix: train again: no checkpoint of this run can be read." in str(caught.value)
+    assert "So no checkpoint of this run can be read.\n  Fix: train again" in str(caught.value)
 
 
 def test_a_folder_without_checkpoints_is_named(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_folder_without_checkpoints_is_named(tmp_path: Path) -> None:
         assert str(folder) in str(caught.value)
 
 
-def test_two_are_kept_while_it_runs_and_one_at_the_end(
+def test_two_are_kept_while_it_runs_and_when_it_is_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Checkpoints, "is_due", property(lambda self: True))
@@ -254,7 +254,21 @@ def test_two_are_kept_while_it_runs_and_one_at_the_end(
 
     fitted(trained, plan=PLAN, checkpoints=Checkpoints(tmp_path, ABOUT), watcher=Counting(trained))
     assert max(seen) == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000015.gridcell"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["checkpoint-00000014.gridcell", "checkpoint-00000015.gridcell"]
+
+
+def test_what_is_written_after_going_back_is_the_newest(tmp_path: Path) -> None:
+    """The damaged one of a later step is not taken for the newest, and no good one goes for it."""
+    for done in (10, 20):
+        written(tmp_path, done=done)
+    (tmp_path / "checkpoint-00000020.gridcell").write_bytes(b"damaged")
+    _, found, _ = training.latest(tmp_path)
+    Checkpoints(tmp_path, ABOUT).write(State(training_position(found, done=11), found.tensors))
+    _, found, notes = training.latest(tmp_path)
+    assert found.position.done == 11 and notes == []
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["checkpoint-00000010.gridcell", "checkpoint-00000011.gridcell"]
 
 
 # C46

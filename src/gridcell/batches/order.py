@@ -6,7 +6,7 @@ Nothing here is remembered between batches: batch `b` of epoch `e` is a function
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -192,13 +192,11 @@ def _use_one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def plain_batches(items: Items, *, size: int) -> Iterator[Batch]:
-    """Yield all items as they are: in their own order, or sorted by length where that differs."""
+def plain_places(items: Items, *, size: int) -> list[NDArray[np.int64]]:
+    """Return the places of all items in batches: in order, or by length where that differs."""
     steps = items.steps()
     order = np.arange(len(items)) if steps is None else np.argsort(steps, kind="stable")
-    for places in batch_rows(order, size):
-        if len(places):
-            yield items.batch(places)
+    return [places for places in batch_rows(order, size) if len(places)]
 
 
 def step_seed(seed: int, epoch: int, step: int) -> int:

@@ -69,7 +69,7 @@ def class_rows(scores: Scores) -> list[tuple[str, str, str, str, str]]:
     return [
         (
             one.label,
-            str(one.items),
+            f"{one.items:,}",
             _share(one.precision),
             _share(one.recall) if one.items else "n/a (0 items)",
             _share(one.f1),
@@ -87,7 +87,7 @@ def confusion_rows(scores: Scores) -> list[list[str]]:
         return []
     lines = [["true \\ predicted", *scores.labels]]
     for label, items in zip(scores.labels, scores.confusion, strict=True):
-        lines.append([label, *(str(count) for count in items)])
+        lines.append([label, *(f"{count:,}" for count in items)])
     return lines
 
 
@@ -108,9 +108,34 @@ def confused_pairs(scores: Scores, most: int = 5) -> list[str]:
     pairs.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
     return [
         f"{scores.labels[truth]} taken for {scores.labels[predicted]} "
-        f"{count} {'time' if count == 1 else 'times'}"
+        f"{count:,} {'time' if count == 1 else 'times'}"
         for count, truth, predicted in pairs[:most]
     ]
+
+
+def beside_a_guess(scores: Scores) -> str:
+    """Say so where the main score is no better than a trivial guess's, or may not be; else "".
+
+    Of errors, whose size differs from item to item, an interval says little about a difference.
+
+    >>> score = Score("accuracy", 0.1, 0.08, 0.12, 0.1, "higher")
+    >>> beside_a_guess(Scores("classify", 270, "accuracy", (score,)))
+    'It is no better than a trivial guess: accuracy 10.0 %, the guess 10.0 %.'
+    """
+    score = next((each for each in scores.scores if each.name == scores.main), None)
+    if score is None or score.value is None or score.baseline is None:
+        return ""
+    is_higher = score.better == "higher"
+    is_better = score.value > score.baseline if is_higher else score.value < score.baseline
+    is_doubtful = is_higher and score.low is not None and score.low <= score.baseline
+    if is_better and not is_doubtful:
+        return ""
+    name, value, between, guess = _row(score)
+    naive = [each for each, theirs in score.beside.items() if theirs == score.baseline]
+    than = f"the naive forecast {naive[0]!r}" if naive else "a trivial guess"
+    if not is_better:
+        return f"It is no better than {than}: {name} {value}, the guess {guess}."
+    return f"It may be no better than {than}: {name} {value} ({between}), the guess {guess}."
 
 
 def notes(scores: Scores) -> list[str]:

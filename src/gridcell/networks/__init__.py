@@ -10,7 +10,13 @@ from gridcell.networks.build import (
     smallest_input,
 )
 from gridcell.networks.notation import Spec, parse, write
-from gridcell.networks.presets import PRESETS, check_name, choose_network, ensemble_of
+from gridcell.networks.presets import (
+    PRESETS,
+    check_name,
+    choose_network,
+    ensemble_of,
+    may_have_filters,
+)
 from gridcell.networks.presets_of_steps import Choice
 from gridcell.networks.table import Row, rows
 
@@ -27,6 +33,7 @@ __all__ = [
     "choose_network",
     "ensemble_of",
     "head_width",
+    "may_have_filters",
     "members_of",
     "parse",
     "rows",

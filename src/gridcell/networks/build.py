@@ -23,6 +23,7 @@ from gridcell.layers.lengths import check_lengths
 from gridcell.layers.window import NoPlaceError
 from gridcell.networks.notation import Spec, parse, write
 from gridcell.networks.stream import Stream, StreamState
+from gridcell.sources.wording import counted
 
 Generator = torch.Generator | None
 LARGEST_SEARCHED = 4096
@@ -499,7 +500,7 @@ def _unfitting(misfit: _MisfitError, specs: tuple[Spec, ...], layout: Layout) ->
     smallest = smallest_input(specs, layout)
     if smallest is None:
         return NetworkError(text)
-    side = "x".join([str(smallest)] * len(layout.grid)) or f"{smallest} steps"
+    side = "x".join([str(smallest)] * len(layout.grid)) or counted(smallest, "step")
     return NetworkError(
         text, fix=f"the smallest input that works is {side}; give larger ones, or pool less."
     )

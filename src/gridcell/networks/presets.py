@@ -95,6 +95,24 @@ def check_name(net: str) -> None:
     parse(name)
 
 
+def may_have_filters(net: str) -> bool:
+    """Whether a network may have convolutions without groups; those of most presets follow from
+    the data.
+
+    >>> may_have_filters("parallel(conv(8, 3), relu)"), may_have_filters("conv(8, 3, groups=8)")
+    (True, False)
+    """
+    name = net.strip()
+    if name in PRESETS:
+        return name not in WITHOUT_FILTERS
+    return any(map(_has_filters, parse(name)))
+
+
+def _has_filters(spec: Spec) -> bool:
+    is_whole = spec.name == "conv" and spec.options.get("groups", 1) == 1
+    return is_whole or any(_has_filters(inner) for chain in spec.chains for inner in chain)
+
+
 def _tiny(layout: Layout) -> Choice:
     pool = " maxpool(2)" if min(layout.grid) >= 8 else ""
     return Choice(
@@ -235,7 +253,7 @@ def _auto(
         choice = _resnet(layout)
         return Choice(choice.notation, f"auto took {choice.reason}")
     if len(layout.grid) == 1 and (steps or 0) > MOST_STEPS_OF_A_WORD:
-        choice, why = _cnn(layout), f"items of {steps} steps are scenes, in any order"
+        choice, why = _cnn(layout), f"items of {steps:,} steps are scenes, in any order"
     else:
         choice, why = _crnn(layout), "the order of the steps may matter"
     return Choice(choice.notation, f"auto took {choice.reason} ({why})")
@@ -281,3 +299,5 @@ PRESETS: dict[str, Callable[[Layout], Choice]] = {
     "forecast": _of_windows,
     "linear": _of_windows,
 }
+WITHOUT_FILTERS = ("rows", "lstm", "linear")
+"""Presets without a convolution, whatever the data."""

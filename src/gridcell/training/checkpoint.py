@@ -1,8 +1,8 @@
 """The files in a run's folder from which its training goes on, whatever stopped it.
 
 A checkpoint is a bundle of two members: `training.json`, with the settings of the run and where it
-stands, and `state.safetensors`. The two newest are kept while it runs: one that a failing disk has
-damaged leaves the one before it.
+stands, and `state.safetensors`. The two newest are kept, when it is over too: one that a failing
+disk has damaged leaves the one before it.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ class Checkpoints:
     def write(self, state: State) -> None:
         """Write a checkpoint and remove those that are older than the one before it.
 
+        Those of later steps go too: this training went on from before them, since they are damaged.
+
         A full disk does not end the training: `failure` says what went wrong, and the next one is
         tried in its time.
         """
@@ -82,8 +84,10 @@ class Checkpoints:
         self._written = time.monotonic()
         self._every_s = max(LEAST_EVERY_S, (self._written - started) / MOST_SHARE)
         if not self.failure:
-            for old in _found(self.folder)[KEPT if state.position.ended is None else 1 :]:
-                old.unlink(missing_ok=True)
+            found = _found(self.folder)
+            kept = found[found.index(path) :][:KEPT]
+            for other in set(found) - set(kept):
+                other.unlink(missing_ok=True)
 
 
 def write(path: Path, about: About, state: State) -> None:
@@ -125,10 +129,12 @@ def latest(folder: Path) -> tuple[About, State, list[str]]:
             notes.append(error.message)
             continue
         if notes:
-            notes.append(f"Going on from the one before it, {path.name}.")
+            at = state.position
+            notes.append(f"Going back to {path.name}: step {at.done:,}, in epoch {at.epoch}.")
         return about, state, notes
     raise ModelFileError(
-        "\n".join(notes), fix="train again: no checkpoint of this run can be read."
+        "\n".join([*notes, "So no checkpoint of this run can be read."]),
+        fix="train again, with another --out; what else is in the folder stays as it is.",
     )
 
 

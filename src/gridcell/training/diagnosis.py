@@ -11,14 +11,16 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gridcell.batches import Items, plain_batches
+from gridcell.batches import Items, plain_places
 from gridcell.doctor import Finding
 from gridcell.layers import Activation
 from gridcell.networks import Network
-from gridcell.networks.run import evaluation_batch_size
+from gridcell.networks.run import Room, evaluation_batch_size, in_room
 from gridcell.training.history import History
 from gridcell.training.signals import Signal
 
@@ -26,15 +28,19 @@ FEWEST_JUDGED = 30
 """Rows, of training and validation each, below which a gap between them says little."""
 GAP, SMALL_GAP = 0.1, 0.02
 GAP_OF_ERRORS, SMALL_GAP_OF_ERRORS = 1.5, 1.1
-LEARNED = 0.95
+LEARNED, LITTLE_LEARNED = 0.95, 0.9
 LOSS_RISE, RISE_OF_FIRST = 1.5, 0.2
-LEAST_FALL = 0.05
-STILL_FALLING = 0.05
-LARGE_UPDATE, SMALL_UPDATE = 0.1, 1e-4
-"""Of the weights' norm that a step changes; about 0.001 is usual."""
+LEAST_FALL = 0.1
+SMALL_UPDATE, USUAL_UPDATE, LARGE_UPDATE = 3e-4, 2e-3, 0.1
+"""Of the weights' norm that a step changes, the median of those looked at."""
+USUAL_PEAK, LARGE_PEAK, WILD_PEAK = 0.01, 0.1, 0.25
+"""The largest of them: with the usual rate; where it is the rate's doing if little is learned; and
+where images, series and texts all learned less than at a lower rate."""
+LARGEST_CHANGE = 1000.0
+"""Of a rate that is proposed: where a training blew up, its steps tell no more than that."""
 VANISHED = 1e-4
 EXPLODED = 100.0
-DEAD_SHARE = 0.2
+DEAD_SHARE, GONE_SHARE = 0.2, 0.9
 LOOKED_AT = 256
 """Training items, drawn at random, by which units are called dead."""
 
@@ -49,6 +55,10 @@ class Fit:
     rows: int
     """The fewer of both."""
     higher_is_better: bool
+
+    def both(self) -> str:
+        """Both, for a sentence about them."""
+        return f"{self.name} {self.train:.3f} on training rows, {self.valid:.3f} on validation rows"
 
     def told(self) -> str:
         """Both, for the user."""
@@ -79,12 +89,10 @@ def diagnose(
 
     layers   names of the layers that `history.signals` are of
     """
-    return [
-        *_fit(history, fit),
-        *_rate(history, rate),
-        *_gradients(history.signals, layers, rate),
-        *_dead(dead),
-    ]
+    of_rate = _rate(history, rate, fit, dead)
+    # What a wrong rate does looks like other illnesses, whose cures would not help.
+    others = [] if of_rate else [*_unfinished(history, fit), *_gradients(history.signals, layers)]
+    return [*of_rate, *_overfitted(fit), *others, *_dead(dead)]
 
 
 def relus(network: nn.Module) -> Iterator[nn.Module]:
@@ -95,7 +103,7 @@ def relus(network: nn.Module) -> Iterator[nn.Module]:
 
 
 @torch.no_grad()
-def dead_units(network: Network, items: Items) -> list[Dead]:
+def dead_units(network: Network, items: Items, room: Room | None = None) -> list[Dead]:
     """Count the channels of each relu that are zero for every one of these items."""
     alive: dict[int, Tensor] = {}
     handles = []
@@ -116,10 +124,16 @@ def dead_units(network: Network, items: Items) -> list[Dead]:
     was_training = network.training
     device = next(network.parameters()).device
     network.eval()
+
+    def answer(places: NDArray[np.int64]) -> None:
+        batch = items.batch(places)
+        lengths = None if batch.lengths is None else batch.lengths.to(device)
+        network(batch.values.to(device), lengths)
+
     try:
-        for batch in plain_batches(items, size=evaluation_batch_size(items)):
-            lengths = None if batch.lengths is None else batch.lengths.to(device)
-            network(batch.values.to(device), lengths)
+        for places in plain_places(items, size=evaluation_batch_size(items)):
+            for _ in in_room(places, answer, room or Room()):
+                pass
     finally:
         network.train(was_training)
         for handle in handles:
@@ -130,60 +144,110 @@ def dead_units(network: Network, items: Items) -> list[Dead]:
     ]
 
 
-def _fit(history: History, fit: Fit | None) -> list[Finding]:
+def _overfitted(fit: Fit | None) -> list[Finding]:
     if fit is None or fit.rows < FEWEST_JUDGED:
         return []
     if fit.higher_is_better:
-        is_apart, is_near = fit.train - fit.valid > GAP, fit.train - fit.valid < SMALL_GAP
-        is_learned = fit.train > LEARNED
+        is_apart = fit.train - fit.valid > GAP
     else:
         is_apart = fit.valid > GAP_OF_ERRORS * fit.train
+    if not is_apart:
+        return []
+    text = f"It overfits: {fit.both()}. More items help most, then augmentation, dropout(0.5) in "
+    return [Finding("warning", text + "--net, a larger --weight-decay, a smaller --net.")]
+
+
+def _unfinished(history: History, fit: Fit | None) -> list[Finding]:
+    if fit is None or fit.rows < FEWEST_JUDGED:
+        return []
+    if fit.higher_is_better:
+        is_near, is_learned = fit.train - fit.valid < SMALL_GAP, fit.train > LEARNED
+    else:
         is_near, is_learned = fit.valid < SMALL_GAP_OF_ERRORS * fit.train, False
-    both = f"{fit.name} {fit.train:.3f} on training rows, {fit.valid:.3f} on validation rows"
-    if is_apart:
-        text = f"It overfits: {both}. More items help most, then augmentation, dropout(0.5) in "
-        return [Finding("warning", text + "--net, a larger --weight-decay, a smaller --net.")]
     is_last = history.best_epoch == len(history.epochs) > 1
     if is_near and is_last and not is_learned and history.ended in ("all epochs", "budget"):
-        text = f"It could learn more: {both}, and the last epoch was the best. Give more --epochs "
-        return [Finding("note", text + "or a larger --net.")]
+        text = f"It could learn more: {fit.both()}, and the last epoch was the best. Give more "
+        return [Finding("note", text + "--epochs or a larger --net.")]
     return []
 
 
-def _rate(history: History, rate: float) -> list[Finding]:
+def _rate(history: History, rate: float, fit: Fit | None, dead: Sequence[Dead]) -> list[Finding]:
     losses = [record.loss for record in history.epochs]
     updates = [_share(signal.updates, signal.weights) for signal in history.signals]
-    usual = statistics.median(updates) if updates else SMALL_UPDATE
-    fall = 1 - min(losses) / losses[0] if losses[0] > 0 else 0.0
-    changed = f"each step changed the weights by {usual:.1g} of their size (about 0.001 is usual)"
+    little = _little_learned(losses, fit)
+    why = _wild_steps(history, updates) or _rise(losses)
+    if updates and not why:
+        why = _large_steps(history, updates, little=little, dead=dead)
+    if why:
+        excess = max(updates, default=USUAL_PEAK) / USUAL_PEAK
+        lower = rate / min(max(excess, 3.0), LARGEST_CHANGE)
+        text = f"The learning rate {rate:g} was too high: {why}. Try --rate {lower:.1g}."
+        return [Finding("warning", text)]
+    usual = statistics.median(updates) if updates else USUAL_UPDATE
+    if little and usual < SMALL_UPDATE and not _overfitted(fit):
+        higher = rate * min(USUAL_UPDATE / max(usual, 1e-30), LARGEST_CHANGE)
+        text = (
+            f"The learning rate {rate:g} was too low: a step changed the weights by {usual:.1g} "
+            f"times their size (about {USUAL_UPDATE:g} is usual), and {little}. "
+            f"Try --rate {higher:.1g}."
+        )
+        return [Finding("warning", text)]
+    return []
+
+
+def _little_learned(losses: Sequence[float], fit: Fit | None) -> str:
+    """Say what shows that little was learned of the training rows; "" where enough was."""
+    fall = 1 - min(losses) / losses[0] if losses[0] > 0 else 1.0
+    if len(losses) > 1 and fall < LEAST_FALL:
+        return f"the training loss fell by {fall:.1%}"
+    is_judged = fit is not None and fit.rows >= FEWEST_JUDGED and fit.higher_is_better
+    if fit is not None and is_judged and fit.train < LITTLE_LEARNED:
+        return f"{fit.name} is {fit.train:.3f} on training rows"
+    return ""
+
+
+def _wild_steps(history: History, updates: Sequence[float]) -> str:
+    """Say by how much steps changed the weights; "" unless that alone shows a rate too high."""
+    usual = statistics.median(updates) if updates else 0.0
     if usual > LARGE_UPDATE:
-        return [Finding("warning", f"The learning rate was too high: {changed}. {_lower(rate)}")]
-    if max(updates, default=0.0) > 1:
-        step = history.signals[updates.index(max(updates))].step + 1
-        text = f"step {step} changed the weights by {max(updates):.2g} times their own size"
-        return [Finding("warning", f"The learning rate was too high: {text}. {_lower(rate)}")]
+        changed = f"each step changed the weights by {usual:.1g} times their size"
+        return f"{changed} (about {USUAL_UPDATE:g} is usual)"
+    return _largest_step(history, updates) if max(updates, default=0.0) > WILD_PEAK else ""
+
+
+def _large_steps(
+    history: History, updates: Sequence[float], *, little: str, dead: Sequence[Dead]
+) -> str:
+    """Say by how much a step changed the weights and what came of it; "" where both are usual."""
+    peak, step = max(updates), _largest_step(history, updates)
+    if not little or peak < USUAL_PEAK:
+        return ""
+    if peak > LARGE_PEAK:
+        return f"{step}, and {little}"
+    gone = next((layer for layer in dead if layer.dead > GONE_SHARE * layer.units), None)
+    if gone is not None:
+        return f"{step}, {gone.dead} of the {gone.units} units of {gone.layer} died, and {little}"
+    return ""
+
+
+def _largest_step(history: History, updates: Sequence[float]) -> str:
+    peak = max(updates)
+    step = history.signals[updates.index(peak)].step + 1
+    return f"step {step:,} changed the weights by {peak:.2g} times their size"
+
+
+def _rise(losses: Sequence[float]) -> str:
+    """Say by how much the training loss rose; "" where it did not."""
     for epoch in range(1, len(losses)):
         lowest = min(losses[:epoch])
         # Near zero a loss may double and mean nothing.
         if losses[epoch] > max(LOSS_RISE * lowest, RISE_OF_FIRST * losses[0]) > 0:
-            return [
-                Finding(
-                    "warning",
-                    f"The learning rate was too high: the training loss rose from {lowest:.3g} to "
-                    f"{losses[epoch]:.3g} in epoch {epoch + 1}. {_lower(rate)}",
-                )
-            ]
-    if usual < SMALL_UPDATE and len(losses) > 1 and fall < LEAST_FALL:
-        text = f"The learning rate was too low: the training loss fell by {fall:.1%} and {changed}."
-        return [Finding("warning", f"{text} Try --rate {10 * rate:.2g}.")]
-    return []
+            rise = f"from {lowest:.3g} to {losses[epoch]:.3g} in epoch {epoch + 1}"
+            return f"the training loss rose {rise}"
+    return ""
 
 
-def _lower(rate: float) -> str:
-    return f"Try --rate {rate / 3:.2g}."
-
-
-def _gradients(signals: Sequence[Signal], layers: Sequence[str], rate: float) -> list[Finding]:
+def _gradients(signals: Sequence[Signal], layers: Sequence[str]) -> list[Finding]:
     found = []
     whole = [_total(signal.gradients) for signal in signals]
     for place in range(2, len(whole)):
@@ -196,7 +260,8 @@ def _gradients(signals: Sequence[Signal], layers: Sequence[str], rate: float) ->
                 Finding(
                     "warning",
                     f"Gradients exploded: their norm was {largest:.3g} at step {signal.step + 1} "
-                    f"where {usual:.3g} was usual before, most of it in {worst}. {_lower(rate)}",
+                    f"where {usual:.3g} was usual before, most of it in {worst}. Try a lower "
+                    "--rate.",
                 )
             )
             break

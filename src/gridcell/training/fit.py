@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from gridcell.batches import Items, Texts, epoch_batches, on_disk, training_batches, work_in
 from gridcell.errors import TrainingError
 from gridcell.layers import set_generator
-from gridcell.networks.run import outputs, said
+from gridcell.networks.run import Room, outputs, said
 from gridcell.process import peak_memory
 from gridcell.training.allocator import return_memory
 from gridcell.training.average import WeightAverage
@@ -85,6 +85,7 @@ def fit(
     state: State | None = None,
     around: Around | None = None,
     names: Names | None = None,
+    room: Room | None = None,
 ) -> History:
     """Train `network` in place; it ends with the weights of the best epoch.
 
@@ -97,6 +98,7 @@ def fit(
     state           goes on from there, to the bits of a training that was never stopped
     around          what else the plan's time budget is to hold
     names           names the rows of a batch whose loss is not a number
+    room            how many items at once the memory holds when epochs are scored
 
     The first loss that is not finite ends the training: the history says so, and the network has
     the weights of the best epoch before.
@@ -105,6 +107,7 @@ def fit(
              nothing is worth keeping
              MemoryFullError where not even one item at a time fits into the memory
     """
+    watcher = watcher or Silence()
     run = _Run(
         network,
         train,
@@ -113,9 +116,10 @@ def fit(
         plan=plan,
         precision=precision,
         seed=seed,
-        watcher=watcher or Silence(),
+        watcher=watcher,
         checkpoints=checkpoints,
         around=around or Around(),
+        room=room or Room(watcher.note),
         best=Best(higher_is_better, has_valid=valid is not None and len(valid) > 0),
     )
     ended: Ended = "all epochs"
@@ -191,11 +195,13 @@ class _Run:
         watcher: Watcher,
         checkpoints: Checkpoints | None,
         around: Around,
+        room: Room,
         best: Best,
     ) -> None:
         self.network, self.train, self.valid = network, train, valid
         self.objective, self.plan, self.precision, self.seed = objective, plan, precision, seed
         self.watcher, self.checkpoints, self.around, self.best = watcher, checkpoints, around, best
+        self.room = room
         self.average = WeightAverage(network, plan.ema) if plan.ema else None
         self.step = TrainingStep(
             network,
@@ -317,7 +323,14 @@ class _Run:
         start = time.perf_counter()
         with _Averaged(self.average):
             record = _validated(
-                record, self.network, self.valid, targets, self.objective, score, self.precision
+                record,
+                self.network,
+                self.valid,
+                targets,
+                self.objective,
+                score,
+                self.precision,
+                self.room,
             )
             record = replace(record, is_best=self.best.offer(record, self.network))
         self.scored_s = time.perf_counter() - start
@@ -403,7 +416,7 @@ class _Run:
     def _record(self) -> StepRecord:
         return StepRecord(
             self.epoch,
-            self.plan.epochs,
+            self.plan.known_epochs,
             self.number,
             self.steps,
             self.loss_sum / self.seen,
@@ -431,7 +444,7 @@ class _Run:
             spare = self._available_s(self.plan.budget_s) - self.elapsed()
             enough = self.done / self.steps + spare / an_epoch
             text += (
-                f": {self.plan.epochs} epochs take less than the budget"
+                f": {self.plan.epochs:,} epochs take less than the budget"
                 if left <= spare
                 else f": the budget is enough for about {enough:.1f}"
             )
@@ -461,17 +474,18 @@ def _validated(
     objective: Objective,
     score: Score,
     precision: Precision,
+    room: Room,
 ) -> EpochRecord:
     if valid is None or targets is None or not len(valid):
         return record
     device = next(network.parameters()).device
     if isinstance(valid, Texts) and valid.is_onward:
         with arithmetic(precision, device):
-            nats = -float(said(network, valid)[:, 0].mean())
+            nats = -float(said(network, valid, room)[:, 0].mean())
         known = nats if math.isfinite(nats) else None
         return replace(record, valid_loss=known, valid_score=known)
     with arithmetic(precision, device):
-        predicted = outputs(network, valid)
+        predicted = outputs(network, valid, room)
     loss = float(objective.loss(torch.from_numpy(predicted), valid.truths()))
     is_finite = bool(np.isfinite(predicted).all())
     value = score(objective.answers.of(predicted), targets) if is_finite else None
@@ -486,8 +500,8 @@ def _not_finite(error: NotFiniteError, run: _Run, names: Names | None) -> str:
         else "the batch is finite"
     )
     lines = [
-        f"the loss became {error.value} in epoch {run.epoch}, step {run.number + 1}, at learning "
-        f"rate {run.rate:.3g}; gradient norm {error.norm:.3g}; {inputs}."
+        f"the loss became {error.value} in epoch {run.epoch:,}, step {run.number + 1:,}, at "
+        f"learning rate {run.rate:.3g}; gradient norm {error.norm:.3g}; {inputs}."
     ]
     if names is not None:
         found = names(error.batch.rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gridcell.sources.wording import counted
 from gridcell.training.signals import Signal
 from gridcell.training.state import Ended, EpochRecord
 
@@ -14,7 +15,8 @@ class StepRecord:
     """Where a training stands after a step; `loss` is the epoch's mean so far."""
 
     epoch: int
-    epochs: int
+    epochs: int | None
+    """How many there are at most; None where time alone decides."""
     step: int
     steps: int
     loss: float
@@ -46,13 +48,13 @@ class History:
     def told(self) -> list[str]:
         """How it went, for the user."""
         count = len(self.epochs)
-        epochs = f"{count} epoch{'' if count == 1 else 's'}"
+        epochs = counted(count, "epoch")
         why = {
             "all epochs": epochs,
             "early": f"stopped after {epochs}: no better score for a while",
             "budget": f"stopped after {epochs}: the time budget is spent",
-            "interrupted": f"interrupted in epoch {count}: the best weights so far are kept",
-            "diverged": f"diverged in epoch {count + 1}: the best weights before that are kept",
+            "interrupted": f"interrupted in epoch {count:,}: the best weights so far are kept",
+            "diverged": f"diverged in epoch {count + 1:,}: the best weights before that are kept",
         }[self.ended]
         best = self.epochs[self.best_epoch - 1]
         score = (
@@ -61,8 +63,8 @@ class History:
             else f", validation {self.score_name} {best.valid_score:.4f}"
         )
         return [
-            f"{why}, {self.seconds:.0f} s, {self.items_per_s:,.0f} items a second; "
-            f"kept: epoch {self.best_epoch}{score}."
+            f"{why}, {self.seconds:,.0f} s, {counted(round(self.items_per_s), 'item')} a second; "
+            f"kept: epoch {self.best_epoch:,}{score}."
         ]
 
 

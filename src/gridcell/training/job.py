@@ -21,10 +21,11 @@ from gridcell.config import Config, TrainConfig, to_mapping
 from gridcell.doctor import Finding
 from gridcell.errors import ConfigError, NetworkError
 from gridcell.networks.answers import Answers
-from gridcell.networks.run import channels_last, outputs
+from gridcell.networks.run import Room, channels_last, outputs
 from gridcell.preparation import Preparation, TextPreparation, outputs_of, told
 from gridcell.preparation.cache import Decoded
 from gridcell.samples import STEP_TASKS, Samples
+from gridcell.sources.wording import counted
 from gridcell.training import diagnosis, profile
 from gridcell.training.calibration import calibrated
 from gridcell.training.checkpoint import About, Checkpoints
@@ -78,6 +79,7 @@ class Job:
         checkpoints: Checkpoints | None = None,
         state: State | None = None,
         around: Around | None = None,
+        room: Room | None = None,
     ) -> History:
         """Train the network in place; see `fit`."""
         return fit(
@@ -97,6 +99,7 @@ class Job:
             state=state,
             around=around,
             names=self.names,
+            room=room,
         )
 
     def about(self, config: Config, *, digest: str, fold: int | None = None) -> About:
@@ -114,14 +117,14 @@ class Job:
             fold=fold,
         )
 
-    def predicted(self) -> NDArray[np.float32] | None:
+    def predicted(self, room: Room | None = None) -> NDArray[np.float32] | None:
         """The trained network's outputs for the validation rows; None where they say no more.
 
         Without such rows there are none; of a text to write on only what came is worth knowing.
         """
         if self.valid is None or self._writes:
             return None
-        return outputs(self.network, self.valid)
+        return outputs(self.network, self.valid, room)
 
     def answers(self, predicted: NDArray[np.float32] | None) -> Answers:
         """What the trained network's outputs mean, calibrated by those for the validation rows."""
@@ -161,14 +164,18 @@ class Job:
         score: Score,
         *,
         better: Better,
+        room: Room | None = None,
     ) -> Diagnosis:
         """Look at how the training went, and how the network does on training rows as they are.
 
         predicted   outputs for the validation rows, as `predicted` gives them
         """
-        fit = None if predicted is None else self._fit(predicted, score, history.score_name, better)
+        room = room or Room()
+        fit = None
+        if predicted is not None:
+            fit = self._fit(predicted, score, history.score_name, better, room)
         some = self.train.sample(diagnosis.LOOKED_AT, seed=self.config.seed)
-        dead = diagnosis.dead_units(self.network, some)
+        dead = diagnosis.dead_units(self.network, some, room)
         layers = list(learning_layers(self.network))
         findings = diagnosis.diagnose(
             history, rate=self.plan.rate, layers=layers, fit=fit, dead=dead
@@ -176,13 +183,13 @@ class Job:
         return Diagnosis(fit, tuple(findings))
 
     def _fit(
-        self, predicted: NDArray[np.float32], score: Score, name: str, better: Better
+        self, predicted: NDArray[np.float32], score: Score, name: str, better: Better, room: Room
     ) -> diagnosis.Fit | None:
         """The score on as many training rows as there are validation rows, and on those."""
         assert self.valid is not None
         some = self.train.sample(len(self.valid), seed=self.config.seed)
         of = self.objective.answers.of
-        train = score(of(outputs(self.network, some)), self.truths_of(some))
+        train = score(of(outputs(self.network, some, room)), self.truths_of(some))
         valid = score(of(predicted), self.valid_targets)
         if train is None or valid is None:
             return None
@@ -220,6 +227,8 @@ def check(config: TrainConfig) -> None:
     """
     choose_device(config.device)
     networks.check_name(config.net)
+    if config.optimizer == "muon" and not networks.may_have_filters(config.net):
+        raise _without_filters()
     if config.budget is not None and config.budget.startswith("+"):
         raise ConfigError(
             f"budget {config.budget} is on top of one that was spent.",
@@ -349,7 +358,7 @@ def prepare(
         f"{chosen.reason}; {network.parameters_count:,} parameters, "
         f"{work / 1e6:.1f} million multiply-adds an item.",
         *(note[0].upper() + note[1:] for note in network.notes),
-        f"Epochs: {decided.epochs}, {decided.epochs_reason}.",
+        decided.told_epochs(),
         f"Steps: batches of {decided.batch_size}, {decided.optimizer} at rate {decided.rate:g}, "
         f"{decided.schedule}.",
         f"Arithmetic: {precision.reason}, on {device_name(device)}.",
@@ -409,7 +418,8 @@ def _check_leaves_steps(network: networks.Network, items: Items) -> None:
             return
         if int(lengths) == 0 < shortest:
             raise NetworkError(
-                f"{step.spec} leaves nothing of the shortest item, which has {shortest} steps.",
+                f"{step.spec} leaves nothing of the shortest item, which has "
+                f"{counted(shortest, 'step')}.",
                 fix="pool less over time, or leave short items out.",
             )
 
@@ -446,12 +456,16 @@ def _with_filters(effort: Effort, config: TrainConfig, network: networks.Network
     if muon_filters(network):
         return effort
     if config.optimizer == "muon":
-        raise ConfigError(
-            "muon takes steps of the filters of convolutions, and this network has none (without "
-            "groups).",
-            fix="leave --optimizer out.",
-        )
+        raise _without_filters()
     return replace(effort, optimizer="adamw") if effort.optimizer == "muon" else effort
+
+
+def _without_filters() -> ConfigError:
+    return ConfigError(
+        "muon takes steps of the filters of convolutions, and this network has none (without "
+        "groups).",
+        fix="leave --optimizer out.",
+    )
 
 
 def _work(network: networks.Network, items: Items) -> int:

@@ -11,11 +11,14 @@ from gridcell.config import TrainConfig, seconds
 from gridcell.errors import ConfigError
 from gridcell.layers.ensemble import FEWEST_ITEMS
 from gridcell.samples import ImageFacts, Kind, Samples, TextFacts
+from gridcell.sources.wording import counted
 from gridcell.training.optimizer import OptimizerName
 from gridcell.training.schedule import Schedule
 
 LARGEST_BATCH = 128
 SMALLEST_BATCH = 16
+ENDLESS_EPOCHS = 10_000
+"""More than any training has: of one that goes on by a budget, where time alone decides."""
 STEPS_WANTED = 30
 """Fewer steps an epoch than this, and smaller batches learn more from the same items."""
 FEWEST_EPOCHS, USUAL_EPOCHS, MOST_EPOCHS = 3, 12, 100
@@ -87,6 +90,17 @@ class Plan:
     epochs_reason: str
     optimizer: OptimizerName = "adamw"
     """Last and with a default, since checkpoints of earlier versions do without."""
+
+    @property
+    def known_epochs(self) -> int | None:
+        """Most epochs that there can be; None where time alone decides."""
+        is_endless = self.budget_s is not None and self.epochs >= ENDLESS_EPOCHS
+        return None if is_endless else self.epochs
+
+    def told_epochs(self) -> str:
+        """How many epochs, and why, for the user."""
+        known = "" if self.known_epochs is None else f"{self.known_epochs:,}, "
+        return f"Epochs: {known}{self.epochs_reason}."
 
 
 def plan(
@@ -200,6 +214,6 @@ def _epochs(items: int, multiply_adds: int, steps: int, *, effort: Effort) -> tu
     useful = min(max(USUAL_EPOCHS, round(effort.steps / steps)), effort.epochs)
     affordable = int(effort.work / max(items * multiply_adds, 1))
     if affordable >= useful:
-        return useful, f"{useful * steps:,} steps are enough for {items:,} items"
-    told = f"{items:,} items of {multiply_adds / 1e6:.0f} million multiply-adds"
+        return useful, f"{useful * steps:,} steps are enough for {counted(items, 'item')}"
+    told = f"{counted(items, 'item')} of {multiply_adds / 1e6:.0f} million multiply-adds"
     return max(affordable, FEWEST_EPOCHS), f"as {told} are much work; --epochs gives more"

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gridcell.batches import Batch
 from gridcell.errors import MemoryFullError, ShapeError, TrainingError
 from gridcell.process import is_out_of_memory
+from gridcell.sources.wording import counted
 from gridcell.training.average import WeightAverage
 from gridcell.training.objective import Objective
 from gridcell.training.precision import Precision, arithmetic
@@ -50,6 +51,7 @@ class TrainingStep:
         self.precision, self.average, self.note = precision, average, note
         self.device = next(network.parameters()).device
         self.parts = 1
+        self.was_full = False
         self.spent_s: dict[str, float] = defaultdict(float)
 
     def take(self, batch: Batch, rate: float) -> float:
@@ -65,7 +67,7 @@ class TrainingStep:
                 value = self._gradients(batch)
                 break
             except ShapeError:
-                if self.parts == 1:
+                if not self.was_full:
                     raise
                 raise self._too_small(len(batch.rows)) from None  # batchnorm needs two items
             except (MemoryError, RuntimeError) as error:
@@ -113,10 +115,10 @@ class TrainingStep:
         before = -(-items // self.parts)
         if before == 1:
             raise self._too_small(items)
-        self.parts *= 2
+        self.parts, self.was_full = 2 * self.parts, True
         self.note(
-            f"The memory is full: {before} -> {-(-items // self.parts)} items at a time; their "
-            f"gradients are added up, so each step still learns from {items}."
+            f"The memory is full: {before} -> {counted(-(-items // self.parts), 'item')} at a "
+            f"time; their gradients are added up, so each step still learns from {items:,}."
         )
 
     def _too_small(self, items: int) -> MemoryFullError:
@@ -124,7 +126,7 @@ class TrainingStep:
         smallest = -(-items // self.parts)
         tried = [-(-items // 2**n) for n in range(self.parts.bit_length())]
         return MemoryFullError(
-            f"the memory is full even with {smallest} item{'' if smallest == 1 else 's'} at a time "
+            f"the memory is full even with {counted(smallest, 'item')} at a time "
             f"(tried {', '.join(map(str, dict.fromkeys(tried)))} at once).",
             fix="give a smaller --image-size (of sounds and series --window, of clips --frames), "
             "or a smaller --net; --batch-size is as small as it can be.",
