@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 import gridcell
 from gridcell import cli, pipeline
@@ -122,7 +123,7 @@ def test_the_help_of_train_names_every_setting_with_its_sentence(run: Run) -> No
 def test_help_breaks_no_sentence_and_shows_no_empty_default(
     run: Run, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "1000")
+    monkeypatch.setattr(cli.app, "_console", Console(width=1000))
     lines = run(name, "--help").out.splitlines()
     assert not any("[default: ()]" in line or "[default: []]" in line for line in lines)
     rows = [line.strip("│ ") for line in lines if line.startswith("│")]
