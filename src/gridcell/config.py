@@ -186,8 +186,9 @@ class TrainConfig:
     """A preset (auto, tiny, lenet, resnet, rows, cnn, crnn, lstm, lstm_fcn, inception, forecast,
     linear) or a network in gridcell's notation."""
     members: int = 1
-    """Networks of that kind side by side, whose answers are averaged; each is taught as long as one
-    alone would be, so that training takes as many times as long."""
+    """Networks of that kind side by side, whose answers are averaged. They share the items of each
+    epoch, so that a training takes as many times the epochs, where --epochs does not say how many.
+    """
     epochs: int | None = None
     """Times that every training row is seen; chosen from the data where left out."""
     budget: str | None = None

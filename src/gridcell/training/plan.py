@@ -127,7 +127,7 @@ def plan(
     if config.epochs is not None:
         epochs = config.epochs
     elif budget_s is not None:
-        epochs, reason = MOST_EPOCHS, f"or fewer, as many as {config.budget} allow"
+        epochs, reason = MOST_EPOCHS * members, f"or fewer, as many as {config.budget} allow"
     else:
         steps = -(-items // batch_size)
         epochs, reason = _epochs(items, multiply_adds // members, steps, effort=effort)

@@ -1,7 +1,8 @@
 """One training step: loss, gradients, optimizer, average.
 
 Where the memory does not hold a batch, it is cut into pieces whose gradients are added up, so that
-the step stays the same but for rounding (and for batchnorm, which averages over a piece).
+the step stays the same but for rounding (and for batchnorm, which averages over a piece, and an
+ensemble, whose members share each piece).
 """
 
 from __future__ import annotations
