@@ -223,6 +223,16 @@ def test_data_that_were_moved_are_named(run: Command, toy: Path, tmp_path: Path)
     assert run("train", tmp_path / "cut", "--resume", "--epochs", "9").code == 0  # it is remembered
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names there are any bytes")
+def test_a_place_whose_name_is_no_utf_8_is_found(toy: Path, tmp_path: Path) -> None:
+    train(toy, tmp_path / "whole")
+    train(toy, tmp_path / "cut", Stopping(5))
+    moved = toy.rename(tmp_path / os.fsdecode(b"caf\xe9"))
+    resume(tmp_path / "cut", data=moved)
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+    assert strict_json(tmp_path / "cut" / "run.json")["settings"]["path"].endswith("caf\\udce9")
+
+
 def test_other_data_at_the_named_place_are_refused(run: Command, toy: Path, tmp_path: Path) -> None:
     train(toy, tmp_path / "cut", Stopping(5))
     moved = toy.rename(tmp_path / "elsewhere")
@@ -349,6 +359,31 @@ def test_after_a_full_memory_it_goes_on_with_fewer_items_at_a_time(
     for name, value in whole.model.network.state_dict().items():
         torch.testing.assert_close(again[name], value, rtol=1e-3, atol=1e-4)
     assert strict_json(tmp_path / "cut" / "run.json")["training"]["history"]["parts"] == 3
+
+
+def test_a_size_that_was_too_small_is_replaced_by_the_next(
+    run: Command, toy: Path, tmp_path: Path
+) -> None:
+    """Of one item at a time batchnorm learns nothing, and what failed is no end of the run."""
+    cut = tmp_path / "cut"
+    train(toy, cut, Stopping(5), net="flatten dense(8) batchnorm relu")
+    said = run("train", cut, "--resume", "--batch-size", "1")
+    refused(
+        said, "batchnorm", "Fix: take more items at a time: --resume with a larger --batch-size"
+    )
+    said = run("train", cut, "--resume", "--batch-size", "4")
+    assert said.code == 0 and "At most 4 items at a time" in said.out
+    assert strict_json(cut / "run.json")["training"]["history"]["parts"] == 2
+    said = run("train", cut, "--resume", "--epochs", "7", "--batch-size", "8")
+    assert said.code == 0 and "The 8 items of a step are taken at once again." in said.out
+    assert strict_json(cut / "run.json")["training"]["history"]["parts"] == 1
+
+
+@pytest.mark.parametrize("size", [0, -3, 65_537])
+def test_a_size_that_is_none_is_refused_in_python_too(toy: Path, tmp_path: Path, size: int) -> None:
+    train(toy, tmp_path / "cut", Stopping(3))
+    with pytest.raises(ConfigError, match=f"batch_size = {size} is out of range: it must be 1 to"):
+        gridcell.resume(tmp_path / "cut", batch_size=size, quiet=True)
 
 
 # C46
@@ -544,7 +579,9 @@ def test_a_cross_validation_goes_on_to_the_same_models(run: Command, tmp_path: P
     stopped = folds.cross_validate(from_mapping(table, settings, out=cut), Stopping(5))
     assert stopped.was_interrupted and len(stopped.runs) == 1
     refused(run("train", cut, "--resume", "--epochs", "9"), "on a cross-validation that goes on")
-    refused(run("train", cut / "fold-0", "--resume", "--epochs", "9"), "no effect on a fold")
+    for option in ("--epochs", "--batch-size"):
+        said = run("train", cut / "fold-0", "--resume", option, "3")
+        refused(said, "no effect on a fold", f"Fix: leave {option} out.")
     elsewhere = table.parent.rename(tmp_path / "elsewhere") / table.name
     refused(run("train", cut, "--resume"), "does not exist, and the run learns from it", "--data")
     said = run("train", cut, "--resume", "--data", elsewhere)

@@ -87,7 +87,7 @@ def resume(folder: Path, teller: Teller | None = None, *, data: Path | None = No
     with record.reclaimed(folder):
         about, _, _ = training.latest(begun(folder)[0])
         about = at_place(about, folder, data)
-        config = config_of(about)
+        config = config_of(about, data)
         training.keep_memory()
         training.check(config.train)
         found, _ = pipeline.inspect(config, tell)
