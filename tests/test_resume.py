@@ -486,6 +486,26 @@ def test_a_memory_that_is_full_in_evaluation_costs_no_model(
     assert told[0].startswith("The memory is full: ") and "-> 3 items scored" in told[-1]
 
 
+def test_a_memory_too_small_to_score_one_item_names_what_a_training_can_change(
+    run: Command, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = train(toy, tmp_path / "run", epochs=1).model_file
+    forward = Network.forward
+
+    def narrow(self: Network, x: Any, lengths: Any = None) -> Any:
+        if not self.training:
+            raise MemoryError
+        return forward(self, x, lengths)
+
+    monkeypatch.setattr(Network, "forward", narrow)
+    words = ["--net", NET, "--epochs", "1", "--out", tmp_path / "narrow"]
+    refused(run("train", toy, *words), "even with 1 item at a time, without", "a smaller --net")
+    for command in ("predict", "evaluate"):
+        said = run(command, out, toy)
+        refused(said, "even with 1 item at a time, without", "Fix: end other programs")
+        assert "--" not in said.err
+
+
 def test_what_a_kill_in_the_first_write_leaves_is_swept(
     run: Command, toy: Path, tmp_path: Path
 ) -> None:
