@@ -246,6 +246,38 @@ def test_other_data_at_the_named_place_are_refused(run: Command, toy: Path, tmp_
     refused(run("train", moved, "--data", moved), "data has no effect without resume", "Fix: ")
 
 
+def in_parts(toy: Path, to: Path, *, is_swapped: bool = False) -> Path:
+    """The files of a folder in folders train, valid and test; swapped, one of test and train."""
+    for kind in sorted(path.name for path in toy.iterdir()):
+        files = sorted((toy / kind).iterdir())
+        if is_swapped:
+            files[0], files[-1] = files[-1], files[0]
+        for number, file in enumerate(files):
+            part = {0: "test", 1: "test", 2: "valid", 3: "valid"}.get(number, "train")
+            (to / part / kind).mkdir(parents=True, exist_ok=True)
+            (to / part / kind / file.name).write_bytes(file.read_bytes())
+    return to
+
+
+def test_data_that_are_split_otherwise_are_refused(toy: Path, tmp_path: Path) -> None:
+    """Else rows that were learned from would be scored as test rows."""
+    cut = tmp_path / "cut"
+    train(in_parts(toy, tmp_path / "given"), cut, Stopping(5))
+    swapped = in_parts(toy, tmp_path / "swapped", is_swapped=True)
+    with pytest.raises(
+        SourceError, match="but split otherwise, so that it would be scored on"
+    ) as e:
+        resume(cut, data=swapped)
+    assert str(swapped) in str(e.value) and "begin a new training" in str(e.value)
+    for path in cut.glob("checkpoint-*.gridcell"):  # of before it was kept
+        described, tensors = bundle.read(path, checkpoint.MEMBERS, what="a checkpoint")
+        earlier = json.loads(described)
+        assert len(earlier["about"].pop("split_digest")) == 64
+        members = (json.dumps(earlier).encode(), tensors)
+        bundle.write(path, dict(zip(checkpoint.MEMBERS, members, strict=True)))
+    assert resume(cut, data=in_parts(toy, tmp_path / "moved")).history.ended == "all epochs"
+
+
 def test_one_process_at_a_time(toy: Path, tmp_path: Path) -> None:
     class Second(Stopping):
         def epoch(self, _: Any) -> None:
@@ -604,6 +636,11 @@ def test_a_cross_validation_goes_on_to_the_same_models(run: Command, tmp_path: P
         refused(said, "no effect on a fold", f"Fix: leave {option} out.")
     elsewhere = table.parent.rename(tmp_path / "elsewhere") / table.name
     refused(run("train", cut, "--resume"), "does not exist, and the run learns from it", "--data")
+    as_it_was = elsewhere.read_text()
+    elsewhere.write_text(as_it_was.replace("person 0,0", "person 0,1"))
+    said = run("train", cut, "--resume", "--data", elsewhere)
+    refused(said, "but split otherwise")
+    elsewhere.write_text(as_it_was)
     said = run("train", cut, "--resume", "--data", elsewhere)
     assert said.code == 0 and "Over 3 of 3 folds" in said.out
     for fold in ("fold-0", "fold-1", "fold-2"):

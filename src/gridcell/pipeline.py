@@ -115,6 +115,7 @@ def train_on(
         main, better = "log loss", "lower"
     quick = partial(evaluation.quick, task, name=main)
     digest = record.data_digest(data.samples) if before is None else before.data_digest
+    split_digest = record.split_digest(data.samples, parts.split)
     room = Room(tell.note, fix=FIX_IN_TRAINING)
     # A run that goes on is held by whoever goes on with it.
     hold = contextlib.nullcontext(folder) if resumed else record.claimed(folder)
@@ -122,7 +123,9 @@ def train_on(
 
         def fit(job: Job, about: About | None, state: State | None) -> History:
             settings = replace(config, train=job.config)
-            about = about or job.about(settings, digest=digest, fold=fold)
+            about = about or job.about(
+                settings, digest=digest, split_digest=split_digest, fold=fold
+            )
             after = job.looked_at_after + _work_of_test(job, data, rows, test_rows)
             return job.fit(
                 quick,

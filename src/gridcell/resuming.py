@@ -96,6 +96,7 @@ def resume(
                 found.samples, config.split, number=about.fold, seed=config.train.seed
             )
         check_same_data(about, found)
+        check_same_split(about, found, parts)
         return pipeline.train_on(
             found, parts, config, folder, tell, started=started, resumed=(about, state)
         )
@@ -125,6 +126,16 @@ def check_same_data(about: About, data: pipeline.Data) -> None:
         raise SourceError(
             f"{about.settings['path']}: these are not the data that the training began with.",
             fix="put those back, name their place with --data, or begin a new training.",
+        )
+
+
+def check_same_split(about: About, data: pipeline.Data, parts: splits.Parts) -> None:
+    """Raise SourceError where items are in other parts than when the training began."""
+    if about.split_digest not in (None, record.split_digest(data.samples, parts.split)):
+        raise SourceError(
+            f"{about.settings['path']}: the data are those that the training began with, but split "
+            "otherwise, so that it would be scored on rows that it has learned from.",
+            fix="put their splits, groups and names back as they were, or begin a new training.",
         )
 
 

@@ -44,6 +44,8 @@ class About:
     """Threads of PyTorch: another number sums in another order, to other bits."""
     fold: int | None = None
     """Which fold of a cross-validation it is."""
+    split_digest: str | None = None
+    """Over who is in which part; None where an earlier gridcell wrote it."""
 
 
 @dataclass(frozen=True)
