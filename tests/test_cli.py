@@ -729,6 +729,19 @@ def test_a_memory_that_is_full_names_the_options_that_help(
     refused(run("train", toy), "the memory is full", "--batch-size", "--image-size")
 
 
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_memory_that_is_full_names_no_option_that_the_command_lacks(
+    run: Run, toy: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def hungry(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(gridcell.model.Model, "load", hungry)
+    said = run(command, "model.gridcell", toy)
+    refused(said, "the memory is full", "Fix: end other programs")
+    assert "--" not in said.err
+
+
 def test_patience_without_validation_rows_is_refused(run: Run, toy: Path) -> None:
     said = run("train", toy, *FAST, "--valid", "0", "--patience", "3")
     refused(said, "patience has no effect without validation rows", "Fix: leave --patience out")

@@ -223,6 +223,16 @@ def test_data_that_were_moved_are_named(run: Command, toy: Path, tmp_path: Path)
     assert run("train", tmp_path / "cut", "--resume", "--epochs", "9").code == 0  # it is remembered
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names there are any bytes")
+def test_a_place_whose_name_is_no_utf_8_is_found(toy: Path, tmp_path: Path) -> None:
+    train(toy, tmp_path / "whole")
+    train(toy, tmp_path / "cut", Stopping(5))
+    moved = toy.rename(tmp_path / os.fsdecode(b"caf\xe9"))
+    resume(tmp_path / "cut", data=moved)
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+    assert strict_json(tmp_path / "cut" / "run.json")["settings"]["path"].endswith("caf\\udce9")
+
+
 def test_other_data_at_the_named_place_are_refused(run: Command, toy: Path, tmp_path: Path) -> None:
     train(toy, tmp_path / "cut", Stopping(5))
     moved = toy.rename(tmp_path / "elsewhere")
@@ -234,6 +244,38 @@ def test_other_data_at_the_named_place_are_refused(run: Command, toy: Path, tmp_
         said = run("train", tmp_path / "cut", "--resume", "--data", tmp_path / place)
         refused(said, told, "Fix: ")
     refused(run("train", moved, "--data", moved), "data has no effect without resume", "Fix: ")
+
+
+def in_parts(toy: Path, to: Path, *, is_swapped: bool = False) -> Path:
+    """The files of a folder in folders train, valid and test; swapped, one of test and train."""
+    for kind in sorted(path.name for path in toy.iterdir()):
+        files = sorted((toy / kind).iterdir())
+        if is_swapped:
+            files[0], files[-1] = files[-1], files[0]
+        for number, file in enumerate(files):
+            part = {0: "test", 1: "test", 2: "valid", 3: "valid"}.get(number, "train")
+            (to / part / kind).mkdir(parents=True, exist_ok=True)
+            (to / part / kind / file.name).write_bytes(file.read_bytes())
+    return to
+
+
+def test_data_that_are_split_otherwise_are_refused(toy: Path, tmp_path: Path) -> None:
+    """Else rows that were learned from would be scored as test rows."""
+    cut = tmp_path / "cut"
+    train(in_parts(toy, tmp_path / "given"), cut, Stopping(5))
+    swapped = in_parts(toy, tmp_path / "swapped", is_swapped=True)
+    with pytest.raises(
+        SourceError, match="but split otherwise, so that it would be scored on"
+    ) as e:
+        resume(cut, data=swapped)
+    assert str(swapped) in str(e.value) and "begin a new training" in str(e.value)
+    for path in cut.glob("checkpoint-*.gridcell"):  # of before it was kept
+        described, tensors = bundle.read(path, checkpoint.MEMBERS, what="a checkpoint")
+        earlier = json.loads(described)
+        assert len(earlier["about"].pop("split_digest")) == 64
+        members = (json.dumps(earlier).encode(), tensors)
+        bundle.write(path, dict(zip(checkpoint.MEMBERS, members, strict=True)))
+    assert resume(cut, data=in_parts(toy, tmp_path / "moved")).history.ended == "all epochs"
 
 
 def test_one_process_at_a_time(toy: Path, tmp_path: Path) -> None:
@@ -351,6 +393,31 @@ def test_after_a_full_memory_it_goes_on_with_fewer_items_at_a_time(
     assert strict_json(tmp_path / "cut" / "run.json")["training"]["history"]["parts"] == 3
 
 
+def test_a_size_that_was_too_small_is_replaced_by_the_next(
+    run: Command, toy: Path, tmp_path: Path
+) -> None:
+    """Of one item at a time batchnorm learns nothing, and what failed is no end of the run."""
+    cut = tmp_path / "cut"
+    train(toy, cut, Stopping(5), net="flatten dense(8) batchnorm relu")
+    said = run("train", cut, "--resume", "--batch-size", "1")
+    refused(
+        said, "batchnorm", "Fix: take more items at a time: --resume with a larger --batch-size"
+    )
+    said = run("train", cut, "--resume", "--batch-size", "4")
+    assert said.code == 0 and "At most 4 items at a time" in said.out
+    assert strict_json(cut / "run.json")["training"]["history"]["parts"] == 2
+    said = run("train", cut, "--resume", "--epochs", "7", "--batch-size", "8")
+    assert said.code == 0 and "The 8 items of a step are taken at once again." in said.out
+    assert strict_json(cut / "run.json")["training"]["history"]["parts"] == 1
+
+
+@pytest.mark.parametrize("size", [0, -3, 65_537])
+def test_a_size_that_is_none_is_refused_in_python_too(toy: Path, tmp_path: Path, size: int) -> None:
+    train(toy, tmp_path / "cut", Stopping(3))
+    with pytest.raises(ConfigError, match=f"batch_size = {size} is out of range: it must be 1 to"):
+        gridcell.resume(tmp_path / "cut", batch_size=size, quiet=True)
+
+
 # C46
 @pytest.mark.parametrize("stop_after", [None, 6])
 def test_a_damaged_checkpoint_goes_back_to_the_one_before_it(
@@ -451,6 +518,26 @@ def test_a_memory_that_is_full_in_evaluation_costs_no_model(
     assert told[0].startswith("The memory is full: ") and "-> 3 items scored" in told[-1]
 
 
+def test_a_memory_too_small_to_score_one_item_names_what_a_training_can_change(
+    run: Command, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = train(toy, tmp_path / "run", epochs=1).model_file
+    forward = Network.forward
+
+    def narrow(self: Network, x: Any, lengths: Any = None) -> Any:
+        if not self.training:
+            raise MemoryError
+        return forward(self, x, lengths)
+
+    monkeypatch.setattr(Network, "forward", narrow)
+    words = ["--net", NET, "--epochs", "1", "--out", tmp_path / "narrow"]
+    refused(run("train", toy, *words), "even with 1 item at a time, without", "a smaller --net")
+    for command in ("predict", "evaluate"):
+        said = run(command, out, toy)
+        refused(said, "even with 1 item at a time, without", "Fix: end other programs")
+        assert "--" not in said.err
+
+
 def test_what_a_kill_in_the_first_write_leaves_is_swept(
     run: Command, toy: Path, tmp_path: Path
 ) -> None:
@@ -544,9 +631,16 @@ def test_a_cross_validation_goes_on_to_the_same_models(run: Command, tmp_path: P
     stopped = folds.cross_validate(from_mapping(table, settings, out=cut), Stopping(5))
     assert stopped.was_interrupted and len(stopped.runs) == 1
     refused(run("train", cut, "--resume", "--epochs", "9"), "on a cross-validation that goes on")
-    refused(run("train", cut / "fold-0", "--resume", "--epochs", "9"), "no effect on a fold")
+    for option in ("--epochs", "--batch-size"):
+        said = run("train", cut / "fold-0", "--resume", option, "3")
+        refused(said, "no effect on a fold", f"Fix: leave {option} out.")
     elsewhere = table.parent.rename(tmp_path / "elsewhere") / table.name
     refused(run("train", cut, "--resume"), "does not exist, and the run learns from it", "--data")
+    as_it_was = elsewhere.read_text()
+    elsewhere.write_text(as_it_was.replace("person 0,0", "person 0,1"))
+    said = run("train", cut, "--resume", "--data", elsewhere)
+    refused(said, "but split otherwise")
+    elsewhere.write_text(as_it_was)
     said = run("train", cut, "--resume", "--data", elsewhere)
     assert said.code == 0 and "Over 3 of 3 folds" in said.out
     for fold in ("fold-0", "fold-1", "fold-2"):

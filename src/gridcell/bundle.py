@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, cast
 import msgspec
 
 from gridcell.cache import write_whole
-from gridcell.errors import ModelFileError
+from gridcell.errors import DamagedFileError, ModelFileError
 from gridcell.sources.wording import shown
 from gridcell.version import MODEL_FORMAT, VERSION
 
@@ -53,30 +53,38 @@ def read(path: Path, names: Sequence[str], *, what: str) -> list[bytes]:
 
     what     which file the user could name instead, such as "the model.gridcell inside a run"
 
-    Raises   ModelFileError where it is missing, cut, changed, unsafe, or from a later version
+    Raises   DamagedFileError where it is cut, changed or unsafe; another ModelFileError where it is
+             missing, cannot be read now, or is from a later version
     """
     if not os.path.exists(path):
         raise ModelFileError(f"{path} does not exist.", fix=f"name {what}.")
     if path.is_dir():
         raise ModelFileError(f"{path} is a folder.", fix=f"name {what}.")
     try:
-        with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
+        content = path.read_bytes()
+    except OSError as error:  # of the disk or the network: the file itself may be whole
+        raise ModelFileError(
+            f"{path} cannot be read: {error.strerror or error}.",
+            fix="try once more; if it stays so, look after the disk and who may read the file.",
+        ) from None
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _check_sizes(path, archive)
             # The format first: a later one may have other members.
             manifest = _manifest(path, archive)
             _check_names(path, archive, [MANIFEST, *names])
             contents = {name: archive.read(name) for name in names}
-    except ModelFileError:
+    except (ModelFileError, MemoryError):
         raise
     except Exception as error:
         # zipfile raises half a dozen kinds for a file that was cut or changed.
-        raise ModelFileError(
+        raise DamagedFileError(
             f"{path} is not a safe gridcell bundle, or it is cut: {error}.",
             fix="copy it again from where it was trained.",
         ) from None
     for name in names:
         if manifest["sha256"].get(name) != _sha256(contents[name]):
-            raise ModelFileError(
+            raise DamagedFileError(
                 f"{path} was changed or damaged after it was written: "
                 f"{name} has not the digest that the manifest names.",
                 fix="copy it again from where it was trained.",
@@ -88,9 +96,9 @@ def _check_sizes(path: Path, archive: zipfile.ZipFile) -> None:
     """Refuse what could unpack to more than it seems; nothing is unpacked for that."""
     for info in archive.infolist():
         if info.compress_type != zipfile.ZIP_STORED:
-            raise ModelFileError(f"{path} is not a safe gridcell bundle: it is compressed.")
+            raise DamagedFileError(f"{path} is not a safe gridcell bundle: it is compressed.")
         if info.filename.endswith(".json") and info.file_size > LARGEST_JSON_BYTES:
-            raise ModelFileError(f"{path} is not a safe gridcell bundle: its JSON is too large.")
+            raise DamagedFileError(f"{path} is not a safe gridcell bundle: its JSON is too large.")
 
 
 def _check_names(path: Path, archive: zipfile.ZipFile, wanted: Sequence[str]) -> None:
@@ -106,18 +114,18 @@ def _check_names(path: Path, archive: zipfile.ZipFile, wanted: Sequence[str]) ->
             if twice
             else f"it lacks {missing[0]}"
         )
-        raise ModelFileError(f"{path} is not a safe gridcell bundle: {what}.")
+        raise DamagedFileError(f"{path} is not a safe gridcell bundle: {what}.")
 
 
 def _manifest(path: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
     if MANIFEST not in archive.namelist():
-        raise ModelFileError(f"{path} is not a safe gridcell bundle: it lacks {MANIFEST}.")
+        raise DamagedFileError(f"{path} is not a safe gridcell bundle: it lacks {MANIFEST}.")
     try:
         manifest = msgspec.json.decode(archive.read(MANIFEST))
         number = int(manifest["format"])
         digests = dict(manifest["sha256"])
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError, RecursionError):
-        raise ModelFileError(f"{path} is not a safe gridcell bundle: bad manifest.") from None
+        raise DamagedFileError(f"{path} is not a safe gridcell bundle: bad manifest.") from None
     if number > MODEL_FORMAT:
         raise ModelFileError(
             f"{path} has format {number}, written by {manifest.get('written_by', 'others')}; "

@@ -88,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not is_out_of_memory(error):
             raise
         fix = "give a smaller --batch-size or --image-size."
+        if words[:1] in (["predict"], ["evaluate"]):  # the model decides both
+            fix = "end other programs, or use a machine with more memory."
         return _complain(
             f"the memory is full.\n  Fix: {fix}{_notes(error)}",
             EXIT_UNUSABLE,

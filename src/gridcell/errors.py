@@ -54,6 +54,10 @@ class ModelFileError(GridcellError):
     """A model file is not ours, damaged, unsafe, or from a later version."""
 
 
+class DamagedFileError(ModelFileError):
+    """A file of ours is cut, or its content is not what was written."""
+
+
 class StorageError(GridcellError):
     """A file cannot be written: the disk is full, or the folder may not be written to."""
 

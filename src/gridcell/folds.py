@@ -19,7 +19,7 @@ from gridcell.errors import ConfigError
 from gridcell.evaluation import Scores
 from gridcell.pipeline import Data
 from gridcell.record import Run
-from gridcell.resuming import at_place, check_same_data, config_of
+from gridcell.resuming import at_place, check_same_data, check_same_split, config_of
 from gridcell.sources.wording import counted
 from gridcell.teller import Silent, Teller
 
@@ -87,7 +87,7 @@ def resume(folder: Path, teller: Teller | None = None, *, data: Path | None = No
     with record.reclaimed(folder):
         about, _, _ = training.latest(begun(folder)[0])
         about = at_place(about, folder, data)
-        config = config_of(about)
+        config = config_of(about, data)
         training.keep_memory()
         training.check(config.train)
         found, _ = pipeline.inspect(config, tell)
@@ -127,6 +127,7 @@ def _each_fold(
         resumed = None
         if training.has_checkpoint(inner):
             about, state, notes = training.latest(inner)
+            check_same_split(about, data, parts)
             resumed = at_place(about, folder, config.path), state
             tell.section(f"Going on with {inner}", [])
             tell.findings(Finding("warning", note) for note in notes)

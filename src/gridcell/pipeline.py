@@ -26,7 +26,7 @@ from gridcell.errors import ConfigError, GridcellError, SourceError, TrainingErr
 from gridcell.evaluation import Scores
 from gridcell.model import Description, Model
 from gridcell.networks.answers import LEVELS, Answers
-from gridcell.networks.run import Room, said
+from gridcell.networks.run import FIX_IN_TRAINING, Room, said
 from gridcell.preparation import (
     ForecastPreparation,
     Preparation,
@@ -115,14 +115,17 @@ def train_on(
         main, better = "log loss", "lower"
     quick = partial(evaluation.quick, task, name=main)
     digest = record.data_digest(data.samples) if before is None else before.data_digest
-    room = Room(tell.note)
+    split_digest = record.split_digest(data.samples, parts.split)
+    room = Room(tell.note, fix=FIX_IN_TRAINING)
     # A run that goes on is held by whoever goes on with it.
     hold = contextlib.nullcontext(folder) if resumed else record.claimed(folder)
     with hold as mine, _saying_how_to_go_on(mine):
 
         def fit(job: Job, about: About | None, state: State | None) -> History:
             settings = replace(config, train=job.config)
-            about = about or job.about(settings, digest=digest, fold=fold)
+            about = about or job.about(
+                settings, digest=digest, split_digest=split_digest, fold=fold
+            )
             after = job.looked_at_after + _work_of_test(job, data, rows, test_rows)
             return job.fit(
                 quick,

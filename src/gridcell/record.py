@@ -19,6 +19,7 @@ from typing import IO, Any, BinaryIO
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from gridcell.cache import free_bytes, told_bytes, write_whole
 from gridcell.config import Config, json_text, to_mapping
@@ -321,14 +322,24 @@ def _worst_files(scores: Scores | None, samples: Samples, parts: Parts) -> list[
 
 def data_digest(samples: Samples) -> str:
     """SHA-256 over the content of all items with their targets, whatever order they stand in."""
-    targets = samples.targets.reshape(len(samples), -1)
-    # By content, then by target: copies of one file may stand under several.
-    order = np.lexsort([*targets.T, samples.digests.view("S16").ravel()])
+    order = _order(samples, np.zeros(len(samples), np.int8))
     digest = hashlib.sha256()
     digest.update(np.ascontiguousarray(samples.digests[order]).tobytes())
     digest.update(np.ascontiguousarray(samples.targets[order]).tobytes())
     digest.update("\0".join(samples.labels).encode())
     return digest.hexdigest()
+
+
+def split_digest(samples: Samples, split: NDArray[np.int8]) -> str:
+    """SHA-256 over the part of each item, in the order in which `data_digest` takes them."""
+    order = _order(samples, split)
+    return hashlib.sha256(np.ascontiguousarray(split[order], np.int8).tobytes()).hexdigest()
+
+
+def _order(samples: Samples, split: NDArray[np.int8]) -> NDArray[np.int64]:
+    """By content, then by target, then by part: copies of one file may stand under several."""
+    targets = samples.targets.reshape(len(samples), -1)
+    return np.lexsort([split, *targets.T, samples.digests.view("S16").ravel()])
 
 
 def versions() -> dict[str, str]:

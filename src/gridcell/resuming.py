@@ -44,7 +44,8 @@ def resume(
     budget      time to train on for (`+10m`), or of all training together (`30m`)
     epochs      epochs of all training together
     rate        another peak of the learning rate
-    batch_size  items at a time, fewer than a step learns from, where the memory was full
+    batch_size  items at a time, fewer than a step learns from, where the memory was full; in place
+                of what was given, or found, before
     data        where the data lie now, if they were moved
     profile     tell where the time went
     started     when the command began, for its budget, as for `pipeline.train`
@@ -58,6 +59,9 @@ def resume(
     with record.reclaimed(folder):
         about, state, notes = training.latest(folder)
         about = at_place(about, folder, data)
+        _check_alike(
+            about, {"budget": budget, "epochs": epochs, "rate": rate, "batch_size": batch_size}
+        )
         state, in_pieces = _in_pieces(about, state, batch_size)
         position = state.position
         about = _with_more(about, state, budget=budget, epochs=epochs, rate=rate)
@@ -72,7 +76,7 @@ def resume(
             state = replace(
                 state, position=replace(state.position, ended=None if has_more else position.ended)
             )
-        config = config_of(about)
+        config = config_of(about, data)
         config = replace(config, train=replace(config.train, profile=profile))
         training.keep_memory()
         training.check(config.train)
@@ -92,6 +96,7 @@ def resume(
                 found.samples, config.split, number=about.fold, seed=config.train.seed
             )
         check_same_data(about, found)
+        check_same_split(about, found, parts)
         return pipeline.train_on(
             found, parts, config, folder, tell, started=started, resumed=(about, state)
         )
@@ -104,10 +109,10 @@ def at_place(about: About, folder: Path, data: Path | None) -> About:
 
     Raises   SourceError where nothing lies there
     """
-    settings = about.settings
+    settings, place = about.settings, _place(about, data)
     if data is not None:
-        settings = {**settings, "path": json_text(os.path.abspath(data.expanduser()))}
-    if not os.path.exists(settings["path"]):
+        settings = {**settings, "path": json_text(str(place))}
+    if not os.path.exists(place):
         raise SourceError(
             f"{settings['path']} does not exist, and the run learns from it.",
             fix=f"put it back, or name its place: gridcell train {folder} --resume --data PATH.",
@@ -124,14 +129,34 @@ def check_same_data(about: About, data: pipeline.Data) -> None:
         )
 
 
-def config_of(about: About) -> Config:
-    """Return the settings that a training was begun with, as they hold here."""
+def check_same_split(about: About, data: pipeline.Data, parts: splits.Parts) -> None:
+    """Raise SourceError where items are in other parts than when the training began."""
+    if about.split_digest not in (None, record.split_digest(data.samples, parts.split)):
+        raise SourceError(
+            f"{about.settings['path']}: the data are those that the training began with, but split "
+            "otherwise, so that it would be scored on rows that it has learned from.",
+            fix="put their splits, groups and names back as they were, or begin a new training.",
+        )
+
+
+def config_of(about: About, data: Path | None) -> Config:
+    """Return the settings that a training was begun with, as they hold here.
+
+    data   where the data lie now, if they were moved
+    """
     settings = about.settings
-    config = from_mapping(Path(settings["path"]), {name: settings[name] for name in SECTIONS})
+    config = from_mapping(_place(about, data), {name: settings[name] for name in SECTIONS})
     if config.train.device == "cuda" and not torch.cuda.is_available():
         # Begun on a GPU, and there is none here: the processor goes on, with other last bits.
         config = replace(config, train=replace(config.train, device="auto"))
     return config
+
+
+def _place(about: About, data: Path | None) -> Path:
+    """Return where the data lie; a name that is no UTF-8 stands in no settings as it is."""
+    if data is None:
+        return Path(about.settings["path"])
+    return Path(os.path.abspath(data.expanduser()))
 
 
 def _of(epochs: int | None) -> str:
@@ -151,33 +176,39 @@ def _in_pieces(about: About, state: State, size: int | None) -> tuple[State, lis
     """Return a state that takes each batch in pieces of at most so many items, and say so."""
     if size is None:
         return state, []
+    from_mapping(Path(about.settings["path"]), {"batch_size": size})  # its type and range
     whole = about.plan.batch_size
-    if about.fold is not None or size >= whole:
+    if size > whole or (size == whole and state.position.parts == 1):
         raise ConfigError(
             f"batch_size {size}: each step of this run learns from {counted(whole, 'item')}, and "
             "goes on so.",
             fix=f"give fewer than {whole}, to take them in pieces, or leave --batch-size out.",
         )
-    parts = max(-(-whole // size), state.position.parts)
+    parts = -(-whole // size)  # whatever it was: fewer pieces may be what is wanted now
     note = (
         f"At most {counted(-(-whole // parts), 'item')} at a time; their gradients are added up, "
         f"so each step still learns from {whole:,}. The last bits of the weights will differ, and "
         "batchnorm averages over fewer."
     )
+    if parts == 1:
+        note = f"The {whole:,} items of a step are taken at once again."
     return replace(state, position=replace(state.position, parts=parts)), [note]
+
+
+def _check_alike(about: About, given: dict[str, object]) -> None:
+    """Raise ConfigError where one fold would be trained otherwise than the others."""
+    name = next((name for name, value in given.items() if value is not None), None)
+    if about.fold is not None and name is not None:
+        raise ConfigError(
+            f"{name} has no effect on a fold: the scores are over trainings that are alike.",
+            fix=f"leave --{name.replace('_', '-')} out.",
+        )
 
 
 def _with_more(
     about: About, state: State, *, budget: str | None, epochs: int | None, rate: float | None
 ) -> About:
     """Return the plan and settings with what is given now in place of what was given before."""
-    given = {"budget": budget, "epochs": epochs, "rate": rate}
-    if about.fold is not None and any(value is not None for value in given.values()):
-        name = next(name for name, value in given.items() if value is not None)
-        raise ConfigError(
-            f"{name} has no effect on a fold: the scores are over trainings that are alike.",
-            fix=f"leave --{name} out.",
-        )
     if budget is not None and epochs is not None:
         raise ConfigError(
             "epochs and budget both say how long to train.", fix="give only one of them."

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gridcell.errors import MemoryFullError
-from gridcell.networks.run import Room, in_room, outputs
+from gridcell.networks.run import FIX_IN_TRAINING, Room, in_room, outputs
 from tests.training.toys import images, network
 
 
@@ -61,8 +61,14 @@ def test_every_place_is_answered_once_and_in_its_order() -> None:
 
 
 def test_a_memory_too_small_for_one_item_is_named() -> None:
-    with pytest.raises(MemoryFullError, match="full even with 1 item at a time, without training"):
+    """What whoever asks a model is told to do is nothing that only a training could."""
+    full = "full even with 1 item at a time, without training"
+    with pytest.raises(MemoryFullError, match=full) as asked:
         outputs(Narrow(0, MemoryError()), images(8))
+    assert asked.value.fix is not None and "--" not in asked.value.fix
+    with pytest.raises(MemoryFullError, match=full) as trained:
+        outputs(Narrow(0, MemoryError()), images(8), Room(fix=FIX_IN_TRAINING))
+    assert trained.value.fix is not None and "a smaller --net" in trained.value.fix
 
 
 def test_another_error_is_not_taken_for_a_full_memory() -> None:

@@ -116,7 +116,8 @@ def test_large_steps_are_a_rate_too_high_only_where_little_was_learned() -> None
 
 def test_units_that_large_steps_killed_are_a_rate_too_high() -> None:
     net, history = network(NORMED), with_updates(curve([2.3, 2.25, 2.2]), 0.02, largest=0.05)
-    text = findings(net, history, 0.3, dead=[Dead("relu 2", 31, 32)])[0]
+    text, beside = findings(net, history, 0.3, dead=[Dead("relu 2", 31, 32)])
+    assert beside.startswith("Dead units: 31 of the 32 of relu 2")
     assert "31 of the 32 units of relu 2 died, and the training loss fell by 4.3%" in text
     assert not any("too high" in each for each in findings(net, history, 0.3))
 

@@ -1,6 +1,5 @@
 """Every number that the settings leave open is chosen from the data, and says why."""
 
-import contextlib
 from dataclasses import replace
 
 import numpy as np
@@ -8,11 +7,12 @@ import pytest
 
 from gridcell.axes import Layout
 from gridcell.config import TrainConfig
-from gridcell.errors import ConfigError, NetworkError
-from gridcell.networks import choose_network
+from gridcell.errors import ConfigError
+from gridcell.networks import build, choose_network, may_have_filters
 from gridcell.networks.presets import WITHOUT_FILTERS
 from gridcell.samples import ImageFacts, TextFacts
 from gridcell.training.job import _with_filters, check
+from gridcell.training.optimizer import muon_filters
 from gridcell.training.plan import (
     EFFORTS,
     MANY_SMALL_GREYS,
@@ -179,19 +179,49 @@ def test_muon_without_filters_is_refused_before_anything_is_read(net: str) -> No
 
 
 @pytest.mark.parametrize(
-    "net", ["auto", "cnn", "residual(conv(8, 3) relu)", "mirrored(conv(8, 3))"]
+    "net",
+    [
+        "auto",
+        "cnn",
+        "residual(conv(8, 3) relu)",
+        "mirrored(conv(8, 3))",
+        "residual(maxpool(2)) flatten",  # a 1x1 convolution leads around the pool
+    ],
 )
 def test_muon_is_not_refused_where_there_may_be_filters(net: str) -> None:
     check(TrainConfig(optimizer="muon", net=net))
 
 
-@pytest.mark.parametrize("name", WITHOUT_FILTERS)
-@pytest.mark.parametrize("layout", [Layout(1, (8, 8), steps=1), Layout(3, (), steps=None)])
-def test_presets_said_to_be_without_filters_have_none(name: str, layout: Layout) -> None:
-    for is_forecast in (False, True):
-        with contextlib.suppress(NetworkError):  # a preset of other data
-            chosen = choose_network(name, layout, is_forecast=is_forecast)
-            assert "conv" not in chosen.notation
+IMAGES, SERIES = Layout(1, (8, 8), steps=1), Layout(3, (), steps=8)
+TEXTS = Layout(1, (), vocabulary=30)
+# A preset that is without filters, and each kind of data that it takes.
+TAKEN: list[tuple[str, Layout, dict[str, bool]]] = [
+    ("rows", IMAGES, {}),
+    ("rows", IMAGES, {"is_mirrored": True}),
+    ("lstm", SERIES, {}),
+    ("lstm", SERIES, {"is_each": True}),
+    ("lstm", TEXTS, {}),
+    ("lstm", TEXTS, {"is_onward": True}),
+    ("linear", SERIES, {"is_forecast": True}),
+]
+
+
+@pytest.mark.parametrize(("name", "layout", "wanted"), TAKEN)
+def test_presets_said_to_be_without_filters_have_none(
+    name: str, layout: Layout, wanted: dict[str, bool]
+) -> None:
+    notation = choose_network(name, layout, **wanted).notation
+    each = wanted.keys() <= {"is_each", "is_onward"} and bool(wanted)
+    assert not muon_filters(build(notation, layout, outputs=2, each=each)), notation
+    assert not may_have_filters(name) and not may_have_filters(notation)
+
+
+def test_each_preset_said_to_be_without_filters_is_looked_at() -> None:
+    assert {name for name, _, _ in TAKEN} == set(WITHOUT_FILTERS)
+    notation = choose_network("cnn", IMAGES).notation  # and one that has some is noticed
+    assert muon_filters(build(notation, IMAGES, outputs=2)) and may_have_filters(notation)
+    around = "residual(maxpool(2)) flatten"
+    assert muon_filters(build(around, IMAGES, outputs=2))
 
 
 def test_only_many_small_pictures_train_with_muon() -> None:

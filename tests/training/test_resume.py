@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from gridcell import training
+from gridcell import bundle, training
 from gridcell.augment.images import ImageAugment
 from gridcell.errors import ConfigError, ModelFileError
 from gridcell.networks import Network
 from gridcell.training import About, Checkpoints, History, State, checkpoint
+from gridcell.version import MODEL_FORMAT
 
 from .test_fit import Watching, fitted, is_same, state
 from .toys import network, plan
@@ -231,6 +234,72 @@ def test_a_changed_number_is_noticed(tmp_path: Path) -> None:
         training.latest(tmp_path)
     assert "is not a safe gridcell bundle, or it is cut" in str(caught.value)
     assert "So no checkpoint of this run can be read.\n  Fix: train again" in str(caught.value)
+
+
+def test_a_disk_that_fails_for_a_moment_takes_no_training_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, done=10)
+    newest = written(tmp_path, done=20)
+    read_bytes = Path.read_bytes
+
+    def failing(path: Path) -> bytes:
+        if path == newest:
+            raise OSError(errno.EIO, "Input/output error")
+        return read_bytes(path)
+
+    with monkeypatch.context() as patch, pytest.raises(ModelFileError) as caught:
+        patch.setattr(Path, "read_bytes", failing)
+        training.latest(tmp_path)
+    assert f"{newest} cannot be read: Input/output error.\n  Fix: try once more" in str(
+        caught.value
+    )
+    _, found, notes = training.latest(tmp_path)
+    assert found.position.done == 20 and notes == []
+
+
+@pytest.mark.parametrize("where", ["read", "decode"])
+def test_a_full_memory_takes_no_training_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    for done in (10, 20):
+        written(tmp_path, done=done)
+
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    if where == "read":
+        monkeypatch.setattr(zipfile.ZipFile, "read", full)
+    else:
+        monkeypatch.setattr(checkpoint, "load_tensors", full)
+    with pytest.raises(MemoryError):
+        training.latest(tmp_path)
+
+
+@pytest.mark.parametrize("are_all", [False, True])
+def test_a_checkpoint_of_a_later_version_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, are_all: bool
+) -> None:
+    """Going back would take it away."""
+    for done in (10, 20):
+        if are_all or done == 20:
+            monkeypatch.setattr(bundle, "MODEL_FORMAT", MODEL_FORMAT + 1)
+        written(tmp_path, done=done)
+    monkeypatch.undo()
+    with pytest.raises(ModelFileError) as caught:
+        training.latest(tmp_path)
+    assert f"checkpoint-00000020.gridcell has format {MODEL_FORMAT + 1}, w" in str(caught.value)
+    assert str(caught.value).endswith("Fix: install that version or a later one.")
+
+
+def test_a_whole_checkpoint_that_says_other_things_is_not_gone_back_from(tmp_path: Path) -> None:
+    written(tmp_path, done=10)
+    newest = written(tmp_path, done=20)
+    _, tensors = bundle.read(newest, checkpoint.MEMBERS, what="a checkpoint")
+    bundle.write(newest, dict(zip(checkpoint.MEMBERS, (b"{}", tensors), strict=True)))
+    with pytest.raises(ModelFileError, match="cannot be used") as caught:
+        training.latest(tmp_path)
+    assert caught.value.fix == "go on with the version of gridcell that wrote it."
 
 
 def test_a_folder_without_checkpoints_is_named(tmp_path: Path) -> None:

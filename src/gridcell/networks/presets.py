@@ -97,7 +97,7 @@ def check_name(net: str) -> None:
 
 def may_have_filters(net: str) -> bool:
     """Whether a network may have convolutions without groups; those of most presets follow from
-    the data.
+    the data, and so does whether `residual` needs one to match sizes.
 
     >>> may_have_filters("parallel(conv(8, 3), relu)"), may_have_filters("conv(8, 3, groups=8)")
     (True, False)
@@ -109,6 +109,8 @@ def may_have_filters(net: str) -> bool:
 
 
 def _has_filters(spec: Spec) -> bool:
+    if spec.name == "residual":
+        return True
     is_whole = spec.name == "conv" and spec.options.get("groups", 1) == 1
     return is_whole or any(_has_filters(inner) for chain in spec.chains for inner in chain)
 

@@ -20,6 +20,15 @@ STEP = np.dtype([("row", "i8"), ("step", "i8")])
 """Which step of which row an output is of, where a network answers at each step."""
 MOST_ITEMS = 256
 MOST_PLACES, MOST_PLACES_OVER_TIME = 1 << 22, 1 << 20
+FIX_IN_TRAINING = (
+    "give a smaller --image-size (of sounds and series --window, of clips --frames), or a smaller "
+    "--net."
+)
+FIX_OF_A_MODEL = (
+    "end other programs, or use a machine with more memory; a model that is trained anew for "
+    "smaller items, or with a smaller network, needs less."
+)
+"""Where the memory is full: who asks a model cannot change it."""
 MOST_SAID = 1 << 24
 """Probabilities of what comes next that are held at once."""
 Found = TypeVar("Found")
@@ -29,11 +38,14 @@ class Room:
     """How many items at once the memory holds in evaluation, which turns out as it is tried.
 
     note   is told when they become fewer
+    fix    what helps where not even one fits
     """
 
-    def __init__(self, note: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, note: Callable[[str], None] | None = None, *, fix: str = FIX_OF_A_MODEL
+    ) -> None:
         self.most = MOST_ITEMS
-        self.note = note
+        self.note, self.fix = note, fix
 
     def halve(self, items: int) -> None:
         """Take half as many as did not fit.
@@ -43,8 +55,7 @@ class Room:
         if items == 1:
             raise MemoryFullError(
                 "the memory is full even with 1 item at a time, without training.",
-                fix="give a smaller --image-size (of sounds and series --window, of clips "
-                "--frames), or a smaller --net.",
+                fix=self.fix,
             )
         self.most = -(-items // 2)
         if torch.cuda.is_available():

@@ -18,7 +18,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from gridcell import bundle
-from gridcell.errors import ConfigError, ModelFileError, StorageError
+from gridcell.errors import ConfigError, DamagedFileError, ModelFileError, StorageError
 from gridcell.training.plan import Plan
 from gridcell.training.precision import Precision
 from gridcell.training.state import Position, State
@@ -44,6 +44,8 @@ class About:
     """Threads of PyTorch: another number sums in another order, to other bits."""
     fold: int | None = None
     """Which fold of a cross-validation it is."""
+    split_digest: str | None = None
+    """Over who is in which part; None where an earlier gridcell wrote it."""
 
 
 @dataclass(frozen=True)
@@ -103,36 +105,46 @@ def write(path: Path, about: About, state: State) -> None:
 def read(path: Path) -> tuple[About, State]:
     """Read one checkpoint; nothing in it is run.
 
-    Raises   ModelFileError where it is cut, damaged or from a later version
+    Raises   DamagedFileError where it is cut or damaged; another ModelFileError where it cannot be
+             read now, or is from another version
     """
     described, saved = bundle.read(path, MEMBERS, what="a checkpoint of a run")
     try:
         content = msgspec.json.decode(described, type=_Content)
         return content.about, State(content.position, load_tensors(saved))
+    except MemoryError:
+        raise
     except Exception as error:
-        # msgspec and safetensors raise several kinds for what does not hold together.
+        # msgspec and safetensors raise several kinds for what does not hold together. Its digests
+        # do, so nothing is damaged.
         reason = str(error).splitlines()[0]
-        raise ModelFileError(f"{path} cannot be used: {reason}") from None
+        raise ModelFileError(
+            f"{path} cannot be used: {reason}",
+            fix="go on with the version of gridcell that wrote it.",
+        ) from None
 
 
 def latest(folder: Path) -> tuple[About, State, list[str]]:
-    """Return the newest checkpoint in a folder that can be read, and what is wrong with newer ones.
+    """Return the newest checkpoint in a folder that is whole, and what is wrong with newer ones.
 
-    Raises   ConfigError where there is none; ModelFileError where all are damaged
+    Only what is damaged is passed over, since the training that goes on takes it away.
+
+    Raises   ConfigError where there is none; ModelFileError where all are damaged, or one that may
+             be whole cannot be read here and now
     """
     check_has_checkpoint(folder)
     notes: list[str] = []
     for path in _found(folder):
         try:
             about, state = read(path)
-        except ModelFileError as error:
+        except DamagedFileError as error:
             notes.append(error.message)
             continue
         if notes:
             at = state.position
             notes.append(f"Going back to {path.name}: step {at.done:,}, in epoch {at.epoch}.")
         return about, state, notes
-    raise ModelFileError(
+    raise DamagedFileError(
         "\n".join([*notes, "So no checkpoint of this run can be read."]),
         fix="train again, with another --out; what else is in the folder stays as it is.",
     )

@@ -102,11 +102,14 @@ class Job:
             room=room,
         )
 
-    def about(self, config: Config, *, digest: str, fold: int | None = None) -> About:
+    def about(
+        self, config: Config, *, digest: str, split_digest: str, fold: int | None = None
+    ) -> About:
         """What a checkpoint has to say of this training, so that it can be started again.
 
-        digest   of the data
-        fold     which one it is, in a cross-validation
+        digest         of the data
+        split_digest   of who is in which part
+        fold           which one it is, in a cross-validation
         """
         return About(
             settings=_from_the_root(config),
@@ -115,6 +118,7 @@ class Job:
             precision=self.precision.precision,
             threads=torch.get_num_threads(),
             fold=fold,
+            split_digest=split_digest,
         )
 
     def predicted(self, room: Room | None = None) -> NDArray[np.float32] | None:

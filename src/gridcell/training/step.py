@@ -67,10 +67,13 @@ class TrainingStep:
             try:
                 value = self._gradients(batch)
                 break
-            except ShapeError:
-                if not self.was_full:
-                    raise
-                raise self._too_small(len(batch.rows)) from None  # batchnorm needs two items
+            except ShapeError as error:  # batchnorm needs two items
+                if self.was_full:
+                    raise self._too_small(len(batch.rows)) from None
+                if self.parts > 1:
+                    more = "take more items at a time: --resume with a larger --batch-size."
+                    raise ShapeError(error.message, fix=more) from None
+                raise
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
