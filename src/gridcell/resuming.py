@@ -187,8 +187,8 @@ def _in_pieces(about: About, state: State, size: int | None) -> tuple[State, lis
     parts = -(-whole // size)  # whatever it was: fewer pieces may be what is wanted now
     note = (
         f"At most {counted(-(-whole // parts), 'item')} at a time; their gradients are added up, "
-        f"so each step still learns from {whole:,}. The last bits of the weights will differ, and "
-        "batchnorm averages over fewer."
+        f"so each step still learns from {whole:,}. The last bits of the weights will differ; "
+        "batchnorm averages over fewer, and members of an ensemble share fewer."
     )
     if parts == 1:
         note = f"The {whole:,} items of a step are taken at once again."
