@@ -86,7 +86,26 @@ def test_predict_is_told_on_the_command_line(
     assert main([*words, "--encoding", "utf-16-le"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 41
     assert main([*words, "--decimal", "comma"]) == 2
-    assert "decimal has no effect on texts that are answered for" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "decimal has no effect on texts that are answered for" in said.err
+    assert said.out == ""  # not even the heading
+
+
+def test_what_is_told_of_tables_is_refused_where_none_is_asked_for(
+    reader: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "a.txt"
+    text.write_text("Zoë was here", "cp1250")
+    reader.save(tmp_path / "m.gridcell")
+    words = ["predict", str(tmp_path / "m.gridcell"), str(text), "--format", "csv"]
+    assert main([*words, "--delimiter", "tab", "--no-header"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"delimiter has no effect on {text}: nothing that is asked for is a table" in said.err
+    assert main([*words, "--encoding", "cp1250"]) == 0
+    table = reviews(tmp_path / "t.csv", separator="\t")
+    assert main([*words, str(table), "--delimiter", "tab"]) == 0
+    capsys.readouterr()
 
 
 def test_a_fault_is_told_as_without_what_training_was_told(reader: Model, tmp_path: Path) -> None:
