@@ -8,11 +8,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
 
 from gridcell.config import (
+    DATE_LETTERS,
     SECTIONS,
+    SHORT_LETTERS,
     Config,
     DataConfig,
     SplitConfig,
@@ -166,12 +169,29 @@ def test_the_ends_of_a_range_may_be_used(name: str, value: float) -> None:
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("day", "it names no part of a date"), ("%d/%Q", "%Q is no part"), ("%d/%", "no part")],
+    [
+        ("day", "it names no part of a date"),
+        ("%%", "it names no part"),
+        ("%d/%Q", "%Q is no part"),
+        ("%d/%", "no part"),
+    ],
 )
 def test_a_date_format_names_parts_of_a_date(text: str, why: str) -> None:
     found = refused(date_format=text)
     assert f"date_format = {text!r} cannot be used: " in found
     assert why in found and "such as '%d/%m/%Y'" in found
+
+
+@pytest.mark.parametrize("letter", "aAbBYpfz%")
+def test_only_numbers_of_a_date_may_be_written_without_zeros(letter: str) -> None:
+    """DuckDB raises for a - in front of the others."""
+    assert f"%-{letter} is no part of a date" in refused(date_format=f"%d %-{letter}")
+
+
+@pytest.mark.parametrize("letter", sorted({*DATE_LETTERS, *(f"-{each}" for each in SHORT_LETTERS)}))
+def test_duckdb_knows_every_part_of_a_date(letter: str) -> None:
+    DataConfig(date_format=f"%{letter} 100 %%")
+    duckdb.execute("SELECT try_strptime('x', ?)", [f"%{letter} 100 %%"]).fetchall()
 
 
 def test_a_column_of_times_and_the_order_of_the_rows_exclude_each_other() -> None:

@@ -708,6 +708,10 @@ def test_what_is_no_picture_is_refused_with_what_is_taken(item: Any, words: str)
     with pytest.raises(GridcellError) as caught:
         made().predict(item)
     assert words in str(caught.value)
+    assert "--on-bad-file" not in str(caught.value)
+    if "pixels" in words:
+        assert caught.value.fix is not None
+        assert "an array of the type uint8, or pass skip_bad_files=True" in caught.value.fix
 
 
 def test_a_picture_that_cannot_be_used_can_be_passed_over() -> None:

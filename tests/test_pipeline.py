@@ -588,8 +588,9 @@ def test_black_images_are_told_and_used(toy: Path, tmp_path: Path) -> None:
         data, _ = pipeline.inspect(from_mapping(toy, {}), teller)
         assert len(data.samples) == 58
         assert (
-            "8 files are of one colour throughout: red/black0.png, red/black1.png, "
-            "red/black2.png, red/black3.png, red/black4.png, red/black5.png and 2 more."
+            "8 files are of one colour throughout, as the network sees them: red/black0.png, "
+            "red/black1.png, red/black2.png, red/black3.png, red/black4.png, "
+            "red/black5.png and 2 more."
         ) in teller.text
         assert any("one colour throughout" in note for note in data.samples.notes)
 

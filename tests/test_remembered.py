@@ -16,6 +16,7 @@ from gridcell.cli import main
 from gridcell.config import DataConfig, from_mapping
 from gridcell.errors import ConfigError, SourceError
 from gridcell.model import Model
+from gridcell.preparation.series import SeriesReader
 from gridcell.sources.remembered import Dialect
 
 SERIES = {"net": "lstm(4) last", "epochs": 1, "precision": "float32", "augment": False}
@@ -85,7 +86,26 @@ def test_predict_is_told_on_the_command_line(
     assert main([*words, "--encoding", "utf-16-le"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 41
     assert main([*words, "--decimal", "comma"]) == 2
-    assert "decimal has no effect on texts that are answered for" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "decimal has no effect on texts that are answered for" in said.err
+    assert said.out == ""  # not even the heading
+
+
+def test_what_is_told_of_tables_is_refused_where_none_is_asked_for(
+    reader: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "a.txt"
+    text.write_text("Zoë was here", "cp1250")
+    reader.save(tmp_path / "m.gridcell")
+    words = ["predict", str(tmp_path / "m.gridcell"), str(text), "--format", "csv"]
+    assert main([*words, "--delimiter", "tab", "--no-header"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"delimiter has no effect on {text}: nothing that is asked for is a table" in said.err
+    assert main([*words, "--encoding", "cp1250"]) == 0
+    table = reviews(tmp_path / "t.csv", separator="\t")
+    assert main([*words, str(table), "--delimiter", "tab"]) == 0
+    capsys.readouterr()
 
 
 def test_a_fault_is_told_as_without_what_training_was_told(reader: Model, tmp_path: Path) -> None:
@@ -159,19 +179,135 @@ def test_an_order_of_day_and_month_that_training_found_is_that_of_fewer_rows(
     assert answer.forecast is not None and str(answer.forecast[0].time) == "2024-02-03 12:00"
 
 
-def test_series_keep_the_order_of_day_and_month_too(tmp_path: Path) -> None:
-    def series(path: Path, days: int) -> Path:
-        rows = [
-            f"{s},{day:02}/01/2024,{np.sin(s + day):.3f},{('a', 'b')[s % 2]}"
-            for s in range(20)
-            for day in range(1, days)
+def days(path: Path, written: str, count: int = 90) -> Path:
+    """A day a row from 1 January 2024 on, in no order."""
+    dates = np.datetime64("2024-01-01") + np.arange(count) * np.timedelta64(1, "D")
+    rows = [f"{d.item().strftime(written)},{np.sin(i / 4):.3f}" for i, d in enumerate(dates)]
+    shuffled = np.random.default_rng(0).permutation(rows)
+    path.write_text("\n".join(["when,x", *shuffled]) + "\n", "utf-8")
+    return path
+
+
+def moved(path: Path, written: str, last: int = 31) -> Path:
+    """20 series of a row a day, but none behind the `last` of a month, in no order.
+
+    The classes differ in the order of the numbers alone.
+    """
+    dates = (np.datetime64("2024-01-01") + np.arange(40) * np.timedelta64(1, "D")).tolist()
+    draw = np.random.default_rng(0)
+    rows = []
+    for series in range(20):
+        label, sign = (("up", 1), ("down", -1))[series % 2]
+        some = [
+            f"s{series},{date.strftime(written)},{sign * i + series / 10:.1f},{label}"
+            for i, date in enumerate(dates)
+            if date.day <= last
         ]
-        path.write_text("\n".join(["id,date,x,label", *rows]) + "\n", "utf-8")
+        rows += draw.permutation(some).tolist()
+    path.write_text("\n".join(["id,date,x,label", *rows]) + "\n", "utf-8")
+    return path
+
+
+def test_series_keep_the_order_of_day_and_month_too(tmp_path: Path) -> None:
+    """Of the first 12 days of months nothing tells which number is the month."""
+    settings = SERIES | {"id_column": "id", "time_column": "date"}
+    model = trained(moved(tmp_path / "t.csv", "%d/%m/%Y"), tmp_path / "run", **settings)
+    reader = model.preparation.reader
+    assert isinstance(reader, SeriesReader)
+    few = moved(tmp_path / "few.csv", "%d/%m/%Y", last=12)
+    for number, (_, values, _) in enumerate(reader.read_items(few)):
+        days = [*range(12), *range(31, 40)]
+        wanted = [(-1) ** number * day + number / 10 for day in days]
+        np.testing.assert_allclose(values[:, 0], wanted, atol=1e-5)
+    assert scored(model, few) == 20
+
+
+@pytest.mark.parametrize("written", ["%Y%m%d", "%y/%m/%d"])
+def test_a_date_format_that_was_told_goes_before_what_the_dates_look_like(
+    tmp_path: Path, written: str
+) -> None:
+    """They look like plain numbers, or like the day first; either way rows would be mis-sorted."""
+    table = days(tmp_path / "t.csv", written)
+    model = trained(table, tmp_path / "run", **FORECAST, date_format=written)
+    for path in (table, days(tmp_path / "iso.csv", "%Y-%m-%d")):
+        (answer,) = model.predict(path)
+        assert answer.forecast is not None and answer.forecast[0].time == "2024-03-31"
+        assert scored(model, path) == 90 - 8 + 1
+        told = pipeline.evaluate(model, path, DataConfig())
+        asked = pipeline.evaluate(model, tmp_path / "t.csv", DataConfig(date_format=written))
+        assert told is not None and asked is not None
+        assert told.scores == asked.scores
+
+
+def test_a_date_format_that_was_found_stays_behind_what_a_table_shows() -> None:
+    """What was found is no more than what the tables of training looked like."""
+    told, found = DataConfig(date_format="%y/%m/%d"), DataConfig()
+    tried: list[str | None] = []
+
+    def read(data: DataConfig) -> None:
+        tried.append(data.date_format)
+        raise SourceError("no.")
+
+    for dialect in (Dialect.of(told), Dialect.found(found, "%d/%m/%y")):
+        with pytest.raises(SourceError, match="no"):
+            dialect.read(Path("t.csv"), found, read)
+    assert tried == ["%y/%m/%d", None, None, "%d/%m/%y"]
+
+
+@pytest.mark.parametrize("written", ["%Y%m%d", "%y/%m/%d"])
+def test_series_are_sorted_by_dates_as_training_was_told(tmp_path: Path, written: str) -> None:
+    table = moved(tmp_path / "t.csv", written)
+    settings = SERIES | {"id_column": "id", "time_column": "date"}
+    model = trained(table, tmp_path / "run", **settings, date_format=written)
+    asked = model.predict(table, dialect=Dialect(date_format=written))
+    for path in (table, moved(tmp_path / "iso.csv", "%Y-%m-%d")):
+        found = model.predict(path)
+        assert [a.probabilities for a in found] == [b.probabilities for b in asked]
+        assert scored(model, path) == 20
+
+
+def test_the_fault_is_told_of_the_reading_that_came_furthest(tmp_path: Path) -> None:
+    written = "%d/%m/%Y"
+    table = hours(tmp_path / "t.csv", f"{written} %H:%M")
+    model = trained(table, tmp_path / "run", **FORECAST, date_format=written)
+    lines = table.read_text("utf-8").splitlines()
+    lines[30] = lines[30].split(",")[0] + ","
+    table.write_text("\n".join(lines), "utf-8")
+    with pytest.raises(SourceError, match=r"x: 1 missing.*31"):
+        scored(model, table)
+
+
+def test_a_missing_number_is_told_where_a_decimal_comma_was(tmp_path: Path) -> None:
+    def comma(value: float) -> str:  # 2,345 may be a number of thousands
+        return f"{value / 1000 + 1:.3f}".replace(".", ",")
+
+    settings = SERIES | {"id_column": "trial", "time_column": "t"}
+    table = sensors(tmp_path / "t.csv", written=comma)
+    model = trained(table, tmp_path / "run", **settings, decimal="comma")
+    lines = table.read_text("utf-8").splitlines()
+    cells = lines[9].split(";")
+    lines[9] = ";".join([*cells[:4], "", *cells[5:]])
+    table.write_text("\n".join(lines), "utf-8")
+    with pytest.raises(SourceError, match="missing") as caught:
+        scored(model, table)
+    assert "ambiguous" not in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["iso2022_jp", "hz", "utf-7"])
+def test_an_encoding_whose_bytes_are_those_of_ascii_is_taken_as_told(
+    tmp_path: Path, encoding: str
+) -> None:
+    def table(path: Path, encoding: str) -> Path:
+        rows = [f"本 {n} {('上', '下')[n % 2]},{('up', 'down')[n % 2]}" for n in range(40)]
+        path.write_text("\n".join(["text,stars", *rows]) + "\n", encoding)
         return path
 
-    model = trained(series(tmp_path / "t.csv", 28), tmp_path / "run", **SERIES)
-    assert len(model.predict(series(tmp_path / "few.csv", 10))) == 20
-    assert scored(model, tmp_path / "few.csv") == 20
+    told = table(tmp_path / "t.csv", encoding)
+    model = trained(told, tmp_path / "run", **TEXTS, encoding=encoding)
+    plain = model.predict(table(tmp_path / "plain.csv", "utf-8"))
+    found = model.predict(told)
+    assert [a.probabilities for a in found] == [p.probabilities for p in plain]
+    assert scored(model, told) == scored(model, tmp_path / "plain.csv") == 40
 
 
 def test_rows_that_stand_in_their_order_do_so_in_new_tables(tmp_path: Path) -> None:
@@ -180,6 +316,23 @@ def test_rows_that_stand_in_their_order_do_so_in_new_tables(tmp_path: Path) -> N
     (answer,) = model.predict(table)
     assert answer.forecast is not None and len(answer.forecast) == 2
     assert scored(model, table) == 60 - 8 + 1
+
+
+def test_rows_in_order_are_refused_where_the_model_needs_times(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = hours(tmp_path / "t.csv", "%Y-%m-%d %H:%M")
+    model = trained(table, tmp_path / "run", **FORECAST)
+    file = tmp_path / "m.gridcell"
+    model.save(file)
+    for command in ("predict", "evaluate"):
+        assert main([command, str(file), str(table), "--rows-in-order"]) == 2
+        said = capsys.readouterr()
+        assert "rows_in_order has no effect here: the model was trained with times" in said.err
+        assert "Fix: leave --rows-in-order out." in said.err
+    table.write_text("x\n" + "\n".join(str(n % 7) for n in range(60)), "utf-8")
+    with pytest.raises((ConfigError, SourceError), match=r"when|no times"):
+        scored(model, table)
 
 
 def test_how_a_table_of_paths_is_written_is_kept(tmp_path: Path) -> None:
@@ -224,6 +377,36 @@ def test_the_columns_of_files_that_training_named_are_used_again(tmp_path: Path)
     model = trained(data, tmp_path / "run", **SERIES, time_column="t", inputs=("y",))
     assert scored(model, data) == 24
     assert scored(model, folder(tmp_path / "without", "a,b,x,y")) == 24
+
+
+def test_files_are_read_unsorted_only_where_none_has_the_column_of_training(
+    tmp_path: Path,
+) -> None:
+    def folder(path: Path, header: str = "kk,x") -> Path:
+        for number in range(24):
+            file = path / ("slow", "fast")[number % 2] / f"{number}.csv"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            rows = [f"{9 - i},{(i * number) % 7}.5" for i in range(10)]
+            file.write_text("\n".join([header, *rows]) + "\n", "utf-8")
+        return path
+
+    model = trained(folder(tmp_path / "data"), tmp_path / "run", **SERIES, time_column="kk")
+    assert scored(model, folder(tmp_path / "without", "a,x")) == 24
+    new = folder(tmp_path / "new")
+    file = new / "fast" / "7.csv"
+    rows = file.read_text("utf-8")
+    file.write_text(rows.replace("\n5,", "\n,"), "utf-8")
+    with pytest.raises(SourceError, match=r"7\.csv: column kk holds no time in"):
+        scored(model, new)
+    file.write_text(rows.replace("kk,x", "a,x"), "utf-8")
+    with pytest.raises(ConfigError, match=r"7.csv has no column kk"):
+        scored(model, new)
+    file.write_text(rows, "utf-8")
+    first = new / "fast" / "1.csv"
+    first.write_text(first.read_text("utf-8").replace("kk,x", "a,x"), "utf-8")
+    with pytest.raises(ConfigError, match=r"1.csv has no column kk") as caught:
+        scored(model, new)
+    assert caught.value.fix is not None and "give all files the column" in caught.value.fix
 
 
 def test_the_columns_of_a_table_of_tokens_are_used_again(tmp_path: Path) -> None:

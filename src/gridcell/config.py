@@ -22,8 +22,10 @@ Task = Literal["auto", "classify", "labels", "regress", "events", "tags", "forec
 Decimal = Literal["auto", "point", "comma"]
 Delimiter = Literal["auto", "comma", "semicolon", "tab", "bar", "space"]
 IMAGE_SIZE_LARGEST = 4096
-DATE_LETTERS = frozenset("aAbBdmyYjHIMSpfz%")
+DATE_LETTERS = frozenset("aAbBdmyYjHIMSpfz")
 """Letters that stand for parts of a date, as strptime knows them."""
+SHORT_LETTERS = frozenset("dmyjHIMS")
+"""Those that may have - in front: a number without zeros before it."""
 
 
 @dataclass(frozen=True)
@@ -421,9 +423,11 @@ def _wanted(kinds: tuple[Any, ...]) -> str:
 
 def _check_date_format(text: str) -> None:
     """Refuse what is no way to write a date; the letters are those of strptime."""
-    letters = re.findall(r"%(-?.)", text, re.DOTALL)
-    strange = [f"%{letter}" for letter in letters if letter.removeprefix("-") not in DATE_LETTERS]
-    if not letters or strange or text.count("%") != len(letters) + letters.count("%"):
+    known = {*DATE_LETTERS, *(f"-{letter}" for letter in SHORT_LETTERS)}
+    # What stands behind each %, but a %% that means the character itself.
+    letters = re.findall(r"%(-?.|$)", text.replace("%%", ""), re.DOTALL)
+    strange = [f"%{letter}" for letter in letters if letter not in known]
+    if not letters or strange:
         why = f"{strange[0]} is no part of a date" if strange else "it names no part of a date"
         raise ConfigError(
             f"date_format = {text!r} cannot be used: {why}.",

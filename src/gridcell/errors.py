@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Literal, get_args
 
+Stage = Literal["writing", "columns", "content"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+"""How far the reading of a table came: not even how it is written could be told, or its columns or
+cells are not what they should be, or it could be read and what it says cannot be used."""
 EXIT_DONE = 0
 EXIT_FAULT = 1
 EXIT_UNUSABLE = 2
@@ -24,9 +29,10 @@ class GridcellError(Exception):
 
     exit_code = EXIT_UNUSABLE
 
-    def __init__(self, message: str, *, fix: str | None = None) -> None:
+    def __init__(self, message: str, *, fix: str | None = None, stage: Stage = "content") -> None:
         self.message = message
         self.fix = fix
+        self.stage = stage
         super().__init__(message if fix is None else f"{message}\n  Fix: {fix}")
 
 

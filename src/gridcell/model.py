@@ -25,6 +25,7 @@ from torch import Tensor
 
 from gridcell import bundle, networks
 from gridcell.batches import Items, items_of
+from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, GridcellError, ModelFileError, SourceError
 from gridcell.networks.answers import LEVELS, Answers
 from gridcell.networks.run import Room, channels_last, outputs
@@ -45,8 +46,10 @@ from gridcell.preparation.sounds import SoundReader
 from gridcell.preparation.texts import TextReader
 from gridcell.preparation.unreadable import Unread
 from gridcell.samples import STEP_TASKS, ItemTask, Kind
-from gridcell.sources import WRITTEN
+from gridcell.sources import WRITTEN, ts
+from gridcell.sources.dialect import is_table
 from gridcell.sources.remembered import NOTHING_ASKED, UNSAID, Asked, Dialect
+from gridcell.sources.wording import listed, shown
 from gridcell.workers import in_order
 
 if TYPE_CHECKING:
@@ -274,9 +277,17 @@ class Model:
     ) -> Iterator[Prediction]:
         """Yield the answers for files as they come, a batch at a time; as `predict` does.
 
-        Raises   ConfigError for a dialect that has no effect on the kind
+        Raises   ConfigError at once for a dialect that has no effect on the kind or on any file
         """
         reader = self._reader(dialect)
+        if dialect.said:  # which may need a look at the names of all
+            paths = list(paths)
+            self._refuse_unheeded(dialect, paths)
+        return self._predict_each(reader, paths, skip_bad_files)
+
+    def _predict_each(
+        self, reader: Reader, paths: Iterable[Path], skip_bad_files: bool
+    ) -> Iterator[Prediction]:
         waiting: list[Path] = []
         for path in paths:
             waiting.append(path)
@@ -363,9 +374,21 @@ class Model:
                     f"{name} has no effect on {self.kind} that are answered for.",
                     fix=f"leave --{name.replace('_', '-')} out.",
                 )
+        if isinstance(reader, ForecastReader):
+            reader.preparation.reading(DataConfig(**dialect.said))  # which refuses some
         if isinstance(reader, SeriesReader | TextReader | ForecastReader):
             return replace(reader, asked=dialect)
         return reader
+
+    def _refuse_unheeded(self, dialect: Dialect, paths: Sequence[Path]) -> None:
+        """Refuse how tables are written where no file is a table."""
+        told = [name for name in dialect.said if name != "encoding" or self.kind != "texts"]
+        if told and paths and all(_is_no_table(path, self.kind) for path in paths):
+            names = listed((shown(str(path)) for path in paths), most=3)
+            raise ConfigError(
+                f"{told[0]} has no effect on {names}: nothing that is asked for is a table.",
+                fix=f"leave --{told[0].replace('_', '-')} out.",
+            )
 
     def _predict_some(
         self, reader: Reader, paths: list[Path], skip_bad_files: bool
@@ -486,6 +509,11 @@ class Model:
             return Prediction(path, labels=chosen, probabilities=named)
         best = self.labels[int(answer.argmax())]
         return Prediction(path, best, named[best], named)
+
+
+def _is_no_table(path: Path, kind: Kind) -> bool:
+    """Say whether a file that a model of this kind reads says itself how it is written."""
+    return ts.is_named(path.name) if kind == "series" else not is_table(path.name)
 
 
 def _is_picture(item: object) -> bool:

@@ -35,7 +35,7 @@ from gridcell.preparation.clips import (
 from gridcell.preparation.images import Fit, refit
 from gridcell.preparation.remarks import Remark
 from gridcell.samples import ClipFacts, Samples
-from gridcell.sources.clips import Clip
+from gridcell.sources.clips import Clip, opened
 
 SIZE = (6, 8)
 
@@ -441,6 +441,24 @@ def test_damage_inside_a_clip_or_at_its_end_is_told() -> None:
     assert damage_of(inside) == Remark("damaged", "11 of 12 frames")
     at_the_end = source[: source.index(packets[9])]
     assert damage_of(at_the_end) == Remark("damaged", "9 of 12 frames")
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixel_format"),
+    [("mjpeg", "yuvj420p"), ("mpeg4", "yuv420p"), ("libx264", "yuv420p")],
+)
+def test_a_clip_of_any_rate_is_no_damaged_one(codec: str, pixel_format: str) -> None:
+    """The header of an AVI counts moments: of these 59, 20 have a frame."""
+    milliseconds = [40 * place for place in [*range(5), *range(15, 25), 40, *range(55, 59)]]
+    settings: dict[str, Any] = {"codec": codec, "pixel_format": pixel_format}
+    source = written(grey_steps(20), container="avi", milliseconds=milliseconds, **settings)
+    with opened(source) as clip:
+        assert clip.stream.frames > 20
+    assert damage_of(source, frames=20) is None
+    cut = source[: source.index(packets_of(source)[12])]
+    remark = damage_of(cut, frames=20)
+    assert remark is not None and remark.what == "damaged"
+    assert remark.detail.endswith("frames") and " of " not in remark.detail
 
 
 def test_frames_that_the_decoder_had_to_guess_at_are_told() -> None:

@@ -17,7 +17,14 @@ from PIL import Image, ImageFile
 
 from gridcell.errors import SourceError
 from gridcell.preparation import images
-from gridcell.preparation.images import Fit, ImageReader, UnreadableImageError, decode, refit
+from gridcell.preparation.images import (
+    Fit,
+    ImageReader,
+    UnreadableImageError,
+    decode,
+    decode_picture,
+    refit,
+)
 from gridcell.preparation.unreadable import UnreadableError
 
 FITS: tuple[Fit, ...] = ("stretch", "crop", "pad")
@@ -195,6 +202,28 @@ def test_a_pgm_is_scaled_by_its_own_maximum(
 ) -> None:
     text = f"P2 3 1 {largest} {' '.join(str(v) for v in values)}\n"
     assert grey_of(text.encode()) == wanted
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+@pytest.mark.parametrize(
+    "source",
+    [
+        tiff_by_hand(b"\xff\xf0\x00", t258=12),
+        tiff_by_hand(b"\x80\x8f\xff", t258=12, t274=6),
+        png_by_hand(1, 16, 2, bytes(range(32, 38)), bytes(range(32, 38))),
+        png_by_hand(2, 16, 0, bytes([0x20, 0x21, 0x80, 0x80]), bytes([0x20, 0x21])),
+    ],
+    ids=["12 bits", "12 bits turned", "clear colour", "clear grey"],
+)
+def test_a_picture_that_was_opened_has_the_depth_of_its_file(source: bytes, is_read: bool) -> None:
+    """A copy no longer says that it came from a TIFF of 12 bits or had colours of 16."""
+    picture = Image.open(io.BytesIO(source))
+    if is_read:
+        picture.load()
+    size: dict[str, Any] = {"height": 2, "width": 2, "channels": 3, "fit": "stretch"}
+    found = decode_picture(picture, name="image 1", **size)
+    np.testing.assert_array_equal(found, decode(source, **size))
+    assert found.max() == 255
 
 
 def test_a_tiff_of_12_bits_is_scaled_by_4095() -> None:

@@ -163,7 +163,7 @@ def test_the_order_of_day_and_month_can_be_said(tmp_path):
 
 @pytest.mark.parametrize(
     ("written", "date_format"),
-    [("%d %b %Y", "%d %b %Y"), ("%Y%m%d", "%Y%m%d"), ("%d-%m-%Y", "%d-%m-%Y")],
+    [(each, each) for each in ("%d %b %Y", "%Y%m%d", "%d-%m-%Y")],
 )
 def test_dates_written_otherwise_are_read_by_their_format(tmp_path, written, date_format):
     days = [datetime(2024, 1, 1) + timedelta(days=i) for i in range(60)]

@@ -548,3 +548,11 @@ def test_the_library_prints_nothing_of_its_own() -> None:
     (answer,) = connection.execute("SELECT current_setting('enable_progress_bar')").fetchall()
     connection.close()
     assert answer == (False,)
+
+
+def test_months_without_zeros_are_dates_where_that_was_asked_for(tmp_path: Path) -> None:
+    """2024.1 could be a number, so that the first rows are looked at by the format."""
+    path = write(tmp_path, "month,x\n" + "".join(f"2024.{n},{n}.5\n" for n in range(1, 13)))
+    with open_frame(path, DataConfig(date_format="%Y.%-m")) as found:
+        months = found.times("month").astype("M8[us]").astype("M8[M]")
+    assert months.tolist() == np.arange("2024-01", "2025-01", dtype="M8[M]").tolist()

@@ -140,7 +140,16 @@ class ForecastPreparation:
         )
 
     def reading(self, data: DataConfig) -> DataConfig:
-        """The settings that read a table as the training one was read."""
+        """The settings that read a table as the training one was read.
+
+        Raises   ConfigError where the rows' times are not to be read, and the network needs them
+        """
+        if data.rows_in_order and self.calendar:
+            raise ConfigError(
+                "rows_in_order has no effect here: the model was trained with times, and needs "
+                "those of a new table.",
+                fix="leave --rows-in-order out.",
+            )
 
         def names(places: tuple[int, ...]) -> tuple[str, ...]:
             return tuple(self.columns[place] for place in places)
@@ -438,7 +447,15 @@ def rounds_of(step: Step | None) -> tuple[str, ...]:
 
 
 def decode_forecast(prep: ForecastPreparation, facts: ForecastFacts) -> Decoded:
-    """The steps of a table with what stands beside them, and the first step of each window."""
+    """The steps of a table with what stands beside them, and the first step of each window.
+
+    Raises   SourceError where the network needs the times of steps, and the table says none
+    """
+    if prep.calendar and facts.times is None:
+        raise SourceError(
+            "the data say no times, and the model was trained with them.",
+            fix="add the column of times.",
+        )
     values = prep.extended(facts.values, facts.starts, facts.times)
     count = len(facts.firsts)
     starts = np.append(facts.firsts, len(values))

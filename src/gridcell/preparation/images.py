@@ -60,6 +60,15 @@ class UnreadableImageError(UnreadableError):
     fix_bad_file = BAD_FILE_FIX
 
 
+class UnreadablePictureError(UnreadableImageError):
+    """A picture that is in memory cannot be used."""
+
+    fix_bad_file = (
+        "give a whole picture of Pillow's or an array of the type uint8, or pass "
+        "skip_bad_files=True."
+    )
+
+
 @dataclass(frozen=True)
 class PictureReader:
     """The size that pictures are brought to, each an image or a frame of a clip."""
@@ -162,10 +171,10 @@ def decode(
         file = io.BytesIO(source) if isinstance(source, bytes) else source
         with _strict_pillow(), Image.open(file, formats=FORMATS) as image:
             _check_size(image, name, limit=limit)
-            is_deep = any("16" in str(tile[3]) for tile in image.tile)
+            depth = _depth(image)
             _draft(image, height=height, width=width, fit=fit)
             image.load()
-            opaque = _opaque(_turned(image, _orientation(image)), is_deep=is_deep)
+            opaque = _opaque(_turned(image, _orientation(image)), depth)
             return _fitted(opaque, height=height, width=width, channels=channels, fit=fit)
     except UnreadableImageError:
         raise
@@ -183,7 +192,7 @@ def decode_picture(
 
     Shapes   arrays of 8 bits: [H', W'], or [H', W', C'] with C' = 1, 3 or 4, of which the fourth is
              alpha -> [H, W, C]
-    Raises   UnreadableImageError for an array of another shape or type, or a picture whose file
+    Raises   UnreadablePictureError for an array of another shape or type, or a picture whose file
              cannot be read after all
     """
     from PIL import Image
@@ -193,21 +202,22 @@ def decode_picture(
     try:
         with _strict_pillow():
             _check_size(picture, name, limit=PIXELS_LARGEST)
+            depth = _depth(picture)
             whole = picture.copy()  # which reads the file of one that was only opened
-            opaque = _opaque(_turned(whole, _orientation(picture)), is_deep=False)
+            opaque = _opaque(_turned(whole, _orientation(picture)), depth)
             return _fitted(opaque, height=height, width=width, channels=channels, fit=fit)
-    except UnreadableImageError:
-        raise
+    except UnreadableImageError as error:
+        raise UnreadablePictureError(name, error.reason) from error
     except Exception as error:  # of a file that was opened and is damaged
         said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise UnreadableImageError(name, f"cannot be read ({said})") from error
+        raise UnreadablePictureError(name, f"cannot be read ({said})") from error
 
 
 def _checked_pixels(pixels: NDArray[Any], name: str) -> NDArray[np.uint8]:
     """Return pixels as Pillow takes them: grey ones [H, W]."""
     is_picture = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 3, 4))
     if not is_picture or pixels.dtype != np.uint8:
-        raise UnreadableImageError(
+        raise UnreadablePictureError(
             name,
             f"is an array of {pixels.dtype} {list(pixels.shape)}; pixels are whole numbers 0 to "
             "255 of the type uint8, [height, width] or [height, width, 3]",
@@ -317,15 +327,39 @@ def _draft(image: Picture, *, height: int, width: int, fit: Fit) -> None:
     image.draft(None, wanted[::-1] if is_turned else wanted)
 
 
-def _opaque(image: Picture, *, is_deep: bool) -> Picture:
+@dataclass(frozen=True)
+class _Depth:
+    """What only the file of a picture says of its values; a copy of it doesn't."""
+
+    largest: int
+    """Of grey values of 16 bits."""
+    is_deep: bool
+    """Whether colours have 16 bits, of which Pillow keeps the upper 8."""
+
+
+def _depth(image: Picture) -> _Depth:
+    """Return it of a picture as it was opened: 4095 is the largest value of a 12-bit TIFF.
+
+    What is no longer known of one that is read already shows in its clear colour, if at all.
+    """
+    bits = 16
+    if image.format == "TIFF":
+        bits = int(getattr(image, "tag_v2", {}).get(258, (16,))[0])
+    clear = image.info.get("transparency")
+    is_deep = any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+    is_deep |= isinstance(clear, tuple) and max(clear) > 255
+    return _Depth(int(2 ** min(bits, 16)) - 1, is_deep)
+
+
+def _opaque(image: Picture, depth: _Depth) -> Picture:
     """Return the picture in mode L or RGB, alpha laid on white."""
     from PIL import Image
 
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_eight_bits(image))
+        return Image.fromarray(_eight_bits(image, depth.largest))
     if image.has_transparency_data:
         clear = image.info.get("transparency")
-        if is_deep and image.mode == "RGB" and isinstance(clear, tuple):
+        if depth.is_deep and image.mode == "RGB" and isinstance(clear, tuple):
             # Of 16 bits a colour Pillow keeps the upper 8, but the clear colour whole.
             image.info["transparency"] = tuple(value >> 8 for value in clear)
         if image.mode == "La":  # premultiplied grey, from a TIFF: Pillow has no direct way
@@ -335,13 +369,13 @@ def _opaque(image: Picture, *, is_deep: bool) -> Picture:
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
 
 
-def _eight_bits(image: Picture) -> NDArray[np.uint8]:
+def _eight_bits(image: Picture, largest: int) -> NDArray[np.uint8]:
     """Scale grey values of 16 or 32 bits to 0..255 by the rules at the head of this file."""
     values = np.asarray(image)
     clear = image.info.get("transparency")
     is_clear = None if clear is None else values == clear
     if image.mode.startswith("I;16"):
-        grey = _scaled(values, low=0, high=_largest(image))
+        grey = _scaled(values, low=0, high=largest)
     elif image.mode == "I" and values.min() >= 0 and values.max() <= 65535:
         grey = _scaled(values, low=0, high=65535)  # Pillow stretches a PGM of any maxval to this
     else:
@@ -356,14 +390,6 @@ def _eight_bits(image: Picture) -> NDArray[np.uint8]:
     if is_clear is not None:
         grey[is_clear] = 255
     return grey
-
-
-def _largest(image: Picture) -> int:
-    """Return the largest value of a 16-bit file: 4095 in a 12-bit TIFF, else 65535."""
-    bits = 16
-    if image.format == "TIFF":
-        bits = int(getattr(image, "tag_v2", {}).get(258, (16,))[0])
-    return int(2 ** min(bits, 16)) - 1
 
 
 def _scaled(values: NDArray[Any], *, low: float, high: float) -> NDArray[np.uint8]:

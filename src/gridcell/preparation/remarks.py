@@ -14,7 +14,10 @@ from gridcell.sources.wording import counted, listed, shown
 
 What = Literal["blank", "silent", "damaged"]
 TOLD: dict[What, tuple[str, str]] = {
-    "blank": ("is of one colour throughout", "are of one colour throughout"),
+    "blank": (
+        "is of one colour throughout, as the network sees it",
+        "are of one colour throughout, as the network sees them",
+    ),
     "silent": ("is silent", "are silent"),
     "damaged": (
         "is damaged, and what can be decoded of it is used",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +32,7 @@ from gridcell.sources import (
 from gridcell.sources.dialect import EXTENSIONS, is_table
 from gridcell.sources.remembered import Remembered
 from gridcell.sources.scan import Progress
+from gridcell.sources.series_files import LackingSorterError, has_column
 from gridcell.sources.series_steps import VALUE
 from gridcell.sources.wording import shown
 
@@ -144,8 +144,16 @@ def _files_as_remembered(
         data = replace(data, inputs=remembered.inputs)
     sorter = remembered.time_column
     if sorter is not None and data.time_column is None and not data.rows_in_order:
-        with suppress(SourceError, ConfigError):
+        try:
             return reader(replace(data, time_column=sorter))
+        except LackingSorterError as error:
+            if any(has_column(file, sorter, data) for file in error.files):
+                raise ConfigError(
+                    error.message,
+                    fix="give all files the column that sorted the steps in training, or pass "
+                    "--rows-in-order.",
+                    stage=error.stage,
+                ) from error
     return reader(data)
 
 

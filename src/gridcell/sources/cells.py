@@ -179,6 +179,7 @@ def _first_row(path: Path, text: str, delimiter: str) -> tuple[int, list[str], s
         raise SourceError(
             f"{path}: the line of column names cannot be read ({error}).",
             fix="save the table again as UTF-8 text.",
+            stage="writing",
         ) from error
 
 
@@ -308,6 +309,7 @@ def _rows(path: Path, file: Path, call: str, separator: str, columns: int, text:
         raise SourceError(
             f"{path} cannot be read as a table: {why}.",
             fix="save it again from a spreadsheet or editor, as CSV UTF-8.",
+            stage="writing",
         ) from error
     finally:
         connection.close()
@@ -317,6 +319,7 @@ def _rows(path: Path, file: Path, call: str, separator: str, columns: int, text:
             f"{path}: {counted(len(bad), 'line')} cannot be read as a row of "
             f"{counted(columns, 'cell')}:{itemised(lines, most=ROWS_LISTED)}",
             fix=f"mend them; a cell that holds a {SEPARATORS[separator]} must stand in quotes.",
+            stage="writing",
         )
     return rows
 

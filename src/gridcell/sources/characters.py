@@ -12,6 +12,7 @@ marks that say which way a text runs.
 
 from __future__ import annotations
 
+import codecs
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -24,6 +25,19 @@ MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-
 """First bytes that tell an encoding."""
 REMOVED = {0x200B: None, 0xFEFF: None}
 """Zero-width space and byte-order mark: nothing is seen of them, so nobody means them."""
+
+
+def is_stateful(encoding: str) -> bool:
+    """Say whether other characters are written in bytes of ASCII, so that these look like UTF-8.
+
+    >>> is_stateful("ISO-2022-JP"), is_stateful("utf-7"), is_stateful("latin-1")
+    (True, True, False)
+    """
+    try:
+        name = codecs.lookup(encoding).name
+    except (LookupError, ValueError):  # an unknown one is refused where it is read
+        return False
+    return name in ("hz", "utf-7") or name.startswith("iso2022")
 
 
 def decode_bytes(data: bytes, *, where: str, encoding: str = "auto") -> tuple[str, str]:
@@ -45,6 +59,7 @@ def decode_bytes(data: bytes, *, where: str, encoding: str = "auto") -> tuple[st
             raise ConfigError(
                 f"encoding {encoding!r} is not one that Python knows.",
                 fix="name another, such as utf-8, latin-1 or cp1252.",
+                stage="writing",
             ) from error
         line = data.count(b"\n", 0, error.start) + 1
         fix = "save it as UTF-8 (a spreadsheet calls this CSV UTF-8), or name its own encoding"
@@ -52,12 +67,14 @@ def decode_bytes(data: bytes, *, where: str, encoding: str = "auto") -> tuple[st
             f"{where} is not {taken.upper().removesuffix('-SIG')} text: "
             f"byte {data[error.start : error.start + 1]!r} in line {line:,}.",
             fix=f"{fix}, for instance --encoding latin-1.",
+            stage="writing",
         ) from error
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise SourceError(
             f"{where} holds a zero byte in line {line:,}, so it is damaged or no text.",
             fix="save it again as UTF-8 text.",
+            stage="writing",
         )
     return text, taken
 

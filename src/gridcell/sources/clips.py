@@ -86,6 +86,33 @@ class Losses:
     """Those that are shown, with parts that the decoder had to guess."""
 
 
+@dataclass
+class Slots:
+    """How far a clip reaches in a container that counts moments, of which not all have a frame.
+
+    AVI has one rate. Where frames come at any time its slots are short and most of them empty.
+    """
+
+    last: int = -1
+    longest: int = 1
+    """From a frame to the next."""
+
+    @property
+    def reached(self) -> int:
+        """Slots up to the end of the last frame, which may last as long as any other."""
+        return self.last + self.longest
+
+    @property
+    def are_filled(self) -> bool:
+        """Whether each has its frame."""
+        return self.longest == 1
+
+    def add(self, slot: int) -> None:
+        """Count a frame."""
+        self.longest = max(self.longest, slot - self.last)
+        self.last = max(self.last, slot)
+
+
 @dataclass(frozen=True)
 class Clip:
     """An open video file and the one of its streams that is used: the first with moving pictures.
@@ -96,6 +123,7 @@ class Clip:
     container: InputContainer
     stream: VideoStream
     losses: Losses = field(default_factory=Losses)
+    slots: Slots = field(default_factory=Slots)
 
     def packets(self) -> Iterator[Packet[VideoStream]]:
         """Yield the coded frames in the order of the file; a damaged end is where they end.
@@ -118,6 +146,8 @@ class Clip:
                 self.losses.left_out += 1
                 continue
             self.losses.discarded += packet.is_discard
+            if packet.dts is not None and self.container.format.name == "avi":
+                self.slots.add(packet.dts)
             yield packet
 
     def frames(self) -> Iterator[VideoFrame]:
@@ -139,10 +169,11 @@ class Clip:
         A header that counts a few frames too many is usual, and no damage.
         """
         promised = self.stream.frames - self.losses.discarded
-        are_missing = promised - frames > 1 and frames < LEAST_SHARE * promised
+        come = max(frames, self.slots.reached)
+        are_missing = promised - come > 1 and come < LEAST_SHARE * promised
         if not (are_missing or self.losses.left_out or self.losses.spoilt):
             return None
-        of = f" of {promised:,}" if promised > frames else ""
+        of = f" of {promised:,}" if promised > frames and self.slots.are_filled else ""
         spoilt = f", {self.losses.spoilt:,} of them spoilt" if self.losses.spoilt else ""
         return f"{frames:,}{of} frames{spoilt}"
 

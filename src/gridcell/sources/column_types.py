@@ -255,7 +255,7 @@ def _are_dates(name: str, cells: Sequence[str], data: DataConfig) -> bool:
         return False
     try:
         for cell in cells:
-            datetime.strptime(cell, data.date_format)
+            datetime.strptime(cell, data.date_format.replace("%-", "%"))
     except ValueError:
         return False
     return True

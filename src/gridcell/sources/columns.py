@@ -39,6 +39,7 @@ def check_columns(
                 f"{cells.path} has no column {shown(name)} (for {option})."
                 f"{did_you_mean(name, cells.names)} Its columns: {listed(cells.names)}.",
                 fix="name one of its columns.",
+                stage="columns",
             )
     taken = [name for _, name in asked if name is not None]
     twice = sorted({name for name in taken if taken.count(name) > 1})

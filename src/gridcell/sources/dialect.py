@@ -166,6 +166,7 @@ def _encoding(path: Path, top: bytes, data: DataConfig) -> str:
         raise ConfigError(
             f"encoding {data.encoding!r} is not known.",
             fix="name one such as utf-8, latin-1, cp1252 or utf-16.",
+            stage="writing",
         ) from error
     return "utf-8-sig" if name == "utf-8" and top.startswith(codecs.BOM_UTF8) else name
 
@@ -191,6 +192,7 @@ def _decoded(
             f"byte {held[start : start + 1]!r} in line {line:,}.",
             fix="name its encoding, for instance --encoding latin-1, or save it as UTF-8 (a "
             "spreadsheet calls this CSV UTF-8).",
+            stage="writing",
         ) from error
     if "\0" in text:
         line = lines + len(re.findall("\r\n|\r|\n", text[: text.index("\0")])) + 1
@@ -198,6 +200,7 @@ def _decoded(
             f"{path} holds a zero byte in line {line:,}, so it is damaged or no text.",
             fix="save the table again as UTF-8 text, or name its encoding if it is --encoding "
             "utf-16-le.",
+            stage="writing",
         )
     return text
 
@@ -217,6 +220,7 @@ def _parsed(path: Path, text: str, separator: str, *, most: int) -> list[list[st
             raise SourceError(
                 f"{path}: the line of column names cannot be read ({error}).",
                 fix="save the table again as UTF-8 text.",
+                stage="writing",
             ) from error
     return rows
 
@@ -241,6 +245,7 @@ def _separator(path: Path, text: str, data: DataConfig) -> str:
                 f"{path} has no {data.delimiter} in the line of its column names, which {best} "
                 "separates.",
                 fix=f"leave --delimiter out, or pass --delimiter {best}.",
+                stage="writing",
             )
         return asked
     if scores:
@@ -281,6 +286,7 @@ def _has_header(
     raise ConfigError(
         f"{path}: the first row may be names or data: {listed(first, most=6)}.",
         fix="pass --header if it names the columns, or --no-header if it is data.",
+        stage="writing",
     )
 
 
@@ -290,10 +296,13 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
         raise SourceError(
             f"{path} has more than one column named {listed(again)}.",
             fix="give each column its own name.",
+            stage="columns",
         )
     if not any(names):
         raise SourceError(
-            f"{path} has no column with a name.", fix="write a first line such as: id,time,value"
+            f"{path} has no column with a name.",
+            fix="write a first line such as: id,time,value",
+            stage="columns",
         )
 
 

@@ -340,6 +340,7 @@ def _refuse_unread_times(frame: Frame, data: DataConfig) -> None:
                 fix="say how they are written, for instance --date-format '%d/%m/%Y', write them "
                 "as 2024-12-31 23:59:59, or name another --time-column; if the rows stand in "
                 "their order as they are, pass --rows-in-order.",
+                stage="writing",
             )
 
 
@@ -421,6 +422,7 @@ def _columns(
                 raise SourceError(
                     f"{frame.path}: column {shown(name)} (for {option}) holds no numbers.",
                     fix="name columns of numbers.",
+                    stage="columns",
                 )
             if name in used:
                 raise ConfigError(
@@ -451,6 +453,7 @@ def _columns(
             f"{frame.path} has no column of numbers to forecast; its columns: "
             f"{listed(frame.names)}.",
             fix="name the columns with --target.",
+            stage="columns",
         )
     columns = tuple(dict.fromkeys([*targets, *data.inputs, *data.known]))
     words = [name for name in free if frame.columns[name].holds in ("text", "moments")]

@@ -111,6 +111,7 @@ class Frame:
                 f"{self.path} has no column {shown(name)} (for {option})."
                 f"{did_you_mean(name, self.names)} Its columns: {listed(self.names)}.",
                 fix="name one of its columns.",
+                stage="columns",
             )
         return name
 
@@ -169,12 +170,14 @@ class Frame:
                 f"{self.path}: rows cannot be sorted by column {shown(name)}: {why}.",
                 fix="say how they are written, for instance --date-format '%d/%m/%Y', write them "
                 "as 2024-12-31 23:59:59, or name another --time-column.",
+                stage="writing",
             )
         if len(missing):
             raise SourceError(
                 f"{self.path}: column {shown(name)} holds no time in "
                 f"{self.cells_at(name, missing)} ({self.counting}).",
                 fix="fill them in, write them all in one way, or remove those rows.",
+                stage="columns",
             )
         return np.asarray(values)
 
@@ -253,6 +256,7 @@ class Frame:
                 f"{cell.replace(',', '').replace('.', '')} or "
                 f"{cell.replace(',', '.')}.",
                 fix="say which mark stands before the decimals: --decimal comma or point.",
+                stage="writing",
             )
         if column.is_stored:
             return
@@ -264,6 +268,7 @@ class Frame:
                 f"{self.path}: column {shown(name)} holds no number in "
                 f"{self.cells_at(name, strange)} ({self.counting}).",
                 fix="mend those cells, or leave the column out: name those to read with --inputs.",
+                stage="columns",
             )
 
     def _refuse_other_mark(self, name: str) -> None:
@@ -280,6 +285,7 @@ class Frame:
             fix=f"pass --decimal {other}, or leave it out, if the whole table has it; else write "
             "every column with one mark, or leave the column out: name those to read with "
             "--inputs.",
+            stage="writing",
         )
 
     def _refuse_huge(self, name: str, rows: NDArray[np.int64]) -> None:
@@ -450,6 +456,7 @@ def _check_date_format(path: Path, columns: Mapping[str, Column], data: DataConf
             f"{path}: most cells of no column are dates written as {data.date_format}"
             + (f" ({listed(doubts, most=3)})." if doubts else "."),
             fix="mend --date-format, or leave it out where dates are written as 2024-12-31.",
+            stage="writing",
         )
 
 
@@ -503,6 +510,7 @@ def _load(
         raise SourceError(
             f"{path} cannot be read as a table: {str(error).splitlines()[0]}.",
             fix="save it again from a spreadsheet or editor, as CSV UTF-8.",
+            stage="writing",
         ) from error
     rows = connection.execute("SELECT count(*) FROM main_rows").fetchall()[0][0]
     return int(rows), None if short is None else (source, short)
@@ -544,6 +552,7 @@ def _rejected(path: Path, connection: duckdb.DuckDBPyConnection, head: Head) -> 
         f"{path}: {counted(count, 'line')} cannot be read as a row of "
         f"{counted(len(head.names), 'cell')}:{itemised(lines, most=ROWS_LISTED)}",
         fix=f"mend them; a cell that holds a {mark} must stand in quotes.",
+        stage="writing",
     )
 
 

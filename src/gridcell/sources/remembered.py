@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gridcell.config import DataConfig, Decimal, Delimiter
-from gridcell.errors import ConfigError, SourceError
+from gridcell.errors import STAGES, ConfigError, SourceError
+from gridcell.sources.characters import is_stateful
 from gridcell.sources.wording import listed, shown
 
 T = TypeVar("T")
-TOLD_FIRST = ("decimal", "rows_in_order")
+HIDDEN = ("decimal", "rows_in_order")
 """What a table doesn't show by itself, so that what was told goes before what is found."""
 OF_PARQUET = ("date_format", "rows_in_order")
 """What is open in Parquet, which says itself how it is written but for dates that are words."""
@@ -36,41 +37,52 @@ class Dialect:
     header: bool | None = None
     date_format: str | None = None
     rows_in_order: bool = False
+    is_date_format_found: bool = False
+    """Whether the dates were found to be written so, and nobody said it."""
 
     @classmethod
     def of(cls, data: DataConfig) -> Dialect:
         """The dialect that was asked for."""
-        return cls(**{field.name: getattr(data, field.name) for field in fields(cls)})
+        return cls(**{name: getattr(data, name) for name in cls.settings()})
 
     @classmethod
     def found(cls, data: DataConfig, date_format: str | None) -> Dialect:
         """The dialect that was asked for, and how the dates turned out to be written."""
-        return replace(cls.of(data), date_format=data.date_format or date_format)
+        if data.date_format is not None or date_format is None:
+            return cls.of(data)
+        return replace(cls.of(data), date_format=date_format, is_date_format_found=True)
+
+    @classmethod
+    def settings(cls) -> tuple[str, ...]:
+        """The settings that it is made of."""
+        return tuple(field.name for field in fields(cls) if hasattr(DataConfig, field.name))
 
     @property
     def said(self) -> dict[str, Any]:
         """What of it was said."""
-        every = {field.name: getattr(self, field.name) for field in fields(self)}
+        every = {name: getattr(self, name) for name in self.settings()}
         return {name: value for name, value in every.items() if value != getattr(UNSAID, name)}
 
     def read(self, path: Path, data: DataConfig, reader: Callable[[DataConfig], T]) -> T:
         """Read a new table as it shows itself to be written, and as was told where that fails.
 
         A new table may be written otherwise than those of training, so what can be seen in it goes
-        first. Where it can't be read so, it may be one of those of which it had to be told.
+        first. Where it can't be read so, it may be one of those of which it had to be told. What
+        cannot be seen, or not for certain, is taken as told.
 
         data   the settings for this table, of which none is changed
 
-        Raises   SourceError or ConfigError, that of reading it as it shows itself to be written
+        Raises   SourceError or ConfigError: of the readings, that of the one which came furthest;
+                 where none could tell how the table is written, that of it as it shows itself
         """
-        failure: SourceError | ConfigError | None = None
+        failures: dict[DataConfig, SourceError | ConfigError] = {}
         for choice in self._choices(path, data):
             try:
                 return reader(choice)
             except (SourceError, ConfigError) as error:
-                failure = error if choice == data else failure
-        assert failure is not None
-        raise failure
+                failures[choice] = error
+        furthest = max(failures.values(), key=lambda error: STAGES.index(error.stage))
+        raise failures[data] if furthest.stage == STAGES[0] else furthest
 
     def _choices(self, path: Path, data: DataConfig) -> list[DataConfig]:
         """The settings to read a table by, one after another; `data` is among them."""
@@ -82,10 +94,27 @@ class Dialect:
         }
         if data.time_column is not None:
             told.pop("rows_in_order", None)
-        first = {name: value for name, value in told.items() if name in TOLD_FIRST}
-        each = [first | {name: value} for name, value in told.items()]
-        every = [replace(data, **changes) for changes in (first, told, *each)]
-        return list(dict.fromkeys([*every, data]))
+        unsure = [name for name in told if self._is_mistaken(name)]
+        every: list[dict[str, Any]] = []
+        for left_out in ([], *([name] for name in unsure), unsure):
+            some = _without(told, left_out)
+            first = {name: some[name] for name in some if name in (*HIDDEN, *unsure)}
+            every += [first, some, *(first | {name: value} for name, value in some.items())]
+        return list(dict.fromkeys([*(replace(data, **changes) for changes in every), data]))
+
+    def _is_mistaken(self, name: str) -> bool:
+        """Say whether a table may seem to be written otherwise than was told, and be read so.
+
+        20240101 is a number too, and bytes of ASCII are UTF-8. What was told then goes first, and
+        is left out where the table cannot be read so.
+        """
+        if name == "date_format":
+            return not self.is_date_format_found
+        return name == "encoding" and is_stateful(self.encoding)
+
+
+def _without(told: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in told.items() if name not in names}
 
 
 UNSAID = Dialect()
@@ -157,5 +186,6 @@ class Remembered:
                 fix="give the column that holds it this name."
                 if self.has_label_columns
                 else "name the column that holds it with --target.",
+                stage="columns",
             )
         return self.target

@@ -330,6 +330,7 @@ def _found(cells: Cells, names: Sequence[str], what: str, option: str) -> str:
             f"{cells.path} has no column that is named as {what} of a row ({listed(names)}). Its "
             f"columns: {listed(cells.names)}.",
             fix=f"name it with {option}.",
+            stage="columns",
         )
     return name
 

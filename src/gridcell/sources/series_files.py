@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridcell.config import DataConfig
-from gridcell.errors import ConfigError, GridcellError, SourceError
+from gridcell.errors import STAGES, ConfigError, GridcellError, SourceError, Stage
 from gridcell.samples import SeriesFacts
 from gridcell.sources import ts, walk
 from gridcell.sources.database import connect
 from gridcell.sources.dialect import is_table
-from gridcell.sources.frame import Frame, open_frame
+from gridcell.sources.frame import Frame, open_frame, read_head
 from gridcell.sources.scan import BAD_LISTED, Progress
 from gridcell.sources.series_steps import (
     LISTED_COLUMNS,
@@ -37,6 +37,15 @@ from gridcell.sources.series_steps import (
 from gridcell.sources.wording import counted, itemised, listed, shown
 
 NUMBERED_SHARE = 0.5
+
+
+class LackingSorterError(ConfigError):
+    """The first of many files has not the column that is to sort the steps."""
+
+    def __init__(self, error: ConfigError, files: Sequence[Path]) -> None:
+        super().__init__(error.message, fix=error.fix, stage=error.stage)
+        self.files = files
+        """All of them; whether others have it was not looked at."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,7 @@ def read_files(
     rows: list[int] = []
     pieces: list[NDArray[np.float32]] = []
     bad: list[str] = []
+    stages: set[Stage] = set()
     lost: list[str] = []
     fix = ""
     said: Counter[str] = Counter()
@@ -86,7 +96,12 @@ def read_files(
             try:
                 path = root / name
                 with open_frame(path, data, connection=connection) as frame:
-                    time = _time_column(frame, data, data.inputs or columns)
+                    try:
+                        time = _time_column(frame, data, data.inputs or columns)
+                    except ConfigError as error:
+                        if data.time_column is None or sorter is not None:
+                            raise
+                        raise LackingSorterError(error, [root / each for each in names]) from error
                     if not columns:
                         columns, first = _number_columns(frame, time), name
                     if sorter is None:
@@ -102,6 +117,7 @@ def read_files(
             except (GridcellError, OSError) as error:
                 message = error.message if isinstance(error, GridcellError) else str(error)
                 bad.append(message.removesuffix("."))
+                stages.add(error.stage if isinstance(error, GridcellError) else "content")
             else:
                 rows.append(row)
                 pieces.append(steps.values)
@@ -119,7 +135,8 @@ def read_files(
             lines=lost,
             fix=fix,
         )
-    notes = _bad_notes(bad, len(names), where, data)
+    stage = min(stages, key=STAGES.index, default=STAGES[-1])
+    notes = _bad_notes(bad, len(names), where, data, stage=stage)
     starts = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])]).astype(np.int64)
     values = np.concatenate(pieces)
     facts = SeriesFacts(values, starts, columns, time_column=sorter, date_format=date_format)
@@ -181,6 +198,14 @@ def read_unlabelled(
     return [(f"{path}#{name}", piece) for name, piece in zip(steps.names, pieces, strict=True)]
 
 
+def has_column(path: Path, name: str, data: DataConfig) -> bool:
+    """Say whether a file has a column of this name; one that cannot be read has none."""
+    try:
+        return name in read_head(path, data).names
+    except (GridcellError, OSError):
+        return False
+
+
 def numbered_files(table: Path, cells: Sequence[str]) -> dict[str, str] | None:
     """Return the data file that each number means, where a column of numbers stands for files.
 
@@ -216,6 +241,7 @@ def _number_columns(frame: Frame, time: str | None, others: Sequence[str] = ()) 
         raise SourceError(
             f"{frame.path} has no column of numbers to read. Its columns: {listed(frame.names)}.",
             fix="name a file of numbers.",
+            stage="columns",
         )
     return found
 
@@ -229,10 +255,13 @@ def _check_columns(frame: Frame, columns: Sequence[str], first: str) -> None:
             f"{frame.path} has no {word} {listed(lacking)}{which}. Its columns: "
             f"{listed(frame.names)}.",
             fix="give all files the same columns, or name those that all have with --inputs.",
+            stage="columns",
         )
 
 
-def _bad_notes(bad: Sequence[str], count: int, where: Path, data: DataConfig) -> list[str]:
+def _bad_notes(
+    bad: Sequence[str], count: int, where: Path, data: DataConfig, *, stage: Stage
+) -> list[str]:
     """Say which files were left out; refuse them unless they may be."""
     if not bad:
         return []
@@ -244,11 +273,13 @@ def _bad_notes(bad: Sequence[str], count: int, where: Path, data: DataConfig) ->
             if len(bad) == 1
             else f"{len(bad):,} of {all_files} cannot be read as series:{listing}",
             fix="mend or remove what is named, or pass --on-bad-file skip to go on without.",
+            stage=stage,
         )
     if len(bad) == count:
         raise SourceError(
             f"{where}: none of the {all_files} can be read as a series:{listing}",
             fix="name a folder or table with whole data files.",
+            stage=stage,
         )
     used = counted(count - len(bad), "file")
     return [f"{used} used, {len(bad):,} skipped as unreadable:{listing}"]

@@ -346,6 +346,7 @@ def _target(frame: Frame, rest: Sequence[str], inputs: Sequence[str]) -> str:
             f"{frame.path} has no column to learn besides "
             f"{listed([*others, *([span(inputs)] if inputs else [])])}.",
             fix="name it with --target, or add a column with the class or number of each series.",
+            stage="columns",
         )
     raise ConfigError(
         f"{frame.path} has more than one column that could be learned:"
@@ -380,5 +381,6 @@ def _long_roles(frame: Frame, data: DataConfig, taken: Sequence[str], roles: Rol
             raise ConfigError(
                 f"{frame.path} has no column of numbers to read besides {listed(taken)}.",
                 fix="name the columns of numbers with --inputs.",
+                stage="columns",
             )
     return replace(roles, inputs=inputs, targets=targets, notes=tuple(notes))

@@ -169,6 +169,7 @@ def texts_in(
         raise SourceError(
             f"{path} has no column {shown(column)}. Its columns: {listed(cells.names)}.",
             fix="name the column of texts so.",
+            stage="columns",
         )
     name = _column_to_answer(cells, column)
     found = [clean(cell) for cell in cells.columns[name]]
@@ -222,6 +223,7 @@ def text_column(cells: Cells, data: DataConfig, taken: Sequence[str]) -> str:
             f"{cells.path}: no column holds texts, mostly different and of several words. "
             f"Its columns: {listed(cells.names)}.",
             fix="name the column of texts with --text-column.",
+            stage="columns",
         )
     if len(found) > 1:
         raise ConfigError(

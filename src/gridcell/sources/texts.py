@@ -148,7 +148,9 @@ def text_of(path: Path, encoding: str = "auto") -> str:
     """
     text, reason = text_folder.read_text(str(path), encoding)
     if reason:
-        raise SourceError(f"{shown(str(path))} {reason}.", fix="name a file with text in it.")
+        raise SourceError(
+            f"{shown(str(path))} {reason}.", fix="name a file with text in it.", stage="writing"
+        )
     return clean(text)
 
 
