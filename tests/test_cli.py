@@ -14,7 +14,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import pytest
@@ -464,7 +464,8 @@ def test_unreadable_files_are_all_listed_and_may_be_skipped(
     [
         (["--epoch", "3"], "Unknown option: --epoch. Did you mean --epochs?"),
         (["--on-bad-files", "skip"], "Did you mean --on-bad-file?"),
-        (["--epochs", "many"], 'Invalid value for --epochs: unable to convert "many" into int'),
+        (["--epochs", "many"], "--epochs 'many' cannot be used: it must be a whole number."),
+        (["--epochs", "+3"], "Fix: give the number of all epochs together"),
         (["--epochs", "0"], "epochs = 0 is out of range: it must be 1 to 100000."),
         (["--optimizer", "adam"], 'Invalid value "adam" for --optimizer.'),
         (["--budget", "soon"], "budget 'soon' is not a duration."),
@@ -501,6 +502,31 @@ def test_settings_that_cannot_be_used(
 )
 def test_words_that_cannot_be_used(run: Run, words: list[str], expected: str) -> None:
     refused(run(*words), expected)
+
+
+@pytest.mark.parametrize("value", ["1.5", "16.7", "3.0", "+3", "1e3", "0x10", ""])
+@pytest.mark.parametrize("name", (*COMMANDS, "bench"))
+def test_every_option_that_counts_takes_whole_numbers_alone(
+    run: Run, name: str, value: str
+) -> None:
+    for argument in cli.app[name].assemble_argument_collection():
+        if int in (argument.hint, *get_args(argument.hint)):
+            said = run(name, "digits", "nowhere", f"{argument.name}={value}")
+            refused(said, f"{argument.name} '{value}' cannot be used: it must be a whole number.")
+
+
+@pytest.mark.parametrize("name", (*COMMANDS, "bench"))
+def test_an_empty_path_is_not_the_folder_one_stands_in(run: Run, name: str) -> None:
+    for argument in cli.app[name].assemble_argument_collection():
+        kinds = (argument.hint, *get_args(argument.hint))
+        if argument.name in ("MODEL", "PATH", "NETWORK"):
+            refused(run(name, "", "photos"), "is empty, and names no file or folder")
+        if argument.name in ("PATH", "ITEMS"):
+            refused(
+                run(name, *(["model"] if name in ("predict", "evaluate") else []), ""), "is empty"
+            )
+        if argument.name.startswith("--") and Path in kinds:
+            refused(run(name, "digits", "x", f"{argument.name}="), f"{argument.name} is empty")
 
 
 def test_a_name_too_long_for_any_file(run: Run, trained: Path) -> None:
