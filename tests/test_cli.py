@@ -818,7 +818,9 @@ def test_evaluate_refuses_what_the_model_decides(
 
 
 def test_show_refuses_sizes_beside_a_model_file(run: Run, trained: Path) -> None:
-    refused(run("show", trained, "--input", "8x8x3"), "have no effect on a model file")
+    refused(run("show", trained, "--input", "8x8x3"), "input has no effect", "leave --input out.")
+    said = run("show", trained, "--input", "8x8x3", "--outputs", "3")
+    refused(said, "input and outputs have no effect", "leave --input and --outputs out.")
 
 
 def test_a_name_that_is_no_name_of_a_file_is_refused(
