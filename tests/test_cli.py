@@ -13,6 +13,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -22,8 +23,9 @@ from PIL import Image
 from rich.console import Console
 
 import gridcell
-from gridcell import cli, pipeline
+from gridcell import cli, pipeline, preparation
 from gridcell.cli import main
+from gridcell.config import DataConfig
 
 SRC = Path(gridcell.__file__).parent.parent
 NET = "conv(8, 3) relu maxpool(2)"
@@ -129,6 +131,14 @@ def test_help_breaks_no_sentence_and_shows_no_empty_default(
     rows = [line.strip("│ ") for line in lines if line.startswith("│")]
     assert rows and not [row for row in rows if not row.startswith(("-", "*")) and row.islower()]
     assert all(row.startswith(("-", "*")) or row.split()[0].isupper() for row in rows)
+
+
+def test_the_help_of_evaluate_names_no_setting_that_it_refuses(run: Run) -> None:
+    assert set(cli.OF_THE_MODEL) == {"task", *preparation.SETTINGS}
+    words = run("evaluate", "--help").out.split()
+    options = {field.name: f"--{field.name.replace('_', '-')}" for field in fields(DataConfig)}
+    for name, option in options.items():
+        assert (option in words) != (name in cli.OF_THE_MODEL), name
 
 
 def test_the_version_is_told(run: Run) -> None:

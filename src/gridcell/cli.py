@@ -53,6 +53,12 @@ BEGAN: ContextVar[float] = ContextVar("BEGAN")
 Flat = Parameter(name="*", negative_iterable="")
 Json = Annotated[bool, Parameter(negative="", help="Print the result as JSON on standard output.")]
 
+OF_THE_MODEL = (
+    *("task", "horizon", "past", "known", "missing", "text_level", "longest_text", "vectors"),
+    *("image_size", "image_fit", "sample_rate", "window", "frames"),
+)
+"""Settings that a model brings: evaluate refuses them, and its help leaves them out."""
+
 app = App(
     name="gridcell",
     version=VERSION,
@@ -207,7 +213,7 @@ def inspect(
     return EXIT_DONE
 
 
-@app.command
+@app.command(help_formatter=Paragraphs(without=OF_THE_MODEL))
 def evaluate(
     model: Path,
     path: Path,
