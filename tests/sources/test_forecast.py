@@ -236,6 +236,15 @@ def test_words_beside_rows_in_order_are_no_series(tmp_path):
     assert "goes back" not in said(samples)
 
 
+@pytest.mark.parametrize("written", ["%Y-%m-%d", "%d-%m-%y"])
+@pytest.mark.parametrize("name", ["time", "clock"])
+def test_a_clock_beside_the_date_parts_no_series(tmp_path, written, name):
+    days = [(datetime(2024, 1, 1) + timedelta(days=i)).strftime(written) for i in range(10)]
+    rows = [f"{day},{i:02}:00,{i}.5" for day in days for i in range(24)]
+    _, facts = found(table(tmp_path, rows, f"date,{name},x"), rows_in_order=True)
+    assert facts.series_names == ("",)
+
+
 def test_dates_against_the_order_of_the_rows_are_told_with_their_first_place(tmp_path):
     days = [f"2024-01-{i + 1:02},{i}.5" for i in range(30)]
     path = table(tmp_path, [*days[10:20], *days[:10], *days[20:]], "date,x")

@@ -6,6 +6,7 @@ dates that can be read and jump back are worth a look.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,6 +19,7 @@ from gridcell.sources.numbered_times import named_times
 from gridcell.sources.series_steps import TIME_NAMES, is_named
 from gridcell.sources.wording import shown
 
+CLOCK = re.compile(r"\d{1,2}\s*(:|h|am|pm)", re.IGNORECASE)
 FEWEST_ROWS_EACH = 2
 
 
@@ -52,7 +54,7 @@ def _times(frame: Frame, data: DataConfig) -> Iterator[tuple[str, NDArray[np.flo
                 yield name, np.asarray(frame.times(name), np.float64), True
             except SourceError:  # some cells are empty: nothing speaks against the order
                 continue
-        elif column.holds == "text" and (column.doubt or is_named(name, TIME_NAMES)):
+        elif column.holds == "text" and column.doubt:
             yield name, frame.texts([name])[name].codes.astype(np.float64), False
 
 
@@ -67,13 +69,18 @@ def _refuse_several(
         column = frame.columns[other]
         if other not in words or column.holds != "text" or column.doubt:
             continue
-        found = frame.texts([other])[other].codes
+        cells = frame.texts([other])[other]
+        found = cells.codes
+        # Dates and clocks in two columns make one time together.
+        if is_named(other, TIME_NAMES) or all(map(CLOCK.match, filter(None, cells.values))):
+            continue
         each = len(found) / (int(found.max()) + 1)
         if each >= FEWEST_ROWS_EACH and _follows(found, times, is_ordered):
             raise ConfigError(
                 f"{frame.path}: the rows are of several series: the times in column {shown(name)} "
                 f"come again, but not within one {shown(other)}.",
-                fix=f"name the column that parts them: --id-column {shown(other)}.",
+                fix=f"name the column that parts them: --id-column {shown(other)}; if they are one "
+                "series after all, leave that column out of the table.",
             )
 
 
