@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "gridcell"
 # From top to bottom. A room may import those on its own floor and below; those that a `|` parts
 # stand side by side, and neither may import the other.
 FLOORS = [
-    "__init__ __main__ cli help_text bench demo answers shown terminal plots",
+    "__init__ __main__ cli options help_text bench demo answers shown terminal plots",
     "pipeline folds resuming record teller baseline",
     "training | evaluation",
     "timeline writing",

@@ -13,8 +13,9 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import pytest
@@ -22,8 +23,9 @@ from PIL import Image
 from rich.console import Console
 
 import gridcell
-from gridcell import cli, pipeline
+from gridcell import cli, pipeline, preparation
 from gridcell.cli import main
+from gridcell.config import DataConfig
 
 SRC = Path(gridcell.__file__).parent.parent
 NET = "conv(8, 3) relu maxpool(2)"
@@ -129,6 +131,14 @@ def test_help_breaks_no_sentence_and_shows_no_empty_default(
     rows = [line.strip("│ ") for line in lines if line.startswith("│")]
     assert rows and not [row for row in rows if not row.startswith(("-", "*")) and row.islower()]
     assert all(row.startswith(("-", "*")) or row.split()[0].isupper() for row in rows)
+
+
+def test_the_help_of_evaluate_names_no_setting_that_it_refuses(run: Run) -> None:
+    assert set(cli.OF_THE_MODEL) == {"task", *preparation.SETTINGS}
+    words = run("evaluate", "--help").out.split()
+    options = {field.name: f"--{field.name.replace('_', '-')}" for field in fields(DataConfig)}
+    for name, option in options.items():
+        assert (option in words) != (name in cli.OF_THE_MODEL), name
 
 
 def test_the_version_is_told(run: Run) -> None:
@@ -464,7 +474,8 @@ def test_unreadable_files_are_all_listed_and_may_be_skipped(
     [
         (["--epoch", "3"], "Unknown option: --epoch. Did you mean --epochs?"),
         (["--on-bad-files", "skip"], "Did you mean --on-bad-file?"),
-        (["--epochs", "many"], 'Invalid value for --epochs: unable to convert "many" into int'),
+        (["--epochs", "many"], "--epochs 'many' cannot be used: it must be a whole number."),
+        (["--epochs", "+3"], "Fix: give the number of all epochs together"),
         (["--epochs", "0"], "epochs = 0 is out of range: it must be 1 to 100000."),
         (["--optimizer", "adam"], 'Invalid value "adam" for --optimizer.'),
         (["--budget", "soon"], "budget 'soon' is not a duration."),
@@ -501,6 +512,31 @@ def test_settings_that_cannot_be_used(
 )
 def test_words_that_cannot_be_used(run: Run, words: list[str], expected: str) -> None:
     refused(run(*words), expected)
+
+
+@pytest.mark.parametrize("value", ["1.5", "16.7", "3.0", "+3", "1e3", "0x10", ""])
+@pytest.mark.parametrize("name", (*COMMANDS, "bench"))
+def test_every_option_that_counts_takes_whole_numbers_alone(
+    run: Run, name: str, value: str
+) -> None:
+    for argument in cli.app[name].assemble_argument_collection():
+        if int in (argument.hint, *get_args(argument.hint)):
+            said = run(name, "digits", "nowhere", f"{argument.name}={value}")
+            refused(said, f"{argument.name} '{value}' cannot be used: it must be a whole number.")
+
+
+@pytest.mark.parametrize("name", (*COMMANDS, "bench"))
+def test_an_empty_path_is_not_the_folder_one_stands_in(run: Run, name: str) -> None:
+    for argument in cli.app[name].assemble_argument_collection():
+        kinds = (argument.hint, *get_args(argument.hint))
+        if argument.name in ("MODEL", "PATH", "NETWORK"):
+            refused(run(name, "", "photos"), "is empty, and names no file or folder")
+        if argument.name in ("PATH", "ITEMS"):
+            refused(
+                run(name, *(["model"] if name in ("predict", "evaluate") else []), ""), "is empty"
+            )
+        if argument.name.startswith("--") and Path in kinds:
+            refused(run(name, "digits", "x", f"{argument.name}="), f"{argument.name} is empty")
 
 
 def test_a_name_too_long_for_any_file(run: Run, trained: Path) -> None:
@@ -792,7 +828,9 @@ def test_evaluate_refuses_what_the_model_decides(
 
 
 def test_show_refuses_sizes_beside_a_model_file(run: Run, trained: Path) -> None:
-    refused(run("show", trained, "--input", "8x8x3"), "have no effect on a model file")
+    refused(run("show", trained, "--input", "8x8x3"), "input has no effect", "leave --input out.")
+    said = run("show", trained, "--input", "8x8x3", "--outputs", "3")
+    refused(said, "input and outputs have no effect", "leave --input and --outputs out.")
 
 
 def test_a_name_that_is_no_name_of_a_file_is_refused(

@@ -215,11 +215,21 @@ def test_a_duration_is_read(text: str, expected: float) -> None:
     assert TrainConfig(budget=text).budget == text
 
 
-@pytest.mark.parametrize("text", ["", "10", "ten minutes", "10 m", "5d", "-5m", "0s", "m", "1e3s"])
+@pytest.mark.parametrize("text", ["", "10", "ten minutes", "10 m", "5d", "-5m", "m", "1e3s"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     found = refused(budget=text)
     assert f"budget {text!r} is not a duration." in found
     assert "Fix: write 90s, 10m or 1h30m." in found
+
+
+@pytest.mark.parametrize("text", ["0s", "0h0m"])
+def test_no_time_at_all_is_told_from_what_is_no_duration(text: str) -> None:
+    assert f"budget {text!r} is no time: it must be more than 0." in refused(budget=text)
+
+
+@pytest.mark.parametrize("name", ["members", "train.members"])
+def test_a_setting_is_named_as_it_was_written(name: str) -> None:
+    assert refused_mapping({name: 1.5}).startswith(f"{name} = 1.5 cannot be used")
 
 
 def test_epochs_and_budget_together_are_refused() -> None:

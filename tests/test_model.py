@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import zipfile
@@ -23,7 +24,7 @@ from PIL import Image
 import gridcell.bundle
 from gridcell import model as model_file
 from gridcell import networks
-from gridcell.errors import GridcellError, ModelFileError, SourceError, StorageError
+from gridcell.errors import ConfigError, GridcellError, ModelFileError, SourceError, StorageError
 from gridcell.model import Description, Model, Prediction
 from gridcell.networks.answers import Answers
 from gridcell.networks.run import channels_last
@@ -236,13 +237,36 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert "Fix: name the model.gridcell inside a run." in text
 
 
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ({"date_fromat": "%Y"}, "predict has no setting date_fromat. Did you mean date_format?"),
+        ({"epochs": 3}, "predict has no setting epochs."),
+        ({"date_format": "soon"}, "date_format = 'soon' cannot be used"),
+        ({"decimal": "dot"}, "decimal = 'dot' cannot be used"),
+        ({"decimal": "comma"}, "decimal has no effect on images that are answered for."),
+    ],
+)
+def test_predict_takes_how_tables_are_written_and_nothing_else(
+    written: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(why)):
+        made().predict(["a.png"], **written)
+
+
+@pytest.mark.parametrize("items", ["", ["a.png", ""]])
+def test_an_empty_path_is_not_the_folder_one_stands_in(items: str | list[str]) -> None:
+    with pytest.raises(ConfigError, match="an empty path names nothing"):
+        made().predict(items)
+
+
 def test_a_folder_is_no_model(tmp_path: Path) -> None:
     text = refused(tmp_path)
     assert "is a folder." in text
     assert "Fix: name the model.gridcell inside a run." in text
 
 
-@pytest.mark.parametrize("content", [b"", b"PK", b"\x89PNG\r\n\x1a\n", b"x" * 1000])
+@pytest.mark.parametrize("content", [b"PK", b"\x89PNG\r\n\x1a\n", b"x" * 1000])
 def test_what_is_no_zip_is_no_model(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.gridcell"
     path.write_bytes(content)
@@ -251,9 +275,33 @@ def test_what_is_no_zip_is_no_model(tmp_path: Path, content: bytes) -> None:
     assert "Fix: copy it again from where it was trained." in text
 
 
+def test_a_file_that_is_empty_is_called_so(tmp_path: Path) -> None:
+    path = tmp_path / "model.gridcell"
+    path.touch()
+    assert "model.gridcell is empty: it is cut." in refused(path)
+
+
+def test_another_file_is_no_gridcell_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text("{}")
+    text = refused(path)
+    assert "run.json is no gridcell file." in text
+    assert "Fix: name the model.gridcell inside a run." in text
+
+
+def test_a_checkpoint_is_told_from_a_model(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint-00000100.gridcell"
+    gridcell.bundle.write(path, {"training.json": b"{}", "state.safetensors": b""})
+    text = refused(path)
+    assert "checkpoint-00000100.gridcell is a checkpoint of a training, and no model." in text
+    assert f"gridcell train {tmp_path} --resume ends the training" in text
+    (tmp_path / "model.gridcell").touch()
+    assert f"Fix: name {tmp_path / 'model.gridcell'}." in refused(path)
+
+
 def test_a_file_cut_anywhere_is_refused(saved: Path) -> None:
     whole = saved.read_bytes()
-    for length in [*range(0, len(whole), 61), len(whole) - 1, len(whole) - 22]:
+    for length in [*range(61, len(whole), 61), len(whole) - 1, len(whole) - 22]:
         saved.write_bytes(whole[:length])
         assert "is not a safe gridcell bundle" in refused(saved)
 

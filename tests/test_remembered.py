@@ -165,6 +165,7 @@ def test_dates_are_read_as_training_was_told_where_they_do_not_tell(tmp_path: Pa
         assert scored(model, path) == 60 - 8 + 1
     (answer,) = model.predict(months, dialect=Dialect(date_format="%m/%d/%Y"))
     assert answer.forecast is not None and str(answer.forecast[0].time) == "2024-02-03 12:00"
+    assert [answer] == model.predict(months, date_format="%m/%d/%Y")
 
 
 @pytest.mark.parametrize("written", ["%d/%m/%Y %H:%M", "%m/%d/%y %H:%M", "%d.%m.%Y %H:%M"])

@@ -216,6 +216,9 @@ def test_data_that_were_moved_are_named(run: Command, toy: Path, tmp_path: Path)
         f"{toy} does not exist, and the run learns from it.",
         f"gridcell train {tmp_path / 'cut'} --resume --data PATH",
     )
+    said = run("train", tmp_path / "cut", "--resume", "--data", tmp_path / "nope")
+    refused(said, "nope does not exist", "Fix: name the place where the data lie now with --data.")
+    assert "put it back" not in said.err
     said = run("train", tmp_path / "cut", "--resume", "--data", moved)
     assert said.code == 0
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")

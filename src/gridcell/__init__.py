@@ -12,7 +12,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gridcell.process import wait_politely  # first: with it a command's time begins
+from gridcell.errors import GridcellError  # loads in no time
+from gridcell.process import wait_politely  # early: with it a command's time begins
 from gridcell.version import VERSION as __version__
 
 if TYPE_CHECKING:
@@ -20,7 +21,15 @@ if TYPE_CHECKING:
     from gridcell.model import Model
     from gridcell.record import Run
 
-__all__ = ["__version__", "cross_validate", "load", "resume", "train"]
+__all__ = ["GridcellError", "__version__", "cross_validate", "load", "resume", "train"]
+
+
+def __dir__() -> list[str]:
+    """The public names alone, not what they are made with."""
+    return [*__all__]
+
+
+DATA = "a folder or a table"
 
 
 def train(
@@ -37,7 +46,14 @@ def train(
     from gridcell.teller import Silent
     from gridcell.terminal import Terminal
 
-    chosen = config.from_mapping(Path(path), settings, out=None if out is None else Path(out))
+    if "resume" in settings:
+        raise GridcellError(
+            "resume is no setting of a training.",
+            fix="gridcell.resume(FOLDER) goes on with the run in a folder.",
+        )
+    place = config.path_of(path, what=DATA)
+    folder = None if out is None else config.path_of(out, what="a folder")
+    chosen = config.from_mapping(place, settings, out=folder)
     if quiet:
         return pipeline.train(chosen, Silent())
     with Terminal() as terminal:
@@ -65,7 +81,9 @@ def cross_validate(
     from gridcell.terminal import Terminal
 
     settings = {**settings, "folds": folds}
-    chosen = config.from_mapping(Path(path), settings, out=None if out is None else Path(out))
+    place = config.path_of(path, what=DATA)
+    folder = None if out is None else config.path_of(out, what="a folder")
+    chosen = config.from_mapping(place, settings, out=folder)
     if quiet:
         return crossing.cross_validate(chosen, Silent())
     with Terminal() as terminal:
@@ -93,16 +111,19 @@ def resume(
     Raises   GridcellError where there is no checkpoint, or nothing is left to do
     """
     wait_politely()
-    from gridcell import resuming
+    from gridcell import config, resuming
     from gridcell.teller import Silent
     from gridcell.terminal import Terminal
 
+    run = config.path_of(folder, what="the folder of a run")
     more: dict[str, Any] = {"budget": budget, "epochs": epochs, "rate": rate}
-    more |= {"batch_size": batch_size, "data": None if data is None else Path(data)}
+    config.from_mapping(run, more)  # their types and ranges
+    more["batch_size"] = batch_size
+    more["data"] = None if data is None else config.path_of(data, what=DATA)
     if quiet:
-        return resuming.resume(Path(folder), **more, teller=Silent())
+        return resuming.resume(run, **more, teller=Silent())
     with Terminal() as terminal:
-        return resuming.resume(Path(folder), **more, teller=terminal)
+        return resuming.resume(run, **more, teller=terminal)
 
 
 def load(path: str | Path) -> Model:
@@ -111,6 +132,7 @@ def load(path: str | Path) -> Model:
     Raises   ModelFileError where it is missing, damaged, unsafe, or from a later version
     """
     wait_politely()
+    from gridcell.config import path_of
     from gridcell.model import Model
 
-    return Model.load(Path(path))
+    return Model.load(path_of(path, what="a model.gridcell"))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shlex
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from gridcell.sources.wording import shown
 from gridcell.version import MODEL_FORMAT, VERSION
 
 MANIFEST = "manifest.json"
+CHECKPOINT_MEMBER = "training.json"
 LARGEST_JSON_BYTES = 64 << 20
 
 
@@ -67,11 +69,13 @@ def read(path: Path, names: Sequence[str], *, what: str) -> list[bytes]:
             f"{path} cannot be read: {error.strerror or error}.",
             fix="try once more; if it stays so, look after the disk and who may read the file.",
         ) from None
+    _check_begins(path, content, what)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _check_sizes(path, archive)
             # The format first: a later one may have other members.
             manifest = _manifest(path, archive)
+            _refuse_checkpoint(path, archive, names)
             _check_names(path, archive, [MANIFEST, *names])
             contents = {name: archive.read(name) for name in names}
     except (ModelFileError, MemoryError):
@@ -90,6 +94,30 @@ def read(path: Path, names: Sequence[str], *, what: str) -> list[bytes]:
                 fix="copy it again from where it was trained.",
             )
     return [contents[name] for name in names]
+
+
+def _check_begins(path: Path, content: bytes, what: str) -> None:
+    """Refuse what holds nothing, and what neither begins nor is named as our files are."""
+    if not content:
+        raise DamagedFileError(
+            f"{path} is empty: it is cut.", fix="copy it again from where it was trained."
+        )
+    if not content.startswith(b"PK") and path.suffix != ".gridcell":  # as every zip
+        raise ModelFileError(f"{path} is no gridcell file.", fix=f"name {what}.")
+
+
+def _refuse_checkpoint(path: Path, archive: zipfile.ZipFile, names: Sequence[str]) -> None:
+    """Name the model where a checkpoint of its training is given in its place."""
+    if CHECKPOINT_MEMBER in names or CHECKPOINT_MEMBER not in archive.namelist():
+        return
+    model = path.parent / "model.gridcell"
+    resume = f"gridcell train {shlex.quote(str(path.parent))} --resume"
+    raise ModelFileError(
+        f"{path} is a checkpoint of a training, and no model.",
+        fix=f"name {model}."
+        if model.is_file()
+        else f"{resume} ends the training, which writes {model}.",
+    )
 
 
 def _check_sizes(path: Path, archive: zipfile.ZipFile) -> None:

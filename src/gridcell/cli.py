@@ -40,6 +40,7 @@ from gridcell.errors import (
     did_you_mean,
 )
 from gridcell.help_text import Paragraphs
+from gridcell.options import refuse_unusable
 from gridcell.process import STARTED, is_out_of_memory, wait_politely
 from gridcell.version import VERSION
 
@@ -52,6 +53,12 @@ BEGAN: ContextVar[float] = ContextVar("BEGAN")
 Flat = Parameter(name="*", negative_iterable="")
 Json = Annotated[bool, Parameter(negative="", help="Print the result as JSON on standard output.")]
 
+OF_THE_MODEL = (
+    *("task", "horizon", "past", "known", "missing", "text_level", "longest_text", "vectors"),
+    *("image_size", "image_fit", "sample_rate", "window", "frames"),
+)
+"""Settings that a model brings: evaluate refuses them, and its help leaves them out."""
+
 app = App(
     name="gridcell",
     version=VERSION,
@@ -60,6 +67,7 @@ app = App(
     version_flags=["--version"],
     help_formatter=Paragraphs(),
     suppress_keyboard_interrupt=False,  # `main` says what became of the work
+    config=refuse_unusable,
 )
 
 
@@ -137,8 +145,9 @@ def train(
     out
         Folder for the run; runs/NAME where left out.
     resume
-        Go on with the run whose folder is named; beside it --epochs, --rate and --budget, such as
-        +10m, give it more, and --batch-size takes fewer items at a time where the memory was full.
+        Go on with the run whose folder is named. Beside it --budget +10m gives it so much more
+        time, --epochs 30 so many epochs in all, those that are done among them, --rate another
+        peak, and --batch-size takes fewer items at a time where the memory was full.
     moved
         Where the data of a run that goes on lie now, if they were moved.
     """
@@ -204,7 +213,7 @@ def inspect(
     return EXIT_DONE
 
 
-@app.command
+@app.command(help_formatter=Paragraphs(without=OF_THE_MODEL))
 def evaluate(
     model: Path,
     path: Path,

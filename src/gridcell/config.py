@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
+import os
 import re
 import types
 import typing
@@ -299,8 +300,8 @@ def from_mapping(path: Path, settings: Mapping[str, Any], *, out: Path | None = 
     for key, value in _flat(settings):
         section, name = _locate(key)
         if name in sections[section]:
-            raise ConfigError(f"{section}.{name} is given twice.", fix="give it once.")
-        sections[section][name] = _checked(f"{section}.{name}", value, _hints(section)[name])
+            raise ConfigError(f"{key} is given twice.", fix="give it once.")
+        sections[section][name] = _checked(key, value, _hints(section)[name])
     return Config(
         path=path,
         data=DataConfig(**sections["data"]),
@@ -308,6 +309,29 @@ def from_mapping(path: Path, settings: Mapping[str, Any], *, out: Path | None = 
         train=TrainConfig(**sections["train"]),
         out=out,
     )
+
+
+def path_of(value: Any, *, what: str) -> Path:
+    """Return the path that a value of a user is.
+
+    what   it names, such as "a folder or a table"
+
+    Raises   ConfigError for what is no path, or an empty one
+
+    >>> path_of(None, what="a folder")
+    Traceback (most recent call last):
+        ...
+    gridcell.errors.ConfigError: a value of the type NoneType is no path.
+      Fix: give the path of a folder, as a text or a pathlib.Path.
+    """
+    if isinstance(value, (str, os.PathLike)):
+        path = os.fspath(value)
+        if isinstance(path, str) and path.strip():
+            return Path(path)
+        wrong = "an empty path names nothing" if isinstance(path, str) else "bytes are no path"
+    else:
+        wrong = f"a value of the type {type(value).__name__} is no path"
+    raise ConfigError(f"{wrong}.", fix=f"give the path of {what}, as a text or a pathlib.Path.")
 
 
 def to_mapping(config: Config) -> dict[str, Any]:
@@ -341,8 +365,12 @@ def seconds(text: str) -> float:
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}
     parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([smh])", text.strip().lower())
     total = sum(float(number) * units[unit] for number, unit in parts)
-    if "".join(n + u for n, u in parts) != text.strip().lower() or total <= 0:
+    if not parts or "".join(n + u for n, u in parts) != text.strip().lower():
         raise ConfigError(f"budget {text!r} is not a duration.", fix="write 90s, 10m or 1h30m.")
+    if total <= 0:
+        raise ConfigError(
+            f"budget {text!r} is no time: it must be more than 0.", fix="give some, such as 10m."
+        )
     return total
 
 

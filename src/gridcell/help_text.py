@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from cyclopts.help import DefaultFormatter, HelpEntry, HelpPanel, InlineText
@@ -15,11 +16,19 @@ NOTHING = ("()", "[]")
 
 
 class Paragraphs(DefaultFormatter):
-    """Prints the help as cyclopts does, but for line ends in sentences and defaults of nothing."""
+    """Prints the help as cyclopts does, but for line ends in sentences and defaults of nothing.
+
+    without   names of settings that the command has but never heeds
+    """
+
+    def __init__(self, without: Collection[str] = ()) -> None:
+        super().__init__()
+        self.hidden = {f"--{name.replace('_', '-')}" for name in without}
 
     def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
         """Print one panel."""
-        entries = [_reflowed(entry) for entry in panel.entries]
+        shown = [each for each in panel.entries if self.hidden.isdisjoint(each.positive_names)]
+        entries = [_reflowed(entry) for entry in shown]
         super().__call__(console, options, panel.copy(entries=entries))
 
 

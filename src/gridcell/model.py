@@ -25,8 +25,8 @@ from torch import Tensor
 
 from gridcell import bundle, networks
 from gridcell.batches import Items, items_of
-from gridcell.config import DataConfig
-from gridcell.errors import ConfigError, GridcellError, ModelFileError, SourceError
+from gridcell.config import DataConfig, from_mapping, path_of
+from gridcell.errors import ConfigError, GridcellError, ModelFileError, SourceError, did_you_mean
 from gridcell.networks.answers import LEVELS, Answers
 from gridcell.networks.run import Room, channels_last, outputs
 from gridcell.networks.stream import Stream, StreamState
@@ -246,6 +246,7 @@ class Model:
         *,
         skip_bad_files: bool = False,
         dialect: Dialect = UNSAID,
+        **written: Any,
     ) -> list[Prediction]:
         """Answer for a file, a folder (every file of the model's kind in it) or a list of files.
 
@@ -254,7 +255,9 @@ class Model:
 
         A table of several series or texts gives an answer for each, named `FILE#ROW` or `FILE#ID`.
 
-        dialect   how tables and texts are written, where neither they nor the model say it
+        written   how tables and texts are written, where neither they nor the model say it, by
+                  the names of the command line: date_format="%d/%m/%Y", decimal="comma"
+        dialect   the same as one value
 
         Raises   SourceError for a file that cannot be read, unless `skip_bad_files`: then its
                  Prediction has no answer and a reason; so has that of a series or text alone
@@ -262,8 +265,9 @@ class Model:
         """
         from gridcell.sources import find_files
 
+        dialect = _dialect(dialect, written)
         if isinstance(items, (str, Path)):
-            paths = find_files(Path(items), self.kind)
+            paths = find_files(_path(items), self.kind)
         else:
             every = [items] if _is_picture(items) or not isinstance(items, Iterable) else [*items]
             if any(map(_is_picture, every)):
@@ -525,12 +529,24 @@ def _is_picture(item: object) -> bool:
 def _path(item: object) -> Path:
     """Return the path that an item is, or say what may be asked for."""
     if isinstance(item, str | os.PathLike):
-        return Path(item)
+        return path_of(item, what="a file or folder")
     raise ConfigError(
         f"predict cannot answer for a value of the type {type(item).__name__}.",
         fix="name a file, a folder or a list of files; a model of images takes Pillow's pictures "
         "and arrays of 8 bits [H, W] or [H, W, 3] too.",
     )
+
+
+def _dialect(dialect: Dialect, written: dict[str, Any]) -> Dialect:
+    """Return the dialect with what is said beside it, or say which of it is no setting."""
+    strange = next((name for name in written if name not in WRITTEN), None)
+    if strange is not None:
+        raise ConfigError(
+            f"predict has no setting {strange}.{did_you_mean(strange, WRITTEN)}",
+            fix=f"its settings are skip_bad_files, {', '.join(WRITTEN)}.",
+        )
+    said = from_mapping(Path(), written).data
+    return replace(dialect, **{name: getattr(said, name) for name in written})
 
 
 def _all_of(errors: Sequence[SourceError]) -> SourceError:

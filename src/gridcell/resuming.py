@@ -113,9 +113,10 @@ def at_place(about: About, folder: Path, data: Path | None) -> About:
     if data is not None:
         settings = {**settings, "path": json_text(str(place))}
     if not os.path.exists(place):
+        fix = f"put it back, or name its place: gridcell train {folder} --resume --data PATH."
         raise SourceError(
             f"{settings['path']} does not exist, and the run learns from it.",
-            fix=f"put it back, or name its place: gridcell train {folder} --resume --data PATH.",
+            fix=fix if data is None else "name the place where the data lie now with --data.",
         )
     return replace(about, settings=settings)
 

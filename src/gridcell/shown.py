@@ -39,10 +39,14 @@ def table_of(
     if is_model_file(network):
         from gridcell.model import Model
 
-        if input is not None or outputs is not None:
+        sizes = {"input": input, "outputs": outputs}
+        given = [name for name, size in sizes.items() if size is not None]
+        if given:
+            verb = "has" if len(given) == 1 else "have"
             raise ConfigError(
-                "input and outputs have no effect on a model file, which holds its own sizes.",
-                fix="leave --input and --outputs out.",
+                f"{' and '.join(given)} {verb} no effect on a model file, which holds its own "
+                "sizes.",
+                fix=f"leave {' and '.join(f'--{name}' for name in given)} out.",
             )
         built = Model.load(Path(network)).network
     else:

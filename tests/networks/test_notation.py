@@ -102,6 +102,7 @@ MISTAKES = [
     ),
     ("conv(16, 3) maxpol(2)", 12, "maxpol is not a layer. Did you mean maxpool?"),
     ("relu zzz", 5, "zzz is not a layer."),
+    ("ensemble(conv(4, 3) flatten, 3)", 29, "ensemble takes 3 by its name: members=3."),
     ("relu ; tanh", 5, "a layer cannot begin with ';'."),
     ("relu)", 4, "a layer cannot begin with ')'."),
     ("3x3", 0, "a layer cannot begin with '3x3'."),

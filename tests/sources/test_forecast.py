@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,8 @@ def test_rows_that_differ_at_one_time_are_refused(tmp_path):
     with pytest.raises(SourceError) as error:
         found(table(tmp_path, [*rows, f"{hour(3)},99.5"]))
     assert "1 time stands in two rows that differ, the first 2024-01-01 03:00" in str(error.value)
+    with pytest.raises(SourceError, match="2 times stand in two rows that differ"):
+        found(table(tmp_path, [*rows, f"{hour(3)},99.5", f"{hour(4)},99.5"]))
     assert "rows 5, 22 (the header is row 1)" in str(error.value)
     assert "the hour that comes twice in autumn" in str(error.value)
 
@@ -146,7 +149,24 @@ def test_times_that_cannot_be_read_are_no_reason_to_take_the_rows_as_they_are(tm
     assert "column date looks like times but cannot be read: " in str(error.value)
     assert why in str(error.value)
     assert "if the rows stand in their order as they are, pass --rows-in-order" in str(error.value)
-    assert "say how they are written, for instance --date-format '%d/%m/%Y'" in str(error.value)
+    assert "say how they are written, for instance --date-format '%" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["%d-%m-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%d.%b.%Y", "%a %d %b %Y", "%d %b %Y %H:%M"],
+)
+def test_the_format_that_is_hinted_at_reads_the_dates(tmp_path, written):
+    days = [datetime(1989, 1, 25) + timedelta(days=i) for i in range(60)]
+    quote = '"' if "," in written else ""
+    rows = [f"{quote}{day.strftime(written)}{quote},{i}.5" for i, day in enumerate(days)]
+    path = table(tmp_path, rows, "date,x")
+    with pytest.raises(SourceError) as error:
+        found(path)
+    hint = re.search("--date-format '(.*?)'", str(error.value))[1]
+    assert hint == written.removesuffix(" %H:%M")
+    _, facts = found(path, date_format=hint)
+    assert str(facts.times[0].astype("M8[us]")) == "1989-01-25T00:00:00.000000"
 
 
 def test_the_order_of_day_and_month_can_be_said(tmp_path):
@@ -187,6 +207,50 @@ def test_rows_can_be_said_to_stand_in_their_order(tmp_path):
     assert (facts.times, facts.values[:, 0].tolist()) == (None, [i + 0.5 for i in range(40)])
     assert "The steps are the rows in their order, as was said." in said(samples)
     assert "Left out, named as times: year." in said(samples)
+
+
+@pytest.mark.parametrize("written", ["%Y-%m-%d", "%d-%m-%y", "%d %b %Y"])
+@pytest.mark.parametrize("is_mixed", [True, False])
+def test_rows_of_several_series_in_their_order_ask_for_the_column_that_parts_them(
+    tmp_path, written, is_mixed
+):
+    days = [(datetime(2024, 1, 1) + timedelta(days=i)).strftime(written) for i in range(30)]
+    pairs = [(store, day) for store in ("north", "south") for day in days]
+    if is_mixed:
+        pairs = [(store, day) for day in days for store in ("north", "south")]
+    rows = [f"{store},{day},{i}.5" for i, (store, day) in enumerate(pairs)]
+    path = table(tmp_path, rows, "store,date,sales")
+    with pytest.raises(ConfigError) as error:
+        found(path, rows_in_order=True)
+    assert "the times in column date come again, but not within one store" in str(error.value)
+    assert "--id-column store" in str(error.value)
+    _, facts = found(path, rows_in_order=True, id_column="store")
+    assert facts.series_names == ("north", "south")
+
+
+def test_words_beside_rows_in_order_are_no_series(tmp_path):
+    days = [f"2024-01-{i + 1:02}" for i in range(30)]
+    rows = [f"{day},{'rain' if i % 3 else 'sun'},{i}.5" for i, day in enumerate(days)]
+    samples, _ = found(table(tmp_path, rows, "date,weather,x"), rows_in_order=True)
+    assert len(samples.facts.series_names) == 1
+    assert "goes back" not in said(samples)
+
+
+@pytest.mark.parametrize("written", ["%Y-%m-%d", "%d-%m-%y"])
+@pytest.mark.parametrize("name", ["time", "clock"])
+def test_a_clock_beside_the_date_parts_no_series(tmp_path, written, name):
+    days = [(datetime(2024, 1, 1) + timedelta(days=i)).strftime(written) for i in range(10)]
+    rows = [f"{day},{i:02}:00,{i}.5" for day in days for i in range(24)]
+    _, facts = found(table(tmp_path, rows, f"date,{name},x"), rows_in_order=True)
+    assert facts.series_names == ("",)
+
+
+def test_dates_against_the_order_of_the_rows_are_told_with_their_first_place(tmp_path):
+    days = [f"2024-01-{i + 1:02},{i}.5" for i in range(30)]
+    path = table(tmp_path, [*days[10:20], *days[:10], *days[20:]], "date,x")
+    samples, facts = found(path, rows_in_order=True)
+    assert facts.values[0, 0] == 10.5
+    assert "Column date goes back in time in row 12 (the header is row 1)" in said(samples)
 
 
 def test_a_few_times_in_another_way_are_named_with_the_fix(tmp_path):

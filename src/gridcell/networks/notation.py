@@ -307,6 +307,15 @@ class _Reader:
                 self._fail(f"{token.text} needs its {name}: {token.text}({usual}).", token.start)
         return Spec(token.text, options, (), token.start)
 
+    def _refuse_bare_number(self, layer: _Token, signature: Signature) -> None:
+        """Refuse a number in a place where chains stand: it is meant as the layer's option."""
+        counts = [name for name, option in signature.options.items() if int in option.kinds]
+        if self._token.kind == "number" and counts:
+            self._fail(
+                f"{layer.text} takes {self._token.text} by its name: "
+                f"{counts[0]}={self._token.text}."
+            )
+
     def _chains(
         self, token: _Token, signature: Signature, options: dict[str, Value]
     ) -> tuple[tuple[Spec, ...], ...]:
@@ -315,6 +324,8 @@ class _Reader:
         chains = [self._chain()]
         while self._token.text == ",":
             self._take()
+            if signature.options and self.tokens[self.position + 1].text in "),":
+                self._refuse_bare_number(token, signature)
             if signature.options and self.tokens[self.position + 1].text == "=":
                 self._argument(token.text, signature, options)
             else:

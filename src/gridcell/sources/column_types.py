@@ -40,6 +40,18 @@ THOUSANDS_POINT = r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?"
 SURE, PARTED = re.compile(COMMA_SURE), re.compile(POINT_SURE)
 
 CLOCK = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+OTHER_CLOCKS = ("T%H:%M", "T%H:%M:%S", ", %H:%M", ", %H:%M:%S", " %H:%M:%S.%f")
+DAYS = (
+    *(
+        day.replace("-", mark).replace("%Y", year)
+        for day in ("%d-%m-%Y", "%m-%d-%Y", "%Y-%m-%d", "%d-%b-%Y", "%d-%B-%Y", "%b-%d-%Y", "%b-%Y")
+        for mark in "/-. "
+        for year in ("%y", "%Y")
+    ),
+    *("%Y%m%d", "%b %d, %Y", "%B %d, %Y", "%B %d %Y", "%B %Y"),
+    *("%a %d %b %Y", "%a %d %B %Y", "%a, %d %b %Y", "%a, %d %B %Y"),
+)
+"""Ways to write a day that are looked for where a hint is to name one."""
 ISO = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ]\d{1,2}:\d{2}.*)?")
 MONTH = re.compile(r"\d{4}-\d{1,2}")
 MONTHS = ("%Y-%m",)
@@ -244,6 +256,22 @@ def asked_moments(date_format: str) -> tuple[str, ...]:
     """
     has_clock = "%H" in date_format or "%I" in date_format
     return (date_format,) if has_clock else _dated(date_format)
+
+
+def likely_format(cell: str) -> str:
+    """Return a format that a date is written in; %d/%m/%Y where none is known.
+
+    >>> likely_format("31-01-89"), likely_format("31 Jan 1989"), likely_format("12/31/1989 09:00")
+    ('%d-%m-%y', '%d %b %Y', '%m/%d/%Y')
+    """
+    for day in DAYS:
+        for clock in (*CLOCK, *OTHER_CLOCKS):
+            try:
+                datetime.strptime(cell, day + clock)
+            except ValueError:
+                continue
+            return day if clock in CLOCK else day + clock
+    return "%d/%m/%Y"
 
 
 def _are_dates(name: str, cells: Sequence[str], data: DataConfig) -> bool:

@@ -31,6 +31,7 @@ from gridcell.sources.numbered_times import (
     repeats_of_order,
     unix_of,
 )
+from gridcell.sources.order_of_rows import doubts_of_order
 from gridcell.sources.scan import Progress
 from gridcell.sources.series_steps import TIME_NAMES, is_named
 from gridcell.sources.steps import Stretches, in_order, same_moment, stretches, written
@@ -195,6 +196,8 @@ def read_table(
             if times_unused:
                 notes.append(f"Left out, named as times: {listed(times_unused)}.")
             used.update(times_unused)
+        if data.rows_in_order:
+            notes += doubts_of_order(frame, data, codes, {*frame.names} - used)
         time_column = time_columns[0] if len(time_columns) == 1 else None
         date_format = frame.date_format(time_column)
         columns, targets, known = _columns(frame, data, used, notes)
@@ -337,9 +340,10 @@ def _refuse_unread_times(frame: Frame, data: DataConfig) -> None:
         if why and name != data.id_column:
             raise SourceError(
                 f"{frame.path}: column {shown(name)} looks like times but cannot be read: {why}.",
-                fix="say how they are written, for instance --date-format '%d/%m/%Y', write them "
-                "as 2024-12-31 23:59:59, or name another --time-column; if the rows stand in "
-                "their order as they are, pass --rows-in-order.",
+                fix="say how they are written, for instance --date-format "
+                f"'{frame.likely_format(name)}', write them as 2024-12-31 23:59:59, or name "
+                "another --time-column; if the rows stand in their order as they are, pass "
+                "--rows-in-order.",
                 stage="writing",
             )
 
@@ -501,8 +505,9 @@ def _without_duplicates(
         place = int(np.flatnonzero(differ)[0])
         step = Step("numbers") if is_numbered else None
         pair = np.sort(np.array([one[place], other[place]]))
+        stand = "stands" if differ.sum() == 1 else "stand"
         raise SourceError(
-            f"{frame.path}: {counted(int(differ.sum()), 'time')} stands in two rows that differ, "
+            f"{frame.path}: {counted(int(differ.sum()), 'time')} {stand} in two rows that differ, "
             f"the first {written(int(times[one[place]]), step)} in {frame.rows(pair)} "
             f"({frame.counting}).",
             fix="remove one of them; name --id-column if the rows are of several series, and write "

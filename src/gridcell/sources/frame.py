@@ -29,6 +29,7 @@ from gridcell.sources.column_types import (
     describe_numbers,
     describe_texts,
     found_marks,
+    likely_format,
     mark_notes,
     moment,
     number,
@@ -168,8 +169,9 @@ class Frame:
             )
             raise SourceError(
                 f"{self.path}: rows cannot be sorted by column {shown(name)}: {why}.",
-                fix="say how they are written, for instance --date-format '%d/%m/%Y', write them "
-                "as 2024-12-31 23:59:59, or name another --time-column.",
+                fix="say how they are written, for instance --date-format "
+                f"'{self.likely_format(name)}', write them as 2024-12-31 23:59:59, or name "
+                "another --time-column.",
                 stage="writing",
             )
         if len(missing):
@@ -192,6 +194,10 @@ class Frame:
         has_century = re.search(r"\d{4}", self._some_cell(name)) is not None
         wanted = "%Y" if has_century else "%y"
         return next((each for each in formats if wanted in each), formats[0])
+
+    def likely_format(self, name: str) -> str:
+        """Return a format of dates that fits the first cell of a column, for a hint."""
+        return likely_format(self._some_cell(name))
 
     def texts(self, names: Sequence[str]) -> dict[str, Coded]:
         """Return columns as words, each as it stands in the file."""

@@ -23,7 +23,7 @@ from gridcell.training.plan import Plan
 from gridcell.training.precision import Precision
 from gridcell.training.state import Position, State
 
-MEMBERS = ("training.json", "state.safetensors")
+MEMBERS = (bundle.CHECKPOINT_MEMBER, "state.safetensors")
 NAME = re.compile(r"checkpoint-(\d{8})\.gridcell")
 KEPT = 2
 LEAST_EVERY_S = 1.0

@@ -446,7 +446,7 @@ class _Run:
             text += (
                 f": {self.plan.epochs:,} epochs take less than the budget"
                 if left <= spare
-                else f": the budget is enough for about {enough:.1f}"
+                else f": the budget is enough for about {enough:.1f} epochs"
             )
         self.watcher.note(f"Forecast: {text}{held}.")
 

@@ -1,0 +1,50 @@
+"""The names that `import gridcell` gives, and what they say of values that are no paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gridcell
+from gridcell.errors import ConfigError
+
+
+def test_the_public_names_are_those_that_are_meant_to_be() -> None:
+    names = ["GridcellError", "__version__", "cross_validate", "load", "resume", "train"]
+    assert dir(gridcell) == sorted(gridcell.__all__) == names
+    assert issubclass(ConfigError, gridcell.GridcellError)
+
+
+CALLS: list[Callable[[Any], object]] = [
+    gridcell.train,
+    gridcell.load,
+    gridcell.resume,
+    lambda value: gridcell.cross_validate(value, folds="fold"),
+    lambda value: gridcell.train("photos", out=value if value is not None else 3),
+    lambda value: gridcell.resume("runs/photos", data=value if value is not None else 3),
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [(3, "the type int"), (None, "is no path"), ("", "an empty path"), (b"x", "bytes")],
+)
+def test_what_is_no_path_is_refused(call: Callable[[Any], object], value: Any, why: str) -> None:
+    with pytest.raises(gridcell.GridcellError, match=why) as caught:
+        call(value)
+    assert "as a text or a pathlib.Path" in str(caught.value)
+
+
+def test_to_go_on_with_a_run_is_a_verb_of_its_own() -> None:
+    with pytest.raises(gridcell.GridcellError, match=r"gridcell\.resume\(FOLDER\) goes on"):
+        gridcell.train("runs/x", resume=True)
+
+
+def test_settings_of_a_run_that_goes_on_are_checked(tmp_path: Path) -> None:
+    for settings in ({"epochs": 1.5}, {"epochs": "+3"}, {"rate": "high"}, {"budget": 5}):
+        with pytest.raises(gridcell.GridcellError, match="cannot be used"):
+            gridcell.resume(tmp_path, **settings)  # type: ignore[arg-type]
