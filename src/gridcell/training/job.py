@@ -36,7 +36,7 @@ from gridcell.training.history import History, Watcher
 from gridcell.training.measured import measured_precision
 from gridcell.training.objective import Objective, choose_objective
 from gridcell.training.optimizer import muon_filters
-from gridcell.training.plan import Effort, Plan, effort_of, plan
+from gridcell.training.plan import Effort, Plan, effort_of, plan, told_work, usual_rate
 from gridcell.training.precision import PrecisionChoice
 from gridcell.training.residuals import with_intervals
 from gridcell.training.signals import learning_layers
@@ -178,13 +178,30 @@ class Job:
         fit = None
         if predicted is not None:
             fit = self._fit(predicted, score, history.score_name, better, room)
+        if fit is not None and self.precision.precision == "bfloat16":
+            told = history.epochs[history.best_epoch - 1].valid_score
+            differs = told is not None and f"{told:.4f}" != f"{fit.valid:.4f}"
+            fit = replace(fit, differs_in_bfloat16=differs)
         some = self.train.sample(diagnosis.LOOKED_AT, seed=self.config.seed)
         dead = diagnosis.dead_units(self.network, some, room)
-        layers = list(learning_layers(self.network))
+        names = list(learning_layers(self.network))
         findings = diagnosis.diagnose(
-            history, rate=self.plan.rate, layers=layers, fit=fit, dead=dead
+            history,
+            rate=self.plan.rate,
+            usual_rate=usual_rate(self.plan.optimizer, writes=self._writes),
+            layers=names,
+            fit=fit,
+            dead=dead,
+            cures=self._cures(),
         )
         return Diagnosis(fit, tuple(findings))
+
+    def _cures(self) -> list[str]:
+        """What is left to try against overfitting."""
+        has_dropout = any(isinstance(m, layers.Dropout) and m.p for m in self.network.modules())
+        # Only what was switched off can be switched on: other items vary as their kind can.
+        tried = {"augmentation": self.config.augment, "dropout(0.5) in --net": has_dropout}
+        return [cure for cure in diagnosis.CURES if not tried.get(cure, False)]
 
     def _fit(
         self, predicted: NDArray[np.float32], score: Score, name: str, better: Better, room: Room
@@ -359,8 +376,7 @@ def prepare(
         *of_vectors,
         *([] if whitening is None else [whitening]),
         f"Network: {network.notation}",
-        f"{chosen.reason}; {network.parameters_count:,} parameters, "
-        f"{work / 1e6:.1f} million multiply-adds an item.",
+        f"{chosen.reason}; {network.parameters_count:,} parameters, {told_work(work)} an item.",
         *(note[0].upper() + note[1:] for note in network.notes),
         decided.told_epochs(),
         f"Steps: batches of {decided.batch_size}, {decided.optimizer} at rate {decided.rate:g}, "
