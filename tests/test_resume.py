@@ -386,6 +386,7 @@ def test_after_a_full_memory_it_goes_on_with_fewer_items_at_a_time(
     assert said.code == 0
     assert "At most 3 items at a time" in said.out and "still learns from 8" in said.out
     assert "The last bits of the weights will differ" in said.out
+    assert "Steps: batches of 8 in pieces of at most 3 items, adamw" in said.out
     assert max(seen) <= 3
     again = gridcell.load(tmp_path / "cut" / "model.gridcell").network.state_dict()
     for name, value in whole.model.network.state_dict().items():

@@ -71,7 +71,7 @@ def test_a_rate_too_low_is_named_with_its_figures() -> None:
 def test_the_rate_that_is_proposed_for_one_too_low_is_not_too_low() -> None:
     net, history = trained(rate=1e-8, epochs=5)
     text = findings(net, history, 1e-8)[0]
-    proposed = float(text.removesuffix(", the usual one.").rpartition("--rate ")[2])
+    proposed = float(text.removesuffix(", the usual one.").rstrip(".").rpartition("--rate ")[2])
     again = trained(rate=proposed, epochs=5)
     assert not any("rate" in text for text in findings(*again, proposed))
 
@@ -80,6 +80,13 @@ def test_where_the_usual_rate_is_too_low_the_size_of_its_steps_says_more() -> No
     history = with_updates(curve([2.3, 2.25, 2.2]), 1e-4)
     (text,) = findings(network(NORMED), history, 0.1, usual_rate=0.1)
     assert text.endswith("Try --rate 2.")
+
+
+def test_a_rate_whose_steps_would_be_wild_is_not_proposed_though_usual() -> None:
+    """Steps of 1e-7 at rate 1e-8 are of 0.03 at the usual 0.003, and no usual step is."""
+    few = Fit("accuracy", 0.1, 0.05, 20, True)
+    (text,) = findings(network(NORMED), with_updates(curve([2.9, 2.5]), 1e-7), 1e-8, fit=few)
+    assert text.endswith("Try --rate 0.001.")
 
 
 def test_tiny_steps_are_a_rate_too_low_though_the_loss_moves_and_the_rows_are_few() -> None:

@@ -241,9 +241,15 @@ def _too_low(history: History, rate: float, usual_rate: float, fit: Fit | None) 
 
 
 def _higher(rate: float, usual_rate: float, update: float) -> str:
-    """Propose the rate that would have been taken; by the steps' size where it is hardly more."""
-    if 2 * rate < usual_rate:
+    """Propose the usual rate, or a lower one whose steps are no larger than with the usual rate.
+
+    Where neither is more than was taken, a rate with steps of the usual size.
+    """
+    bound = rate * USUAL_PEAK / max(update, 1e-30)
+    if 2 * rate < usual_rate <= bound:
         return f"Try --rate {usual_rate:g}, the usual one."
+    if 2 * rate < min(usual_rate, bound):
+        return f"Try --rate {bound:.1g}."
     higher = rate * min(USUAL_UPDATE / max(update, 1e-30), LARGEST_CHANGE)
     return f"Try --rate {higher:.1g}."
 

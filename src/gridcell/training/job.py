@@ -27,7 +27,7 @@ from gridcell.preparation.cache import Decoded
 from gridcell.samples import STEP_TASKS, Samples
 from gridcell.sources.wording import counted
 from gridcell.training import diagnosis, profile
-from gridcell.training.calibration import calibrated
+from gridcell.training.calibration import FEWEST_ITEMS, calibrated
 from gridcell.training.checkpoint import About, Checkpoints
 from gridcell.training.device import choose_device, device_name
 from gridcell.training.fit import Around, Names, Score, fit
@@ -139,6 +139,15 @@ class Job:
                 self.objective.answers, predicted, self.valid_targets, columns=self.columns
             )
         return calibrated(self.objective.answers, predicted, self.valid_targets)
+
+    def told(self, answers: Answers, predicted: NDArray[np.float32] | None) -> list[str]:
+        """What was fitted on validation rows, and why a temperature was not."""
+        has_few = predicted is not None and len(predicted) < FEWEST_ITEMS
+        is_probable = answers.task in ("classify", "labels") and not self._writes
+        if is_probable and (has_few or self.valid is None):
+            text = f"Probabilities are not calibrated: that needs {FEWEST_ITEMS} validation rows"
+            return [f"{text} or more."]
+        return answers.told()
 
     @property
     def looked_at_after(self) -> int:
@@ -268,12 +277,14 @@ def prepare(
     memory: Path,
     vectors: Path | None = None,
     about: About | None = None,
+    parts: int = 1,
 ) -> Job:
     """Choose network, plan, arithmetic and augmentation for these rows.
 
     vectors  file of word vectors that the embedding starts from
     memory   folder in which measurements of this machine are kept from run to run
     about    plan and arithmetic of a training that is resumed
+    parts    pieces that it takes each batch in
     """
     if config.patience is not None and not len(valid_rows):
         raise ConfigError(
@@ -371,6 +382,8 @@ def prepare(
             # Plans of earlier versions do not name it, the settings do.
             decided = replace(decided, optimizer=config.optimizer)
         precision = PrecisionChoice(about.precision, f"{about.precision}, as before")
+    most = counted(-(-decided.batch_size // parts), "item")
+    pieces = "" if parts == 1 else f" in pieces of at most {most}"
     notes = (
         *told(prep, decoded, train_rows),
         *of_vectors,
@@ -379,8 +392,8 @@ def prepare(
         f"{chosen.reason}; {network.parameters_count:,} parameters, {told_work(work)} an item.",
         *(note[0].upper() + note[1:] for note in network.notes),
         decided.told_epochs(),
-        f"Steps: batches of {decided.batch_size}, {decided.optimizer} at rate {decided.rate:g}, "
-        f"{decided.schedule}.",
+        f"Steps: batches of {decided.batch_size}{pieces}, {decided.optimizer} at rate "
+        f"{decided.rate:g}, {decided.schedule}.",
         f"Arithmetic: {precision.reason}, on {device_name(device)}.",
         *engines_told(network, precision.precision, device),
         f"Augmentation: {varied.reason}.",
