@@ -111,6 +111,9 @@ def test_members_that_are_drawn_for_short_batches_go_on_too(toy: Path, tmp_path:
     train(toy, tmp_path / "cut", Stopping(4), **settings)
     resume(tmp_path / "cut")
     assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
+    heard = Listening()
+    resume(tmp_path / "cut", epochs=4, teller=heard)
+    assert "Epochs: 4, as asked; 5 members share the items of each" in heard.text
 
 
 def test_a_checkpoint_whose_plan_names_no_optimizer_goes_on_with_that_of_the_settings(

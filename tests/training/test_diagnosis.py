@@ -173,6 +173,13 @@ def test_units_that_large_steps_killed_are_a_rate_too_high() -> None:
     assert not any("too high" in each for each in findings(net, history, 0.3))
 
 
+def test_units_that_die_at_the_usual_rate_are_not_the_rate_s_doing() -> None:
+    net, history = network(NORMED), with_updates(curve([2.3, 2.25, 2.2]), 0.02, largest=0.05)
+    (text,) = findings(net, history, 3e-3, dead=[Dead("relu 2", 31, 32)])
+    assert text.startswith("Dead units: 31 of the 32 of relu 2 are zero for every item looked at.")
+    assert text.endswith("Batchnorm before that relu keeps them alive.")
+
+
 def test_a_training_that_blew_up_has_no_rate_of_nothing_proposed() -> None:
     history = with_updates(curve([1.0, 0.9]), 0.02, largest=1e7)
     assert findings(network(NORMED), history, 10.0)[0].endswith("Try --rate 0.01.")

@@ -109,7 +109,9 @@ def diagnose(
     usual_rate   that would have been taken if none had been asked for
     cures        what is left to try against overfitting
     """
-    too_high = _too_high(history, rate, fit, dead)
+    # Units that die at the usual rate die at a tenth of it too: see `_dead`.
+    killed = dead if rate > usual_rate else ()
+    too_high = _too_high(history, rate, fit, killed)
     too_low = [] if too_high else _too_low(history, rate, usual_rate, fit)
     # What a wrong rate does looks like other illnesses, whose cures would not help.
     others: list[Finding] = []
@@ -377,9 +379,11 @@ def _gradients(signals: Sequence[Signal], layers: Sequence[str]) -> list[Finding
 def _dead(dead: Sequence[Dead], *, is_told: bool) -> list[Finding]:
     """Name the layer with most dead units; where the rate is told to be the cause, no cure.
 
-    Measured with the lenet preset on 140 photos, 25 epochs, seed 0: of the 128 units of its dense
-    layer 111 were dead at the usual rate, 103 at a tenth of it, and fewer than a fifth with
-    batchnorm before the relu.
+    Measured with the lenet preset, whose dense layer has 128 units, on 450 photos of clothes in 10
+    classes, 32x32: 1 to 3 were dead before the first step. After 20 epochs 116 and 91 were at the
+    usual rate (seeds 1, 2), 121 and 115 at a tenth of it; without dropout 101 after 8. With
+    batchnorm before the relu fewer than a fifth were, and it knew 70 and 90 % of its training rows
+    in place of 25 and 47.
     """
     worst = max(dead, key=lambda layer: layer.dead / layer.units, default=None)
     if worst is None or worst.dead <= DEAD_SHARE * worst.units:

@@ -126,9 +126,9 @@ def plan(
     reason = "as asked"
     budget_s = None if config.budget is None else seconds(config.budget)
     if config.epochs is not None:
-        epochs, reason = config.epochs, reason + _shared(members)
+        epochs, reason = config.epochs, reason + shared_epochs(members)
     elif budget_s is not None:
-        reason = f"or fewer, as many as {config.budget} allow{_shared(members)}"
+        reason = f"or fewer, as many as {config.budget} allow{shared_epochs(members)}"
         epochs = MOST_EPOCHS * members
     else:
         steps = -(-items // batch_size)
@@ -218,7 +218,7 @@ def _shared_batch(size: int, config: TrainConfig, *, items: int, members: int) -
     return size
 
 
-def _shared(members: int) -> str:
+def shared_epochs(members: int) -> str:
     """Say what epochs that were asked for mean to the members of an ensemble."""
     if members == 1:
         return ""
