@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import struct
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -593,6 +595,57 @@ def test_black_images_are_told_and_used(toy: Path, tmp_path: Path) -> None:
             "red/black5.png and 2 more."
         ) in teller.text
         assert any("one colour throughout" in note for note in data.samples.notes)
+
+
+def test_mostly_black_training_images_are_a_warning(tmp_path: Path) -> None:
+    """Of many sizes, so that they are no copies; a few are told neutrally, as above."""
+    for number in range(24):
+        file = tmp_path / ("dark", "darker")[number % 2] / f"{number}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8 + number, 8)).save(file)
+    teller = Listening()
+    pipeline.inspect(from_mapping(tmp_path, {}), teller)
+    assert (
+        "warning: All 18 training items are of one colour throughout: there is little in them to "
+        "learn from."
+    ) in teller.text
+    for number in range(4):
+        paint(tmp_path / "dark" / f"red{number}.png", (200, 0, 0), seed=number)
+    teller = Listening()
+    pipeline.inspect(from_mapping(tmp_path, {}), teller)
+    assert re.search(r"warning: \d+ of the \d+ training items are of one colour", teller.text)
+
+
+def test_silent_training_sounds_are_a_warning(tmp_path: Path) -> None:
+    for number in range(24):
+        file = tmp_path / ("hiss", "hum")[number % 2] / f"{number}.wav"
+        file.parent.mkdir(exist_ok=True)
+        soundfile.write(file, np.zeros(4000 + number), 8000)
+    teller = Listening()
+    pipeline.inspect(from_mapping(tmp_path, {}), teller)
+    assert "warning: All 18 training items are silent" in teller.text
+
+
+def test_a_budget_below_what_a_command_needs_is_said_once(toy: Path, tmp_path: Path) -> None:
+    teller = Listening()
+    began = time.perf_counter() - 100  # loading PyTorch took this long
+    config = from_mapping(toy, SETTINGS | {"epochs": None, "budget": "2s"}, out=tmp_path / "run")
+    pipeline.train(config, teller, started=began)
+    told = "The budget of 2 s is less than the least that this command needs: 10"
+    assert teller.text.count(told) == 1 and " s to start, read, score and write." in teller.text
+    teller = Listening()
+    config = from_mapping(toy, SETTINGS | {"epochs": None, "budget": "8s"}, out=tmp_path / "more")
+    pipeline.train(config, teller)
+    assert "less than the least" not in teller.text
+
+
+def test_too_few_validation_rows_to_calibrate_by_are_said(toy: Path, tmp_path: Path) -> None:
+    text = "Probabilities are not calibrated: that needs 20 validation rows or more."
+    for valid, is_few in ((0.1, True), (0.0, True), (0.45, False)):
+        teller = Listening()
+        trained(toy, tmp_path / f"run{valid}", teller, epochs=1, valid=valid)
+        assert (teller.text.count(text) == 1) == is_few
+        assert ("Probabilities are calibrated on" in teller.text) == (not is_few)
 
 
 def test_silent_sounds_are_told_and_used(tmp_path: Path) -> None:

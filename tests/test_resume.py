@@ -111,6 +111,9 @@ def test_members_that_are_drawn_for_short_batches_go_on_too(toy: Path, tmp_path:
     train(toy, tmp_path / "cut", Stopping(4), **settings)
     resume(tmp_path / "cut")
     assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
+    heard = Listening()
+    resume(tmp_path / "cut", epochs=4, teller=heard)
+    assert "Epochs: 4, as asked; 5 members share the items of each" in heard.text
 
 
 def test_a_checkpoint_whose_plan_names_no_optimizer_goes_on_with_that_of_the_settings(
@@ -389,6 +392,7 @@ def test_after_a_full_memory_it_goes_on_with_fewer_items_at_a_time(
     assert said.code == 0
     assert "At most 3 items at a time" in said.out and "still learns from 8" in said.out
     assert "The last bits of the weights will differ" in said.out
+    assert "Steps: batches of 8 in pieces of at most 3 items, adamw" in said.out
     assert max(seen) <= 3
     again = gridcell.load(tmp_path / "cut" / "model.gridcell").network.state_dict()
     for name, value in whole.model.network.state_dict().items():

@@ -406,7 +406,10 @@ def test_too_few_items_are_refused_with_the_counts() -> None:
         "  Fix: leave a part out with --valid 0 or --test 0.",
     ]
     assert refused(made([0, 0], digests=[5, 5]), shares(0, 0.15))[0].startswith(
-        "1 different item cannot fill 2 splits (train, test)"
+        "1 different item (all 2 are the same image) cannot fill 2 splits (train, test)"
+    )
+    assert refused(made([0, 0, 0], digests=[5, 5, 6]), shares(0.1, 0.15))[0].startswith(
+        "2 different items (3 with their copies) cannot fill 3 splits"
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -72,6 +72,23 @@ def examine(samples: Samples, split: NDArray[np.int8] | None = None) -> list[Fin
         *_giveaways(samples),
     ]
     return sorted(findings, key=lambda finding: finding.level == "note")
+
+
+def without_content(
+    samples: Samples, split: NDArray[np.int8], empty: Collection[str]
+) -> list[Finding]:
+    """Warn where most of the training items have nothing in them.
+
+    empty   paths of items of one colour throughout, or silent
+    """
+    rows = np.flatnonzero(split == TRAIN).tolist()
+    count = sum(samples.paths[row] in empty for row in rows)
+    if 2 * count <= len(rows):
+        return []
+    every = "All" if count == len(rows) else f"{count:,} of the"
+    what = "are silent" if isinstance(samples.facts, SoundFacts) else "are of one colour throughout"
+    text = f"{every} {len(rows):,} training items {what}: there is little in them to learn from."
+    return [Finding("warning", text)]
 
 
 def _classes(samples: Samples) -> list[Finding]:

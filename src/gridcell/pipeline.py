@@ -106,7 +106,8 @@ def train_on(
         vectors=config.data.vectors,
         memory=cache_folder(config.data.cache),
     )
-    job = prepared(config.train, about=before)
+    in_parts = 1 if resumed is None else resumed[1].position.parts
+    job = prepared(config.train, about=before, parts=in_parts)
     tell.section("Training", job.notes)
 
     task, train_targets = _scored(data, prep, rows)
@@ -142,7 +143,7 @@ def train_on(
         predicted = job.predicted(room)
         answers = job.answers(predicted)  # probabilities calibrated on validation rows
         diagnosis = job.diagnose(history, predicted, quick, better=better, room=room)
-        tell.section("Trained", [*history.told(), *answers.told(), *diagnosis.told()])
+        tell.section("Trained", [*history.told(), *job.told(answers, predicted), *diagnosis.told()])
         tell.findings(diagnosis.findings)
         if config.train.profile:
             tell.section("Where the time went", job.profile(history))
@@ -158,12 +159,33 @@ def train_on(
         written = record.write(run, config, data.samples, parts, job, diagnosis, seconds=took)
     # After writing: printing can never cost the model.
     tell.scores(scores, _called(scores, data.samples.task, "test "))
+    tell.findings(_least_budget(job, history, resumed, took=took))
     tell.section(f"Written after {took:.0f} s", written)
     if history.failure:
         raise TrainingError(
             f"{history.failure}\n  Kept: {run.model_file} from epoch {history.best_epoch}."
         )
     return run
+
+
+def _least_budget(
+    job: Job, history: History, resumed: tuple[About, State] | None, *, took: float
+) -> list[doctor.Finding]:
+    """Warn where the time budget was less than what a command takes besides its steps."""
+    budget_s = job.plan.budget_s
+    if budget_s is None:
+        return []
+    earlier_s = 0.0 if resumed is None else resumed[1].position.elapsed_s
+    budget_s, trained_s = budget_s - earlier_s, history.seconds - earlier_s
+    least = took - trained_s
+    if least <= budget_s:
+        return []
+    text = (
+        f"The budget of {budget_s:.0f} s is less than the least that this command needs: "
+        f"{least:.0f} s to start, read, score and write. The few steps it took anyway are "
+        f"{trained_s:.0f} s more."
+    )
+    return [doctor.Finding("warning", text)]
 
 
 def _work_of_test(
@@ -228,7 +250,13 @@ def inspect(config: Config, teller: Teller | None = None) -> tuple[Data, Parts]:
         parts = splits.fold(data.samples, wanted, number=0, seed=config.train.seed)
     tell.section("Split", parts.notes)
     tell.findings(doctor.examine(data.samples, parts.split))
+    tell.findings(doctor.without_content(data.samples, parts.split, _empty(data)))
     return data, parts
+
+
+def _empty(data: Data) -> set[str]:
+    """The files of one colour throughout, and the silent ones."""
+    return {path for path, remark in data.decoded.remarks if remark.what in ("blank", "silent")}
 
 
 def evaluate(

@@ -21,7 +21,7 @@ from gridcell.record import Run
 from gridcell.sources.wording import counted
 from gridcell.teller import Silent, Teller
 from gridcell.training import About, State
-from gridcell.training.plan import ENDLESS_EPOCHS, usual_patience
+from gridcell.training.plan import ENDLESS_EPOCHS, shared_epochs, usual_patience
 
 
 def resume(
@@ -216,6 +216,7 @@ def _with_more(
         )
     plan, position = about.plan, state.position
     train = dict(about.settings["train"])
+    shared = shared_epochs(train.get("members", 1))
     if budget is not None:
         spent = position.elapsed_s if budget.startswith("+") else 0.0
         total = spent + seconds(budget.removeprefix("+"))
@@ -226,7 +227,7 @@ def _with_more(
             )
         # Time decides: so many epochs that they do not.
         plan = replace(plan, budget_s=total, epochs=position.epoch + ENDLESS_EPOCHS)
-        plan = replace(plan, epochs_reason=f"as many as {total:,.0f} s in all allow")
+        plan = replace(plan, epochs_reason=f"as many as {total:,.0f} s in all allow{shared}")
         train |= {"budget": f"{total:.3f}s", "epochs": None}
     if epochs is not None:
         if epochs < position.epoch:
@@ -234,7 +235,7 @@ def _with_more(
                 f"epochs = {epochs}: {position.epoch - 1} are done already.",
                 fix="give more of them; they count from the beginning.",
             )
-        plan = replace(plan, epochs=epochs, budget_s=None, epochs_reason="as asked")
+        plan = replace(plan, epochs=epochs, budget_s=None, epochs_reason=f"as asked{shared}")
         train |= {"budget": None, "epochs": epochs}
     if (budget or epochs) and train["patience"] is None:
         plan = replace(plan, patience=usual_patience(plan.epochs))

@@ -25,6 +25,7 @@ from gridcell.config import SplitConfig
 from gridcell.errors import SplitError
 from gridcell.samples import (
     FILE_NOUNS,
+    NOUNS,
     SPLIT_NAMES,
     STEP_TASKS,
     TEST,
@@ -89,7 +90,7 @@ def split(samples: Samples, config: SplitConfig, *, seed: int) -> Parts:
     units = _units(samples, rows)
     if wanted:
         groups = None if samples.groups is None else np.unique(samples.groups[rows]).size
-        _check_enough(int(units.max()) + 1, groups, wanted)
+        _check_enough(samples, int(units.max()) + 1, len(rows), groups, wanted)
         strata = _strata(samples, rows)
         part[rows] = _shared_out(units, strata, wanted=wanted, task=samples.task, seed=seed)
     elif not is_given:
@@ -171,13 +172,19 @@ def _check_given(samples: Samples) -> None:
             )
 
 
-def _check_enough(units: int, groups: int | None, wanted: Iterable[int]) -> None:
+def _check_enough(
+    samples: Samples, units: int, rows: int, groups: int | None, wanted: Iterable[int]
+) -> None:
     parts = ["train", *(SPLIT_NAMES[part] for part in wanted)]
     if units >= len(parts):
         return
     fix = _fewer_parts(wanted)
     if groups is None:
         what = "1 different item" if units == 1 else f"{units} different items"
+        if units == 1 < rows:
+            what += f" (all {rows:,} are the same {NOUNS[samples.kind][0]})"
+        elif units < rows:
+            what += f" ({rows:,} with their copies)"
     else:
         what = "1 group" if groups == 1 else f"{groups} groups"
         what += f", {units} after joining those that share files," if units < groups else ""

@@ -122,15 +122,28 @@ def test_last_is_found_behind_it_and_a_head_inside_it():
     assert built(inside).notation == inside
 
 
-def test_the_table_has_every_member_and_counts_all_weights():
-    table = rows(built())
-    assert [row.layer for row in table if row.layer.startswith("member")] == [
-        "member 1",
-        "member 2",
-        "member 3",
-    ]
-    assert table[0].arithmetic == "the mean of 3 members"
-    assert sum(row.parameters for row in table) == built().parameters_count
+@pytest.mark.parametrize(
+    ("members", "named"), [(2, "member 2 is like it"), (20, "members 2 to 20 are like it")]
+)
+def test_the_table_shows_one_member_and_counts_all(members, named):
+    network = built(WRITTEN.replace("members=3", f"members={members}"))
+    alone = rows(built(WRITTEN.removeprefix("ensemble(").replace(", members=3)", "")))
+    table = rows(network)
+    assert [row.layer for row in table if row.layer.startswith("member")] == ["member 1", named]
+    assert table[0].arithmetic == f"the mean of {members} members"
+    assert sum(row.parameters for row in table) == network.parameters_count
+    head = table[-1]
+    for of in ("parameters", "multiply_adds"):
+        each = sum(getattr(row, of) for row in alone) - getattr(head, of)
+        counted = sum(getattr(row, of) for row in table) - getattr(head, of)
+        assert counted == members * each > 0
+    (alike,) = [row for row in table if row.layer == named]
+    assert alike.parameters == eval(alike.parameter_arithmetic)
+
+
+def test_the_table_of_an_ensemble_within_another_counts_all():
+    network = built("ensemble(ensemble(conv(3, time=3) relu, members=2) relu, members=3)")
+    assert sum(row.parameters for row in rows(network)) == network.parameters_count
 
 
 def test_it_is_refused_step_by_step():

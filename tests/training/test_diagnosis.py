@@ -13,9 +13,11 @@ import torch
 from gridcell import evaluation, networks
 from gridcell.axes import Layout
 from gridcell.batches import Batch
+from gridcell.layers import BatchNorm
 from gridcell.networks import Network
 from gridcell.training import History, diagnosis
 from gridcell.training.diagnosis import Dead, Fit, diagnose
+from gridcell.training.precision import PrecisionChoice
 from gridcell.training.signals import Signal, Signals, learning_layers
 from gridcell.training.state import EpochRecord
 
@@ -62,8 +64,57 @@ def test_a_rate_too_low_is_named_with_its_figures() -> None:
     net, history = trained(rate=1e-7, epochs=5)
     (text,) = findings(net, history, 1e-7)
     assert text.startswith("The learning rate 1e-07 was too low: a step changed the weights by ")
-    assert "times their size (about 0.002 is usual), and the training loss fell by 0." in text
-    assert text.endswith("Try --rate 0.0001.")
+    assert "times their size (about 0.002 is usual), and the training loss " in text
+    assert text.endswith("Try --rate 0.003, the usual one.")
+
+
+def test_the_rate_that_is_proposed_for_one_too_low_is_not_too_low() -> None:
+    net, history = trained(rate=1e-8, epochs=5)
+    text = findings(net, history, 1e-8)[0]
+    proposed = float(text.removesuffix(", the usual one.").rstrip(".").rpartition("--rate ")[2])
+    again = trained(rate=proposed, epochs=5)
+    assert not any("rate" in text for text in findings(*again, proposed))
+
+
+def test_where_the_usual_rate_is_too_low_the_size_of_its_steps_says_more() -> None:
+    history = with_updates(curve([2.3, 2.25, 2.2]), 1e-4)
+    (text,) = findings(network(NORMED), history, 0.1, usual_rate=0.1)
+    assert text.endswith("Try --rate 2.")
+
+
+def test_a_rate_whose_steps_would_be_wild_is_not_proposed_though_usual() -> None:
+    """Steps of 1e-7 at rate 1e-8 are of 0.03 at the usual 0.003, and no usual step is."""
+    few = Fit("accuracy", 0.1, 0.05, 20, True)
+    (text,) = findings(network(NORMED), with_updates(curve([2.9, 2.5]), 1e-7), 1e-8, fit=few)
+    assert text.endswith("Try --rate 0.001.")
+
+
+def test_tiny_steps_are_a_rate_too_low_though_the_loss_moves_and_the_rows_are_few() -> None:
+    net, noisy = network(NORMED), curve([2.9, 2.5, 2.8])
+    few, gap = Fit("accuracy", 0.1, 0.05, 20, True), Fit("accuracy", 0.25, 0.1, 60, True)
+    for fit in (few, gap):
+        (text,) = findings(net, with_updates(noisy, 1e-7), 1e-8, fit=fit)
+        assert (
+            f"by 1e-07 times their size (about 0.002 is usual), and accuracy is {fit.train}" in text
+        )
+    (text,) = findings(net, with_updates(noisy, 1e-7), 1e-8)
+    assert "and the training loss fell by 13.8%" in text
+    assert findings(net, with_updates(noisy, 2e-4), 1e-8, fit=few) == []
+    known = Fit("accuracy", 0.95, 0.95, 20, True)
+    assert findings(net, with_updates(noisy, 1e-7), 1e-8, fit=known) == []
+
+
+@pytest.mark.parametrize(
+    ("losses", "told"),
+    [
+        ([0.7099, 0.7301, 0.7441], "the training loss rose from 0.7099 to 0.7441."),
+        ([0.7099, 0.7099, 0.7099], "the training loss did not fall."),
+        ([0.7, 0.72, 0.69], "the training loss fell by 1.4%."),
+    ],
+)
+def test_a_loss_that_rose_is_not_said_to_have_fallen(losses: list[float], told: str) -> None:
+    (text,) = findings(network(NORMED), with_updates(curve(losses), 1e-7), 1e-8)
+    assert f"is usual), and {told} Try" in text
 
 
 def test_small_steps_that_learned_little_are_a_rate_too_low() -> None:
@@ -72,7 +123,7 @@ def test_small_steps_that_learned_little_are_a_rate_too_low() -> None:
     few, enough = Fit("accuracy", 0.4, 0.38, 100, True), Fit("accuracy", 0.95, 0.94, 100, True)
     (text,) = findings(net, history, 1e-4, fit=few)
     assert "was too low" in text and "and accuracy is 0.400 on training rows" in text
-    assert text.endswith("Try --rate 0.002.")
+    assert text.endswith("Try --rate 0.003, the usual one.")
     assert not any("too low" in text for text in findings(net, history, 1e-4, fit=enough))
     by_heart = Fit("accuracy", 0.85, 0.5, 100, True)
     assert not any("too low" in text for text in findings(net, history, 1e-4, fit=by_heart))
@@ -122,6 +173,13 @@ def test_units_that_large_steps_killed_are_a_rate_too_high() -> None:
     assert not any("too high" in each for each in findings(net, history, 0.3))
 
 
+def test_units_that_die_at_the_usual_rate_are_not_the_rate_s_doing() -> None:
+    net, history = network(NORMED), with_updates(curve([2.3, 2.25, 2.2]), 0.02, largest=0.05)
+    (text,) = findings(net, history, 3e-3, dead=[Dead("relu 2", 31, 32)])
+    assert text.startswith("Dead units: 31 of the 32 of relu 2 are zero for every item looked at.")
+    assert text.endswith("Batchnorm before that relu keeps them alive.")
+
+
 def test_a_training_that_blew_up_has_no_rate_of_nothing_proposed() -> None:
     history = with_updates(curve([1.0, 0.9]), 0.02, largest=1e7)
     assert findings(network(NORMED), history, 10.0)[0].endswith("Try --rate 0.01.")
@@ -165,7 +223,33 @@ def test_dead_units_are_counted() -> None:
     assert dead == Dead("relu 1", 4, 10)
     assert net.training
     (text,) = findings(net, curve([1.0, 0.5]), dead=[dead])
-    assert text.startswith("Dead units: 4 of the 10 of relu 1 are zero for every item looked at.")
+    assert text == (
+        "Dead units: 4 of the 10 of relu 1 are zero for every item looked at. Batchnorm before "
+        "that relu keeps them alive."
+    )
+
+
+def test_batchnorm_is_no_cure_of_dead_units_that_it_stands_before() -> None:
+    net = network("conv(10, 3) batchnorm relu maxpool(2)")
+    norm = next(module for module in net.modules() if isinstance(module, BatchNorm))
+    with torch.no_grad():
+        norm.bias[:4] = -1e4
+    (dead,) = diagnosis.dead_units(net, images(40))
+    assert dead == Dead("relu 1", 4, 10, is_normed=True)
+    (text,) = findings(net, curve([1.0, 0.5]), dead=[dead])
+    assert text.endswith("are zero for every item looked at.")
+
+
+def test_batchnorm_keeps_units_alive_that_large_biases_would_kill() -> None:
+    """The cure that is named works: what a conv adds, a batchnorm behind it takes away."""
+    net = network("conv(10, 3) batchnorm relu maxpool(2)")
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.sub_(0.5 * (parameter.ndim > 1))
+    net.train()
+    for _ in range(50):
+        net(images(40).batch(np.arange(40)).values)
+    assert diagnosis.dead_units(net, images(40))[0].dead == 0
 
 
 @pytest.mark.parametrize("notation", ["rows flatten lstm(4) last dense(6) relu", "dense(6) relu"])
@@ -230,6 +314,28 @@ def test_training_and_validation_rows_are_compared(
     assert findings(network(), curve([1.0, 0.8, 0.7]), fit=few) == []
 
 
+def test_cures_of_overfitting_are_those_not_taken_yet(tmp_path: Path) -> None:
+    every = ", ".join(diagnosis.CURES)
+    fit = Fit("accuracy", 0.99, 0.80, 100, True)
+    assert findings(network(), curve([1.0, 0.8]), fit=fit)[0].endswith(f"then {every}.")
+    plain = job(tmp_path, net="conv(4, 3) relu", epochs=1, augment=False)
+    assert plain._cures() == list(diagnosis.CURES)
+    tried = job(tmp_path, net="conv(4, 3) relu flatten dense(4) dropout(0.5)", epochs=1)
+    assert tried._cures() == ["a larger --weight-decay", "a smaller --net"]
+    text = findings(network(), curve([1.0, 0.8]), fit=fit, cures=tried._cures())[0]
+    assert text.endswith("More items help most, then a larger --weight-decay, a smaller --net.")
+
+
+def test_a_score_that_bfloat16_makes_another_is_explained() -> None:
+    fit = Fit("accuracy", 0.2, 0.25, 20, True)
+    assert fit.told() == (
+        "The kept network has accuracy 0.2000 on 20 training rows as they are, not varied, and "
+        "0.2500 on the validation rows."
+    )
+    told = replace(fit, differs_in_bfloat16=True).told()
+    assert told.endswith("rows, in float32 as the model answers; epochs are scored in bfloat16.")
+
+
 def test_a_network_that_learned_by_heart_is_seen_by_its_job(tmp_path: Path) -> None:
     """Classes without a meaning: training rows are known, validation rows are guessed."""
     big = "conv(64, 3) batchnorm relu flatten dense(128) relu"
@@ -250,7 +356,14 @@ def test_a_network_that_learned_by_heart_is_seen_by_its_job(tmp_path: Path) -> N
     found = made.diagnose(history, made.predicted(), accuracy, better="higher")
     assert found.fit is not None and found.fit.train > found.fit.valid + 0.1
     assert any(f.text.startswith("It overfits: accuracy ") for f in found.findings)
-    assert "Of as many training rows as there are validation rows" in found.told()[0]
+    assert found.told()[0].startswith("The kept network has accuracy ")
+    assert "on 30 training rows as they are, not varied, and " in found.told()[0]
+    assert not found.fit.differs_in_bfloat16
+    in_bfloat16 = replace(made, precision=PrecisionChoice("bfloat16", "as asked"))
+    best = replace(history.epochs[history.best_epoch - 1], valid_score=0.123)
+    other = replace(history, epochs=(best,), best_epoch=1)
+    again = in_bfloat16.diagnose(other, made.predicted(), accuracy, better="higher")
+    assert again.fit is not None and again.fit.differs_in_bfloat16
 
 
 def test_signals_are_taken_all_along_and_survive_a_stop() -> None:

@@ -57,6 +57,11 @@ def test_what_was_chosen_is_told(tmp_path: Path) -> None:
     assert "Augmentation: each image at random: mirrored left to right" in notes
 
 
+def test_little_work_has_its_number_and_not_none_of_a_million(tmp_path: Path) -> None:
+    notes = "\n".join(job(tmp_path).notes)
+    assert " parameters, 1,584 multiply-adds an item." in notes
+
+
 def test_the_engine_that_walks_a_recurrent_layer_is_told(tmp_path: Path) -> None:
     def told(net: str) -> list[str]:
         notes = job(tmp_path, net=net, precision="float32").notes

@@ -22,6 +22,8 @@ from gridcell.training.plan import (
     Effort,
     effort_of,
     plan,
+    told_work,
+    usual_rate,
 )
 from tests.preparation.test_texts import samples
 
@@ -61,6 +63,11 @@ def test_members_share_an_epoch_and_are_taught_as_long_as_one_alone() -> None:
     assert plan(TrainConfig(), items=60, multiply_adds=1, members=7).batch_size == 28
     asked = plan(TrainConfig(epochs=3, batch_size=9), items=60, multiply_adds=1, members=4)
     assert (asked.epochs, asked.batch_size) == (3, 9)
+    assert asked.told_epochs() == (
+        "Epochs: 3, as asked; 4 members share the items of each, so each member sees 1 in 4."
+    )
+    timed = plan(TrainConfig(budget="2m"), items=60, multiply_adds=1, members=4)
+    assert "as many as 2m allow; 4 members share the items of each" in timed.told_epochs()
 
 
 def test_members_that_would_learn_nothing_are_refused() -> None:
@@ -147,6 +154,19 @@ def test_an_optimizer_s_usual_numbers_come_with_it() -> None:
         many.rate,
         many.weight_decay,
     )
+
+
+def test_the_usual_rate_is_that_of_the_optimizer_and_of_writing() -> None:
+    assert usual_rate("sgd", writes=True) == usual_rate("sgd", writes=False) == 0.1
+    assert usual_rate("adamw", writes=False) == 3e-3
+    asked = plan(TrainConfig(), items=4000, multiply_adds=10**8, effort=WRITING)
+    assert usual_rate("adamw", writes=True) == asked.rate
+
+
+def test_little_work_is_not_told_as_none() -> None:
+    assert told_work(1620) == "1,620 multiply-adds"
+    assert told_work(2_650_000) == "2.6 million multiply-adds"
+    assert told_work(570_123_456) == "570 million multiply-adds"
 
 
 def test_epochs_are_told_as_a_person_says_them() -> None:

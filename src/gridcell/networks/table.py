@@ -69,7 +69,8 @@ def _rows(
     for step in steps:
         inner: list[Row] = []
         after = _field(step, field)
-        for number, branch in enumerate(step.branches, start=1):
+        is_ensemble = step.spec.name == "ensemble"
+        for number, branch in enumerate(step.branches[:1] if is_ensemble else step.branches, 1):
             part, reached = _rows(branch, field, layout, depth=depth + 1)
             if step.spec.name in HEADINGS:
                 inner.append(_heading(f"{HEADINGS[step.spec.name]} {number}", depth + 1))
@@ -77,6 +78,8 @@ def _rows(
             # What each step becomes in `reversible` depends on all of them, whatever its body sees.
             is_first = number == 1 and step.spec.name != "reversible"
             after = reached if is_first else _wider(after, reached)
+            if is_ensemble:
+                inner.append(_alike(inner[1:], members=len(step.branches)))
             if step.spec.name == "mirrored":  # the other side is seen too
                 after = Field((*after.cells[:-1], math.inf), after.jump)
         own = _own(step.module)
@@ -111,6 +114,24 @@ def _own(module: nn.Module) -> nn.Module | None:
 
 def _heading(text: str, depth: int) -> Row:
     return Row(text, depth, "", "", 0, "", 0, 0, "")
+
+
+def _alike(member: Sequence[Row], *, members: int) -> Row:
+    """One row for all members but the first, whose rows they would repeat."""
+    others = members - 1
+    named = "member 2 is like it" if others == 1 else f"members 2 to {members:,} are like it"
+    each = sum(row.parameters for row in member)
+    return Row(
+        named,
+        member[0].depth,
+        "",
+        "",
+        others * each,
+        f"{others:,} * {each:,}" if each else "",
+        others * sum(row.multiply_adds for row in member),
+        others * sum(row.bytes for row in member),
+        "",
+    )
 
 
 def _window_arithmetic(

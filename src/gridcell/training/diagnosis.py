@@ -10,6 +10,7 @@ import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -18,12 +19,16 @@ from torch import Tensor, nn
 
 from gridcell.batches import Items, plain_places
 from gridcell.doctor import Finding
-from gridcell.layers import Activation
+from gridcell.layers import Activation, BatchNorm
 from gridcell.networks import Network
 from gridcell.networks.run import Room, evaluation_batch_size, in_room
+from gridcell.sources.wording import counted
 from gridcell.training.history import History
 from gridcell.training.signals import Signal
 
+USUAL_RATE = 3e-3
+CURES = ("augmentation", "dropout(0.5) in --net", "a larger --weight-decay", "a smaller --net")
+"""Against overfitting, the most useful first."""
 FEWEST_JUDGED = 30
 """Rows, of training and validation each, below which a gap between them says little."""
 GAP, SMALL_GAP = 0.1, 0.02
@@ -36,6 +41,9 @@ SMALL_UPDATE, USUAL_UPDATE, LARGE_UPDATE = 3e-4, 2e-3, 0.1
 USUAL_PEAK, LARGE_PEAK, WILD_PEAK = 0.01, 0.1, 0.25
 """The largest of them: with the usual rate; where it is the rate's doing if little is learned; and
 where images, series and texts all learned less than at a lower rate."""
+TINY_UPDATE, HALF = 5e-5, 0.5
+"""Steps so far below the usual leave a network where it began, whatever the noisy loss does or how
+few the rows are; by the loss, little was learned unless it fell to half."""
 LARGEST_CHANGE = 1000.0
 """Of a rate that is proposed: where a training blew up, its steps tell no more than that."""
 VANISHED = 1e-4
@@ -55,6 +63,8 @@ class Fit:
     rows: int
     """The fewer of both."""
     higher_is_better: bool
+    differs_in_bfloat16: bool = False
+    """Whether the epoch was scored in bfloat16, and its score is another."""
 
     def both(self) -> str:
         """Both, for a sentence about them."""
@@ -62,10 +72,14 @@ class Fit:
 
     def told(self) -> str:
         """Both, for the user."""
-        return (
-            f"Of as many training rows as there are validation rows, as they are: {self.name} "
-            f"{self.train:.4f}; of those {self.valid:.4f}."
+        text = (
+            f"The kept network has {self.name} {self.train:.4f} on "
+            f"{counted(self.rows, 'training row')} as they are, not varied, and {self.valid:.4f} "
+            "on the validation rows"
         )
+        if self.differs_in_bfloat16:
+            text += ", in float32 as the model answers; epochs are scored in bfloat16"
+        return f"{text}."
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,8 @@ class Dead:
     layer: str
     dead: int
     units: int
+    is_normed: bool = False
+    """Whether a batchnorm stands right before it."""
 
 
 def diagnose(
@@ -82,17 +98,28 @@ def diagnose(
     *,
     rate: float,
     layers: Sequence[str],
+    usual_rate: float = USUAL_RATE,
     fit: Fit | None = None,
     dead: Sequence[Dead] = (),
+    cures: Sequence[str] = CURES,
 ) -> list[Finding]:
     """Return what went wrong, or could go better, in this training; nothing where it went well.
 
-    layers   names of the layers that `history.signals` are of
+    layers       names of the layers that `history.signals` are of
+    usual_rate   that would have been taken if none had been asked for
+    cures        what is left to try against overfitting
     """
-    of_rate = _rate(history, rate, fit, dead)
+    # Units that die at the usual rate die at a tenth of it too: see `_dead`.
+    killed = dead if rate > usual_rate else ()
+    too_high = _too_high(history, rate, fit, killed)
+    too_low = [] if too_high else _too_low(history, rate, usual_rate, fit)
     # What a wrong rate does looks like other illnesses, whose cures would not help.
-    others = [] if of_rate else [*_unfinished(history, fit), *_gradients(history.signals, layers)]
-    return [*of_rate, *_overfitted(fit), *others, *_dead(dead)]
+    others: list[Finding] = []
+    if not (too_high or too_low):
+        others = [*_unfinished(history, fit), *_gradients(history.signals, layers)]
+    # Few rows of a network that stands where it began differ by chance.
+    overfitted = [] if too_low else _overfitted(fit, cures)
+    return [*too_high, *too_low, *overfitted, *others, *_dead(dead, is_told=bool(too_high))]
 
 
 def relus(network: nn.Module) -> Iterator[nn.Module]:
@@ -138,23 +165,33 @@ def dead_units(network: Network, items: Items, room: Room | None = None) -> list
         network.train(was_training)
         for handle in handles:
             handle.remove()
+    normed = _behind_batchnorm(network)
     return [
-        Dead(f"relu {number}", int((~units).sum()), len(units))
+        Dead(f"relu {number}", int((~units).sum()), len(units), normed[number - 1])
         for number, units in sorted(alive.items())
     ]
 
 
-def _overfitted(fit: Fit | None) -> list[Finding]:
+def _behind_batchnorm(network: nn.Module) -> list[bool]:
+    """Whether a batchnorm stands right before each relu."""
+    leaves = [module for module in network.modules() if not any(module.children())]
+    before = {id(after): isinstance(one, BatchNorm) for one, after in pairwise(leaves)}
+    return [before.get(id(module), False) for module in relus(network)]
+
+
+def _is_overfitted(fit: Fit | None) -> bool:
     if fit is None or fit.rows < FEWEST_JUDGED:
-        return []
+        return False
     if fit.higher_is_better:
-        is_apart = fit.train - fit.valid > GAP
-    else:
-        is_apart = fit.valid > GAP_OF_ERRORS * fit.train
-    if not is_apart:
+        return fit.train - fit.valid > GAP
+    return fit.valid > GAP_OF_ERRORS * fit.train
+
+
+def _overfitted(fit: Fit | None, cures: Sequence[str]) -> list[Finding]:
+    if fit is None or not _is_overfitted(fit):
         return []
-    text = f"It overfits: {fit.both()}. More items help most, then augmentation, dropout(0.5) in "
-    return [Finding("warning", text + "--net, a larger --weight-decay, a smaller --net.")]
+    text = f"It overfits: {fit.both()}. More items help most, then {', '.join(cures)}."
+    return [Finding("warning", text)]
 
 
 def _unfinished(history: History, fit: Fit | None) -> list[Finding]:
@@ -171,39 +208,93 @@ def _unfinished(history: History, fit: Fit | None) -> list[Finding]:
     return []
 
 
-def _rate(history: History, rate: float, fit: Fit | None, dead: Sequence[Dead]) -> list[Finding]:
+def _too_high(
+    history: History, rate: float, fit: Fit | None, dead: Sequence[Dead]
+) -> list[Finding]:
     losses = [record.loss for record in history.epochs]
-    updates = [_share(signal.updates, signal.weights) for signal in history.signals]
-    little = _little_learned(losses, fit)
+    updates = _updates(history)
     why = _wild_steps(history, updates) or _rise(losses)
     if updates and not why:
-        why = _large_steps(history, updates, little=little, dead=dead)
-    if why:
-        excess = max(updates, default=USUAL_PEAK) / USUAL_PEAK
-        lower = rate / min(max(excess, 3.0), LARGEST_CHANGE)
-        text = f"The learning rate {rate:g} was too high: {why}. Try --rate {lower:.1g}."
-        return [Finding("warning", text)]
-    usual = statistics.median(updates) if updates else USUAL_UPDATE
-    if little and usual < SMALL_UPDATE and not _overfitted(fit):
-        higher = rate * min(USUAL_UPDATE / max(usual, 1e-30), LARGEST_CHANGE)
-        text = (
-            f"The learning rate {rate:g} was too low: a step changed the weights by {usual:.1g} "
-            f"times their size (about {USUAL_UPDATE:g} is usual), and {little}. "
-            f"Try --rate {higher:.1g}."
-        )
-        return [Finding("warning", text)]
-    return []
+        why = _large_steps(history, updates, little=_little_learned(losses, fit), dead=dead)
+    if not why:
+        return []
+    excess = max(updates, default=USUAL_PEAK) / USUAL_PEAK
+    lower = rate / min(max(excess, 3.0), LARGEST_CHANGE)
+    text = f"The learning rate {rate:g} was too high: {why}. Try --rate {lower:.1g}."
+    return [Finding("warning", text)]
+
+
+def _too_low(history: History, rate: float, usual_rate: float, fit: Fit | None) -> list[Finding]:
+    losses = [record.loss for record in history.epochs]
+    usual = statistics.median(_updates(history) or [USUAL_UPDATE])
+    little = ""
+    if usual < SMALL_UPDATE and not _is_overfitted(fit):
+        little = _little_learned(losses, fit)
+    if usual < TINY_UPDATE:
+        little = little or _little_for_tiny_steps(losses, fit)
+    if not little:
+        return []
+    text = (
+        f"The learning rate {rate:g} was too low: a step changed the weights by {usual:.1g} "
+        f"times their size (about {USUAL_UPDATE:g} is usual), and {little}. "
+        f"{_higher(rate, usual_rate, usual)}"
+    )
+    return [Finding("warning", text)]
+
+
+def _higher(rate: float, usual_rate: float, update: float) -> str:
+    """Propose the usual rate, or a lower one whose steps are no larger than with the usual rate.
+
+    Where neither is more than was taken, a rate with steps of the usual size.
+    """
+    bound = rate * USUAL_PEAK / max(update, 1e-30)
+    if 2 * rate < usual_rate <= bound:
+        return f"Try --rate {usual_rate:g}, the usual one."
+    if 2 * rate < min(usual_rate, bound):
+        return f"Try --rate {bound:.1g}."
+    higher = rate * min(USUAL_UPDATE / max(update, 1e-30), LARGEST_CHANGE)
+    return f"Try --rate {higher:.1g}."
+
+
+def _updates(history: History) -> list[float]:
+    """Of the weights' norm that a step changed, at those looked at."""
+    return [_share(signal.updates, signal.weights) for signal in history.signals]
 
 
 def _little_learned(losses: Sequence[float], fit: Fit | None) -> str:
     """Say what shows that little was learned of the training rows; "" where enough was."""
-    fall = 1 - min(losses) / losses[0] if losses[0] > 0 else 1.0
-    if len(losses) > 1 and fall < LEAST_FALL:
-        return f"the training loss fell by {fall:.1%}"
-    is_judged = fit is not None and fit.rows >= FEWEST_JUDGED and fit.higher_is_better
-    if fit is not None and is_judged and fit.train < LITTLE_LEARNED:
-        return f"{fit.name} is {fit.train:.3f} on training rows"
-    return ""
+    if len(losses) > 1 and _fall(losses) < LEAST_FALL:
+        return _told_fall(losses)
+    is_judged = fit is not None and fit.rows >= FEWEST_JUDGED
+    return _poor_score(fit) if is_judged else ""
+
+
+def _little_for_tiny_steps(losses: Sequence[float], fit: Fit | None) -> str:
+    """Say the same where few rows, or a loss that moved by chance, are no proof against it."""
+    if fit is not None and fit.higher_is_better:
+        return _poor_score(fit)
+    return _told_fall(losses) if len(losses) > 1 and _fall(losses) < HALF else ""
+
+
+def _poor_score(fit: Fit | None) -> str:
+    if fit is None or not fit.higher_is_better or fit.train >= LITTLE_LEARNED:
+        return ""
+    return f"{fit.name} is {fit.train:.3f} on training rows"
+
+
+def _fall(losses: Sequence[float]) -> float:
+    """By how much of the first the loss fell at best."""
+    return 1 - min(losses) / losses[0] if losses[0] > 0 else 1.0
+
+
+def _told_fall(losses: Sequence[float]) -> str:
+    fell = f"{_fall(losses):.1%}"
+    if fell != "0.0%":
+        return f"the training loss fell by {fell}"
+    first, last = f"{losses[0]:.4g}", f"{losses[-1]:.4g}"
+    if losses[-1] > losses[0] and first != last:
+        return f"the training loss rose from {first} to {last}"
+    return "the training loss did not fall"
 
 
 def _wild_steps(history: History, updates: Sequence[float]) -> str:
@@ -285,17 +376,25 @@ def _gradients(signals: Sequence[Signal], layers: Sequence[str]) -> list[Finding
     return found
 
 
-def _dead(dead: Sequence[Dead]) -> list[Finding]:
+def _dead(dead: Sequence[Dead], *, is_told: bool) -> list[Finding]:
+    """Name the layer with most dead units; where the rate is told to be the cause, no cure.
+
+    Measured with the lenet preset, whose dense layer has 128 units, on 450 photos of clothes in 10
+    classes, 32x32: 1 to 3 were dead before the first step. After 20 epochs 116 and 91 were at the
+    usual rate (seeds 1, 2), 121 and 115 at a tenth of it; without dropout 101 after 8. With
+    batchnorm before the relu fewer than a fifth were, and it knew 70 and 90 % of its training rows
+    in place of 25 and 47.
+    """
     worst = max(dead, key=lambda layer: layer.dead / layer.units, default=None)
     if worst is None or worst.dead <= DEAD_SHARE * worst.units:
         return []
-    return [
-        Finding(
-            "warning",
-            f"Dead units: {worst.dead} of the {worst.units} of {worst.layer} are zero for every "
-            "item looked at. A lower --rate or batchnorm before relu keeps them alive.",
-        )
-    ]
+    text = (
+        f"Dead units: {worst.dead} of the {worst.units} of {worst.layer} are zero for every item "
+        "looked at."
+    )
+    if not (is_told or worst.is_normed):
+        text += " Batchnorm before that relu keeps them alive."
+    return [Finding("warning", text)]
 
 
 def _total(norms: Sequence[float]) -> float:

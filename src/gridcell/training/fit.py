@@ -437,7 +437,8 @@ class _Run:
             return
         memory = peak_memory()
         held = "" if memory is None else f", {memory / 1e9:.1f} GB of memory so far"
-        text = f"{1000 * a_step:.0f} ms a step, {_lasting(an_epoch)} an epoch"
+        digits = 0 if a_step > 0.01 else 1
+        text = f"{1000 * a_step:.{digits}f} ms a step, {_lasting(an_epoch)} an epoch"
         if self.plan.budget_s is None:
             text += f": about {_lasting(left)} left"
         else:
@@ -516,7 +517,11 @@ def _lasting(seconds: float) -> str:
 
     >>> _lasting(8.2), _lasting(95), _lasting(7260)
     ('8 s', '1 min 35 s', '2 h 1 min')
+    >>> _lasting(0.0123), _lasting(1.84)
+    ('12 ms', '1.8 s')
     """
+    if seconds < 5:
+        return f"{1000 * seconds:.0f} ms" if seconds < 0.1 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

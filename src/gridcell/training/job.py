@@ -27,7 +27,7 @@ from gridcell.preparation.cache import Decoded
 from gridcell.samples import STEP_TASKS, Samples
 from gridcell.sources.wording import counted
 from gridcell.training import diagnosis, profile
-from gridcell.training.calibration import calibrated
+from gridcell.training.calibration import FEWEST_ITEMS, calibrated
 from gridcell.training.checkpoint import About, Checkpoints
 from gridcell.training.device import choose_device, device_name
 from gridcell.training.fit import Around, Names, Score, fit
@@ -36,7 +36,7 @@ from gridcell.training.history import History, Watcher
 from gridcell.training.measured import measured_precision
 from gridcell.training.objective import Objective, choose_objective
 from gridcell.training.optimizer import muon_filters
-from gridcell.training.plan import Effort, Plan, effort_of, plan
+from gridcell.training.plan import Effort, Plan, effort_of, plan, told_work, usual_rate
 from gridcell.training.precision import PrecisionChoice
 from gridcell.training.residuals import with_intervals
 from gridcell.training.signals import learning_layers
@@ -140,6 +140,15 @@ class Job:
             )
         return calibrated(self.objective.answers, predicted, self.valid_targets)
 
+    def told(self, answers: Answers, predicted: NDArray[np.float32] | None) -> list[str]:
+        """What was fitted on validation rows, and why a temperature was not."""
+        has_few = predicted is not None and len(predicted) < FEWEST_ITEMS
+        is_probable = answers.task in ("classify", "labels") and not self._writes
+        if is_probable and (has_few or self.valid is None):
+            text = f"Probabilities are not calibrated: that needs {FEWEST_ITEMS} validation rows"
+            return [f"{text} or more."]
+        return answers.told()
+
     @property
     def looked_at_after(self) -> int:
         """Work, as `work_in` counts it, of what is looked at between training and last scores."""
@@ -178,13 +187,30 @@ class Job:
         fit = None
         if predicted is not None:
             fit = self._fit(predicted, score, history.score_name, better, room)
+        if fit is not None and self.precision.precision == "bfloat16":
+            told = history.epochs[history.best_epoch - 1].valid_score
+            differs = told is not None and f"{told:.4f}" != f"{fit.valid:.4f}"
+            fit = replace(fit, differs_in_bfloat16=differs)
         some = self.train.sample(diagnosis.LOOKED_AT, seed=self.config.seed)
         dead = diagnosis.dead_units(self.network, some, room)
-        layers = list(learning_layers(self.network))
+        names = list(learning_layers(self.network))
         findings = diagnosis.diagnose(
-            history, rate=self.plan.rate, layers=layers, fit=fit, dead=dead
+            history,
+            rate=self.plan.rate,
+            usual_rate=usual_rate(self.plan.optimizer, writes=self._writes),
+            layers=names,
+            fit=fit,
+            dead=dead,
+            cures=self._cures(),
         )
         return Diagnosis(fit, tuple(findings))
+
+    def _cures(self) -> list[str]:
+        """What is left to try against overfitting."""
+        has_dropout = any(isinstance(m, layers.Dropout) and m.p for m in self.network.modules())
+        # Only what was switched off can be switched on: other items vary as their kind can.
+        tried = {"augmentation": self.config.augment, "dropout(0.5) in --net": has_dropout}
+        return [cure for cure in diagnosis.CURES if not tried.get(cure, False)]
 
     def _fit(
         self, predicted: NDArray[np.float32], score: Score, name: str, better: Better, room: Room
@@ -251,12 +277,14 @@ def prepare(
     memory: Path,
     vectors: Path | None = None,
     about: About | None = None,
+    parts: int = 1,
 ) -> Job:
     """Choose network, plan, arithmetic and augmentation for these rows.
 
     vectors  file of word vectors that the embedding starts from
     memory   folder in which measurements of this machine are kept from run to run
     about    plan and arithmetic of a training that is resumed
+    parts    pieces that it takes each batch in
     """
     if config.patience is not None and not len(valid_rows):
         raise ConfigError(
@@ -354,17 +382,18 @@ def prepare(
             # Plans of earlier versions do not name it, the settings do.
             decided = replace(decided, optimizer=config.optimizer)
         precision = PrecisionChoice(about.precision, f"{about.precision}, as before")
+    most = counted(-(-decided.batch_size // parts), "item")
+    pieces = "" if parts == 1 else f" in pieces of at most {most}"
     notes = (
         *told(prep, decoded, train_rows),
         *of_vectors,
         *([] if whitening is None else [whitening]),
         f"Network: {network.notation}",
-        f"{chosen.reason}; {network.parameters_count:,} parameters, "
-        f"{work / 1e6:.1f} million multiply-adds an item.",
+        f"{chosen.reason}; {network.parameters_count:,} parameters, {told_work(work)} an item.",
         *(note[0].upper() + note[1:] for note in network.notes),
         decided.told_epochs(),
-        f"Steps: batches of {decided.batch_size}, {decided.optimizer} at rate {decided.rate:g}, "
-        f"{decided.schedule}.",
+        f"Steps: batches of {decided.batch_size}{pieces}, {decided.optimizer} at rate "
+        f"{decided.rate:g}, {decided.schedule}.",
         f"Arithmetic: {precision.reason}, on {device_name(device)}.",
         *engines_told(network, precision.precision, device),
         f"Augmentation: {varied.reason}.",

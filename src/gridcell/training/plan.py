@@ -17,6 +17,7 @@ from gridcell.training.schedule import Schedule
 
 LARGEST_BATCH = 128
 SMALLEST_BATCH = 16
+MILLION = 10**6
 ENDLESS_EPOCHS = 10_000
 """More than any training has: of one that goes on by a budget, where time alone decides."""
 STEPS_WANTED = 30
@@ -125,9 +126,10 @@ def plan(
     reason = "as asked"
     budget_s = None if config.budget is None else seconds(config.budget)
     if config.epochs is not None:
-        epochs = config.epochs
+        epochs, reason = config.epochs, reason + shared_epochs(members)
     elif budget_s is not None:
-        epochs, reason = MOST_EPOCHS * members, f"or fewer, as many as {config.budget} allow"
+        reason = f"or fewer, as many as {config.budget} allow{shared_epochs(members)}"
+        epochs = MOST_EPOCHS * members
     else:
         steps = -(-items // batch_size)
         epochs, reason = _epochs(items, multiply_adds // members, steps, effort=effort)
@@ -174,6 +176,13 @@ def effort_of(samples: Samples, *, items: int) -> Effort:
     return EFFORTS[samples.kind]
 
 
+def usual_rate(optimizer: OptimizerName, *, writes: bool) -> float:
+    """The rate that a training takes where none is asked for."""
+    if writes and optimizer == WRITING.optimizer and WRITING.rate is not None:
+        return WRITING.rate
+    return USUAL[optimizer][0]
+
+
 def usual_patience(epochs: int) -> int:
     """Epochs without a better score before a training of so many stops."""
     return max(5, epochs // 2)
@@ -209,11 +218,30 @@ def _shared_batch(size: int, config: TrainConfig, *, items: int, members: int) -
     return size
 
 
+def shared_epochs(members: int) -> str:
+    """Say what epochs that were asked for mean to the members of an ensemble."""
+    if members == 1:
+        return ""
+    return f"; {members} members share the items of each, so each member sees 1 in {members}"
+
+
+def told_work(multiply_adds: int) -> str:
+    """Multiply-adds as a person says them.
+
+    >>> told_work(570_123_456), told_work(1_234_567), told_work(1620)
+    ('570 million multiply-adds', '1.2 million multiply-adds', '1,620 multiply-adds')
+    """
+    if multiply_adds < MILLION:
+        return f"{multiply_adds:,} multiply-adds"
+    digits = 0 if multiply_adds >= 100 * MILLION else 1
+    return f"{multiply_adds / MILLION:,.{digits}f} million multiply-adds"
+
+
 def _epochs(items: int, multiply_adds: int, steps: int, *, effort: Effort) -> tuple[int, str]:
     """As many epochs as the items can use, fewer where that would be too much work."""
     useful = min(max(USUAL_EPOCHS, round(effort.steps / steps)), effort.epochs)
     affordable = int(effort.work / max(items * multiply_adds, 1))
     if affordable >= useful:
         return useful, f"{useful * steps:,} steps are enough for {counted(items, 'item')}"
-    told = f"{counted(items, 'item')} of {multiply_adds / 1e6:.0f} million multiply-adds"
+    told = f"{counted(items, 'item')} of {told_work(multiply_adds)}"
     return max(affordable, FEWEST_EPOCHS), f"as {told} are much work; --epochs gives more"
