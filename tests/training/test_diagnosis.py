@@ -192,6 +192,14 @@ def test_a_loss_that_jumps_up_is_a_rate_too_high() -> None:
     assert findings(net, curve([1.0, 0.5, 0.6, 0.4])) == []
 
 
+def test_of_many_epochs_a_single_one_may_jump_by_chance() -> None:
+    net, falling = network(NORMED), [1.0 * 0.97**epoch for epoch in range(40)]
+    once = [*falling[:30], 2.0, *falling[31:]]
+    assert findings(net, curve(once)) == []
+    (text,) = findings(net, curve([*falling[:30], 2.0, 1.8, 1.7, *falling[33:]]))
+    assert "the training loss rose from 0.413 to 2 in epoch 31" in text
+
+
 def test_gradients_that_vanish_are_named_with_their_layer() -> None:
     """Twelve layers of sigmoids: what reaches the first has passed slopes of at most a quarter."""
     deep = "flatten " + " ".join(["dense(8) sigmoid"] * 12)

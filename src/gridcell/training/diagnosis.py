@@ -35,6 +35,7 @@ GAP, SMALL_GAP = 0.1, 0.02
 GAP_OF_ERRORS, SMALL_GAP_OF_ERRORS = 1.5, 1.1
 LEARNED, LITTLE_LEARNED = 0.95, 0.9
 LOSS_RISE, RISE_OF_FIRST = 1.5, 0.2
+MANY_EPOCHS, LASTING = 30, 3
 LEAST_FALL = 0.1
 SMALL_UPDATE, USUAL_UPDATE, LARGE_UPDATE = 3e-4, 2e-3, 0.1
 """Of the weights' norm that a step changes, the median of those looked at."""
@@ -328,11 +329,15 @@ def _largest_step(history: History, updates: Sequence[float]) -> str:
 
 
 def _rise(losses: Sequence[float]) -> str:
-    """Say by how much the training loss rose; "" where it did not."""
-    for epoch in range(1, len(losses)):
-        lowest = min(losses[:epoch])
+    """Say by how much the training loss rose; "" where it did not.
+
+    Many epochs are of few items, whose loss jumps by chance: there the rise has to last.
+    """
+    lasting = LASTING if len(losses) >= MANY_EPOCHS else 1
+    for epoch in range(1, len(losses) + 1 - lasting):
+        lowest, risen = min(losses[:epoch]), min(losses[epoch : epoch + lasting])
         # Near zero a loss may double and mean nothing.
-        if losses[epoch] > max(LOSS_RISE * lowest, RISE_OF_FIRST * losses[0]) > 0:
+        if risen > max(LOSS_RISE * lowest, RISE_OF_FIRST * losses[0]) > 0:
             rise = f"from {lowest:.3g} to {losses[epoch]:.3g} in epoch {epoch + 1}"
             return f"the training loss rose {rise}"
     return ""
