@@ -126,7 +126,7 @@ def _tiny(layout: Layout) -> Choice:
 def _lenet(layout: Layout) -> Choice:
     pool = " maxpool(2)" if min(layout.grid) >= 8 else ""
     return Choice(
-        f"conv(32, 3) relu conv(64, 3) relu{pool} flatten dense(128) batchnorm relu dropout(0.5)",
+        f"conv(32, 3) relu conv(64, 3) relu{pool} flatten dense(128) relu dropout(0.5)",
         "the lenet preset: two convolutions and a dense layer, after LeCun et al. 1998",
     )
 
