@@ -606,8 +606,8 @@ def test_mostly_black_training_images_are_a_warning(tmp_path: Path) -> None:
     teller = Listening()
     pipeline.inspect(from_mapping(tmp_path, {}), teller)
     assert (
-        "warning: All 18 training items are of one colour throughout: there is little in them to "
-        "learn from."
+        "warning: All 18 training items are of one colour throughout: nothing else of them can "
+        "be learned."
     ) in teller.text
     for number in range(4):
         paint(tmp_path / "dark" / f"red{number}.png", (200, 0, 0), seed=number)

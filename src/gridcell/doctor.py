@@ -86,9 +86,10 @@ def without_content(
     if 2 * count <= len(rows):
         return []
     every = "All" if count == len(rows) else f"{count:,} of the"
-    what = "are silent" if isinstance(samples.facts, SoundFacts) else "are of one colour throughout"
-    text = f"{every} {len(rows):,} training items {what}: there is little in them to learn from."
-    return [Finding("warning", text)]
+    what = "are of one colour throughout: nothing else of them can be learned"
+    if isinstance(samples.facts, SoundFacts):
+        what = "are silent: there is little in them to learn from"
+    return [Finding("warning", f"{every} {len(rows):,} training items {what}.")]
 
 
 def _classes(samples: Samples) -> list[Finding]:

@@ -386,6 +386,8 @@ class Model:
 
     def _refuse_unheeded(self, dialect: Dialect, paths: Sequence[Path]) -> None:
         """Refuse how tables are written where no file is a table."""
+        if self.kind == "forecasts":  # which are read from tables alone, and say so
+            return
         told = [name for name in dialect.said if name != "encoding" or self.kind != "texts"]
         if told and paths and all(_is_no_table(path, self.kind) for path in paths):
             names = listed((shown(str(path)) for path in paths), most=3)

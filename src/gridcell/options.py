@@ -26,7 +26,7 @@ def refuse_unusable(app: App, commands: tuple[str, ...], arguments: ArgumentColl
     for argument in arguments:
         kinds = (argument.hint, *get_args(argument.hint))
         for token in argument.tokens:
-            if int in kinds and not re.fullmatch(r"-?[0-9]+", token.value):
+            if int in kinds and not re.fullmatch(r"-?[0-9]+", token.value.strip()):
                 raise ConfigError(
                     f"{argument.name} {token.value!r} cannot be used: it must be a whole number.",
                     fix=_written(argument.name, token.value),

@@ -173,17 +173,15 @@ def _least_budget(
 ) -> list[doctor.Finding]:
     """Warn where the time budget was less than what a command takes besides its steps."""
     budget_s = job.plan.budget_s
-    if budget_s is None:
+    if budget_s is None or resumed is not None:  # what is left of one may be any time
         return []
-    earlier_s = 0.0 if resumed is None else resumed[1].position.elapsed_s
-    budget_s, trained_s = budget_s - earlier_s, history.seconds - earlier_s
-    least = took - trained_s
+    least = took - history.seconds
     if least <= budget_s:
         return []
     text = (
         f"The budget of {budget_s:.0f} s is less than the least that this command needs: "
         f"{least:.0f} s to start, read, score and write. The few steps it took anyway are "
-        f"{trained_s:.0f} s more."
+        f"{history.seconds:.0f} s more."
     )
     return [doctor.Finding("warning", text)]
 

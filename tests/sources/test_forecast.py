@@ -210,14 +210,11 @@ def test_rows_can_be_said_to_stand_in_their_order(tmp_path):
 
 
 @pytest.mark.parametrize("written", ["%Y-%m-%d", "%d-%m-%y", "%d %b %Y"])
-@pytest.mark.parametrize("is_mixed", [True, False])
 def test_rows_of_several_series_in_their_order_ask_for_the_column_that_parts_them(
-    tmp_path, written, is_mixed
+    tmp_path, written
 ):
     days = [(datetime(2024, 1, 1) + timedelta(days=i)).strftime(written) for i in range(30)]
     pairs = [(store, day) for store in ("north", "south") for day in days]
-    if is_mixed:
-        pairs = [(store, day) for day in days for store in ("north", "south")]
     rows = [f"{store},{day},{i}.5" for i, (store, day) in enumerate(pairs)]
     path = table(tmp_path, rows, "store,date,sales")
     with pytest.raises(ConfigError) as error:
@@ -226,6 +223,17 @@ def test_rows_of_several_series_in_their_order_ask_for_the_column_that_parts_the
     assert "--id-column store" in str(error.value)
     _, facts = found(path, rows_in_order=True, id_column="store")
     assert facts.series_names == ("north", "south")
+
+
+@pytest.mark.parametrize("written", ["%Y-%m-%d", "%d-%m-%y"])
+def test_what_may_name_parts_of_a_time_is_told_and_not_refused(tmp_path, written):
+    """Quarters of a year, shifts of a day: or stores, each of which has a row for each day."""
+    days = [(datetime(2024, 1, 1) + timedelta(days=i)).strftime(written) for i in range(30)]
+    rows = [f"{day},{shift},{i}.5" for i, day in enumerate(days) for shift in ("early", "late")]
+    path = table(tmp_path, rows, "date,shift,x")
+    samples, facts = found(path, rows_in_order=True)
+    assert len(facts.values) == 60
+    assert "if the rows are of several series, give --id-column shift." in said(samples)
 
 
 def test_words_beside_rows_in_order_are_no_series(tmp_path):

@@ -31,12 +31,13 @@ def doubts_of_order(
     codes    the series of each row
     unused   columns that are left out, one of which may part the rows into series
 
-    Raises   ConfigError where a column of text does, so that each has its own times
+    Raises   ConfigError where a column of text does, so that each has its own times, which
+             begin anew
     """
     notes = []
     for name, times, is_ordered in _times(frame, data):
         if data.id_column is None:
-            _refuse_several(frame, name, times, is_ordered, unused - {name})
+            notes += _several(frame, name, times, is_ordered, unused - {name})
         if is_ordered:
             notes += _jump(frame, name, times, codes)
     return notes
@@ -58,13 +59,16 @@ def _times(frame: Frame, data: DataConfig) -> Iterator[tuple[str, NDArray[np.flo
             yield name, frame.texts([name])[name].codes.astype(np.float64), False
 
 
-def _refuse_several(
+def _several(
     frame: Frame, name: str, times: NDArray[np.float64], is_ordered: bool, words: set[str]
-) -> None:
-    """Refuse rows whose times come again, where a column of text parts them so that none does."""
+) -> list[str]:
+    """Doubt rows whose times come again, where a column of text parts them so that none does.
+
+    Where equal times stand together that column may name parts of them, such as quarters of a year.
+    """
     whole = np.zeros(len(times), np.int64)
     if _follows(whole, times, is_ordered):
-        return
+        return []
     for other in frame.names:
         column = frame.columns[other]
         if other not in words or column.holds != "text" or column.doubt:
@@ -76,12 +80,23 @@ def _refuse_several(
             continue
         each = len(found) / (int(found.max()) + 1)
         if each >= FEWEST_ROWS_EACH and _follows(found, times, is_ordered):
+            again = f"column {shown(name)} come again, but not within one {shown(other)}"
+            if _are_together(times):
+                return [
+                    f"The times in {again}: if the rows are of several series, give --id-column "
+                    f"{shown(other)}."
+                ]
             raise ConfigError(
-                f"{frame.path}: the rows are of several series: the times in column {shown(name)} "
-                f"come again, but not within one {shown(other)}.",
+                f"{frame.path}: the rows are of several series: the times in {again}.",
                 fix=f"name the column that parts them: --id-column {shown(other)}; if they are one "
                 "series after all, leave that column out of the table.",
             )
+    return []
+
+
+def _are_together(times: NDArray[np.float64]) -> bool:
+    """Whether each time stands in one run of rows."""
+    return bool(1 + np.count_nonzero(np.diff(times)) == len(np.unique(times)))
 
 
 def _follows(codes: NDArray[np.int64], times: NDArray[np.float64], is_ordered: bool) -> bool:
