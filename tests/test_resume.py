@@ -19,7 +19,7 @@ import gridcell
 from gridcell import bundle, cli, folds, pipeline, record
 from gridcell.config import from_mapping
 from gridcell.errors import ConfigError, SourceError
-from gridcell.networks import Network
+from gridcell.networks import Choice, Network, presets
 from gridcell.resuming import resume
 from gridcell.training import Checkpoints, checkpoint
 from gridcell.training.objective import Objective
@@ -114,6 +114,18 @@ def test_members_that_are_drawn_for_short_batches_go_on_too(toy: Path, tmp_path:
     heard = Listening()
     resume(tmp_path / "cut", epochs=4, teller=heard)
     assert "Epochs: 4, as asked; 5 members share the items of each" in heard.text
+
+
+def test_a_run_goes_on_with_the_network_it_began_though_its_preset_changed(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"net": "tiny", "members": 2, "epochs": 2}
+    train(toy, tmp_path / "whole", **settings)
+    train(toy, tmp_path / "cut", Stopping(3), **settings)
+    other = Choice("conv(3, 3) relu globalpool", "another")
+    monkeypatch.setitem(presets.PRESETS, "tiny", lambda _: other)
+    resume(tmp_path / "cut")
+    assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
 
 
 def test_a_checkpoint_whose_plan_names_no_optimizer_goes_on_with_that_of_the_settings(

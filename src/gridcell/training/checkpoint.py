@@ -46,6 +46,8 @@ class About:
     """Which fold of a cross-validation it is."""
     split_digest: str | None = None
     """Over who is in which part; None where an earlier gridcell wrote it."""
+    notation: str | None = None
+    """The network as it was built, since presets change; None likewise."""
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,7 @@ class Job:
             threads=torch.get_num_threads(),
             fold=fold,
             split_digest=split_digest,
+            notation=self.network.notation,
         )
 
     def predicted(self, room: Room | None = None) -> NDArray[np.float32] | None:
@@ -321,6 +322,8 @@ def prepare(
     )
     if config.members > 1:
         chosen = networks.ensemble_of(chosen, config.members)
+    if about is not None and about.notation is not None:
+        chosen = networks.Choice(about.notation, "as before")
     network = networks.build(
         chosen.notation,
         prep.layout,
