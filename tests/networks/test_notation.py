@@ -163,6 +163,8 @@ MISTAKES = [
     ("6000*(relu) 6000*(relu)", 12, "the network has more than 10,000 layers."),
     ("residual relu", 9, "'(' is missing after residual; found 'relu'."),
     ("residual(relu", 13, "')' is missing at the end of residual; found the end."),
+    ("ensemble(relu,", 14, "')' is missing at the end of ensemble; found the end."),
+    ("reversible(relu,", 16, "')' is missing at the end of reversible; found the end."),
     ("residual()", 0, "residual stands around one chain of layers."),
     ("residual(relu, tanh)", 0, "residual stands around one chain of layers."),
     ("parallel(relu)", 0, "parallel needs two or more branches, separated by commas."),

@@ -324,9 +324,10 @@ class _Reader:
         chains = [self._chain()]
         while self._token.text == ",":
             self._take()
-            if signature.options and self.tokens[self.position + 1].text in "),":
+            following = "" if self._token.kind == "end" else self.tokens[self.position + 1].text
+            if following in ("", ")", ","):
                 self._refuse_bare_number(token, signature)
-            if signature.options and self.tokens[self.position + 1].text == "=":
+            if signature.options and following == "=":
                 self._argument(token.text, signature, options)
             else:
                 chains.append(self._chain())
