@@ -6,12 +6,14 @@
     python benchmarks/texts.py subj PATH/TO/text           # plot or opinion, a tenth held out
     python benchmarks/texts.py spam PATH/TO/text           # a tenth held out; F1 of spam
     python benchmarks/texts.py names PATH/TO/text          # family names of 18 languages, a tenth
+    python benchmarks/texts.py names-lines PATH/TO/text    # a tenth of its lines, copies or not
     python benchmarks/texts.py tags PATH/TO/ud_ewt         # a tag for each token, its own split
     python benchmarks/texts.py shakespeare PATH/TO/text    # nats a character on the last tenth
     python benchmarks/texts.py trec PATH/TO/text --folds 5 --seeds 0   # training rows alone
 
-No pretrained vectors are used. With a tenth held out, each seed holds out another one. The test
-rows are read once, by the command itself. To choose by, there are folds of the training rows of
+No pretrained vectors are used. With a tenth held out, each seed holds out another one; copies of
+one text then stand on one side, but for `names-lines`, which draws each line for itself, as figures
+of others do. The test rows are read once, by the command itself. To choose by, there are folds of the training rows of
 sets with a split of their own: the test rows are then not read at all.
 """
 
@@ -41,6 +43,8 @@ class Task:
     parts: tuple[tuple[str, str], ...] = ()
     options: tuple[str, ...] = ()
     score: str = "accuracy"
+    is_drawn_by_line: bool = False
+    """Whether the tenth is drawn here, from all lines of a folder's files, each for itself."""
 
 
 TENTH = ("--test", "0.1")
@@ -53,6 +57,7 @@ TASKS = {
     "subj": Task("subjectivity.csv", options=TENTH),
     "spam": Task("sms_spam.tsv", options=TENTH, score="F1 of spam"),
     "names": Task("names", options=TENTH),
+    "names-lines": Task("names", is_drawn_by_line=True),
     "tags": Task(options=("--target", "upos")),
     "shakespeare": Task(
         "tinyshakespeare.txt", options=("--valid", "0.05", "--test", "0.1"), score="log loss"
@@ -80,6 +85,8 @@ def main() -> None:
         if task.parts:
             path = joined(options.folder, task.parts, Path(place), folds=options.folds)
         for seed in options.seeds:
+            if task.is_drawn_by_line:
+                path = drawn(options.folder / task.data, Path(place), seed=seed)
             out = Path(place) / f"run-{seed}"
             command = [sys.executable, "-m", "gridcell", "train", str(path), *task.options]
             command += ["--seed", str(seed), "--out", str(out), *options.options]
@@ -93,6 +100,19 @@ def main() -> None:
             print(f"{options.task} seed {seed}: {task.score} {said}, {end}", flush=True)
     spread = f" ± {statistics.stdev(found):.4f}" if len(found) > 1 else ""
     print(f"{options.task}: mean {statistics.fmean(found):.4f}{spread}", flush=True)
+
+
+def drawn(folder: Path, place: Path, *, seed: int) -> Path:
+    """Write the lines of a folder's files as one table; a tenth of them, at random, are the test."""
+    written, draw = place / "lines.csv", random.Random(seed)
+    with written.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label", "split"])
+        for path in sorted(folder.glob("*.txt")):
+            for line in filter(None, map(str.strip, path.read_text("utf-8").splitlines())):
+                part = "test" if draw.random() < 0.1 else "train"
+                writer.writerow([line, path.stem, part])
+    return written
 
 
 def score_of(out: Path, name: str) -> tuple[float, str]:
