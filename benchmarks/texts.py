@@ -13,8 +13,8 @@
 
 No pretrained vectors are used. With a tenth held out, each seed holds out another one; copies of
 one text then stand on one side, but for `names-lines`, which draws each line for itself, as figures
-of others do. The test rows are read once, by the command itself. To choose by, there are folds of the training rows of
-sets with a split of their own: the test rows are then not read at all.
+of others do. The test rows are read once, by the command itself. To choose by, there are folds of
+the training rows of sets with a split of their own: the test rows are then not read at all.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def main() -> None:
 
 
 def drawn(folder: Path, place: Path, *, seed: int) -> Path:
-    """Write the lines of a folder's files as one table; a tenth of them, at random, are the test."""
+    """Write the lines of a folder's files as one table; a tenth, drawn at random, are the test."""
     written, draw = place / "lines.csv", random.Random(seed)
     with written.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from gridcell import pipeline, preparation, training, writing
-from gridcell.batches import items_of
+from gridcell.batches import items_of, training_batches
 from gridcell.cli import main
 from gridcell.config import from_mapping
 from gridcell.errors import ConfigError, NetworkError, SourceError
 from gridcell.model import Model
 from gridcell.networks.run import outputs, said
+from gridcell.resuming import resume
 from gridcell.samples import TEST, TRAIN, VALID
 from gridcell.sources import writing as source
 from gridcell.sources.characters import clean, texts_of
 from gridcell.sources.words import UNKNOWN_WORD, words_and_breaks
+from gridcell.training.step import TrainingStep
+from tests.test_resume import Stopping
 
 VERSE = "the cat sat on the mat, and the dog sat on the cat.\n"
 
@@ -178,12 +184,64 @@ def test_training_takes_stretches_and_scores_take_whole_pieces(tmp_path: Path) -
         valid_rows=valid,
         memory=tmp_path,
     )
-    assert set(job.train.steps().tolist()) == {256} and len(job.train) == 8 * len(rows)  # type: ignore[union-attr]
-    first = job.train.batch(np.arange(4), torch.Generator().manual_seed(0))
-    again = job.train.batch(np.arange(4), torch.Generator().manual_seed(1))
-    assert first.values.shape == (4, 256) and not torch.equal(first.values, again.values)
+    assert set(job.train.steps().tolist()) == {128} and len(job.train) == 16 * len(rows)  # type: ignore[union-attr]
     assert job.valid is not None
     assert len(outputs(job.network, job.valid)) == len(job.valid_targets)
+
+
+def test_what_came_before_a_stretch_is_remembered_in_training(tmp_path: Path) -> None:
+    """The loss of a batch is that of the same steps in the middle of a whole text."""
+    config = from_mapping(verses(tmp_path / "a.txt"), {"net": "embed(8) lstm(8)", "epochs": 1})
+    data, _ = pipeline.inspect(config)
+    rows = np.arange(len(data.samples))
+    prep = preparation.fit(data.chosen, data.decoded, rows)
+    job = training.prepare(
+        replace(config.train, precision="float32"),
+        data.samples,
+        data.decoded,
+        prep,
+        train_rows=rows,
+        valid_rows=rows[:0],
+        memory=tmp_path,
+    )
+    batches = [*training_batches(job.train, size=3, seed=0, epoch=1, threads=0)][:4]
+    step = TrainingStep(
+        job.network,
+        job.objective,
+        torch.optim.SGD(job.network.parameters(), lr=0.0),
+        precision="float32",
+        average=None,
+        note=lambda _: None,
+    )
+    found = [step.take(batch, 0.0) for batch in batches]
+    values = torch.cat([batch.values for batch in batches], 1)
+    truths = torch.cat([batch.targets for batch in batches], 1)
+    lengths = torch.full((3,), values.shape[1])
+    whole = job.network(values, lengths).detach()
+    for number, part in enumerate(torch.arange(values.shape[1]).split(128)):
+        wanted = nn.functional.cross_entropy(
+            whole[:, part].flatten(0, 1), truths[:, part].flatten()
+        )
+        assert found[number] == pytest.approx(float(wanted), rel=1e-5)
+        alone = job.network(values[:, part], torch.full((3,), len(part))).detach()
+        other = nn.functional.cross_entropy(alone.flatten(0, 1), truths[:, part].flatten())
+        assert not number or abs(found[number] - float(other)) > 1e-4
+
+
+# C28
+@pytest.mark.parametrize("net", ["embed(8) lstm(8) dropout(0.2)", "embed(8) residual(rnn(8))"])
+@pytest.mark.parametrize("stop_after", [3, 14])
+def test_a_writer_that_was_stopped_goes_on_to_the_same_bits(
+    net: str, stop_after: int, tmp_path: Path
+) -> None:
+    path = verses(tmp_path / "a.txt")
+    settings: dict[str, Any] = {"net": net, "epochs": 2, "precision": "float32", "valid": 0.1}
+    pipeline.train(from_mapping(path, settings, out=tmp_path / "whole"))
+    cut = pipeline.train(from_mapping(path, settings, out=tmp_path / "cut"), Stopping(stop_after))
+    assert cut.was_interrupted
+    resume(tmp_path / "cut")
+    one, other = ((tmp_path / name / "model.gridcell").read_bytes() for name in ("whole", "cut"))
+    assert one == other
 
 
 # Words.

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gridcell.axes import Layout
 from gridcell.errors import NetworkError, ShapeError
 from gridcell.networks import build
+from gridcell.networks.stream import detached, from_named, named
 
 from ..layers.checks import randomize
 from ..reference.comparison import quick
@@ -371,3 +372,43 @@ def test_a_step_without_axes_is_refused():
     stream = build("relu", SERIES, outputs=2).stream()
     with pytest.raises(ShapeError, match="stream step input must be"):
         stream.step(torch.tensor(1.0))
+
+
+@pytest.mark.parametrize(
+    "notation",
+    [
+        "embed(4) lstm(3, layers=2) dropout(0.5)",
+        "embed(4) rnn(3) parallel(delta, residual(lstm(3) dense(3)), dense(2))",
+        "embed(4) dense(3)",
+    ],
+)
+def test_going_on_with_gradients_is_the_whole_to_rounding(notation: str) -> None:
+    network = build(notation, IDS, outputs=9, each=True)
+    network.train()
+    for module in network.modules():
+        if isinstance(module, torch.nn.Dropout) or hasattr(module, "p"):
+            module.p = 0.0
+    ids = torch.randint(2, 9, (3, 12), generator=torch.Generator().manual_seed(0)).int()
+    whole = network(ids)
+    whole.square().sum().backward()
+    wanted = [p.grad.clone() for p in network.parameters() if p.grad is not None]
+    network.zero_grad()
+    state, outputs = None, []
+    for part in ids.split([5, 1, 6], 1):
+        y, state = network.go_on(part, state)
+        state = from_named(network.steps, named(state))
+        outputs.append(y)
+    torch.testing.assert_close(torch.cat(outputs, 1), whole, rtol=1e-5, atol=1e-6)
+    torch.cat(outputs, 1).square().sum().backward()
+    found = [p.grad for p in network.parameters() if p.grad is not None]
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_detached_has_no_way_back() -> None:
+    network = build("embed(4) rnn(3) parallel(delta, residual(lstm(3)))", IDS, outputs=9, each=True)
+    _, state = network.go_on(torch.full((2, 3), 4))
+    assert any(value.requires_grad for value in named(state).values())
+    left = named(detached(state))
+    assert not any(value.requires_grad for value in left.values())
+    assert all(torch.equal(left[name], value) for name, value in named(state).items())

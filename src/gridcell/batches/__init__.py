@@ -3,6 +3,7 @@
 from gridcell.batches.clips import Clips
 from gridcell.batches.images import Images
 from gridcell.batches.kinds import Variation, items_of, on_disk
+from gridcell.batches.onward import Onward
 from gridcell.batches.order import (
     Batch,
     Items,
@@ -22,6 +23,7 @@ __all__ = [
     "Clips",
     "Images",
     "Items",
+    "Onward",
     "Series",
     "Sounds",
     "Texts",

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -36,6 +36,9 @@ class Batch:
     rows: NDArray[np.int64]
     first_steps: NDArray[np.int64] | None = None
     """[B] step of its row that an item begins with, where it may be a window; else all at 0."""
+    goes_on: bool | None = None
+    """Whether each item goes on where the one at its place in the batch before ended; False of the
+    first of such batches, None of items that stand for themselves."""
 
     def cut(self, parts: int) -> list[Batch]:
         """Return the items in up to so many pieces of nearly equal size."""
@@ -51,6 +54,7 @@ class Batch:
                     self.targets[part],
                     self.rows[part],
                     None if self.first_steps is None else self.first_steps[part],
+                    self.goes_on,
                 )
             )
         return pieces
@@ -89,6 +93,14 @@ class Items(Protocol):
         """Return the items at these places 0 .. N - 1, varied where a generator is given."""
 
 
+@runtime_checkable
+class InTurn(Protocol):
+    """Items whose batches have an order of their own: each goes on where the one before ended."""
+
+    def in_turn(self, size: int, generator: np.random.Generator) -> list[NDArray[np.int64]]:
+        """Return the places of the items of each batch of one epoch, in their order."""
+
+
 def work_in(items: Items) -> int:
     """Steps of all items, which is what they cost; items, where all have the same number of steps.
 
@@ -111,10 +123,13 @@ def sampled(rows: NDArray[np.int64], count: int, *, seed: int) -> NDArray[np.int
 def epoch_batches(items: Items, *, size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
     """Return the places of the items of each batch of one epoch.
 
-    Items of unlike length are sorted by it within a neighbourhood of a few batches, which then
-    come in random order: so a batch holds little padding.
+    Items that are to be read in turn say themselves how. Others of unlike length are sorted by it
+    within a neighbourhood of a few batches, which then come in random order: so a batch holds
+    little padding.
     """
     generator = np.random.default_rng((seed, epoch))
+    if isinstance(items, InTurn):
+        return items.in_turn(size, generator)
     places = generator.permutation(len(items))
     steps = items.steps()
     if steps is None:
@@ -159,9 +174,9 @@ def training_batches(
     is_varied = is_varied and items.is_varied
 
     def make(number: int, places: NDArray[np.int64]) -> Batch:
-        if not is_varied:
-            return items.batch(places)
-        return items.batch(places, torch.Generator().manual_seed(step_seed(seed, epoch, number)))
+        draw = torch.Generator().manual_seed(step_seed(seed, epoch, number)) if is_varied else None
+        batch = items.batch(places, draw)
+        return replace(batch, goes_on=number > 0) if isinstance(items, InTurn) else batch
 
     parts = epoch_batches(items, size=size, seed=seed, epoch=epoch)
     if not threads:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gridcell.augment.texts import TextAugment
 from gridcell.batches.order import Batch, sampled
-from gridcell.batches.stretches import drawn_starts, tags_of
+from gridcell.batches.stretches import tags_of
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.texts import TextPreparation
 from gridcell.samples import Tags
@@ -33,13 +33,11 @@ class Texts:
     augment: TextAugment | None = None
     tags: Tags | None = None
     """The class of each step, instead of targets: they are then int64 [B, T], 0 in the padding."""
-    is_cut: bool = False
-    """Whether an item is a stretch of its text, at a place that is drawn for each batch."""
 
     @property
     def is_varied(self) -> bool:
         """Whether training sees each text varied."""
-        return self.augment is not None or self.is_cut
+        return self.augment is not None
 
     @property
     def is_onward(self) -> bool:
@@ -56,8 +54,7 @@ class Texts:
 
     def steps(self) -> NDArray[np.int64]:
         """Steps of each item."""
-        whole = np.asarray(np.diff(self._ids[1]))
-        return np.minimum(whole, self.preparation.stretch) if self.is_cut else whole
+        return np.asarray(np.diff(self.ids()[1]))
 
     def truths(self) -> Tensor:
         """Targets of all items in order; the class of every step where steps have one."""
@@ -67,30 +64,22 @@ class Texts:
 
     def windows(self) -> Texts:
         """A text is read whole, up to the longest."""
-        return replace(self, is_cut=False)
-
-    def stretches(self) -> Texts:
-        """Each text as often as it has stretches, of which a batch takes one at a random place."""
-        if not self.preparation.stretch:
-            return self
-        times = np.maximum(1, self.steps() // self.preparation.stretch)
-        return replace(self, rows=np.repeat(self.rows, times), is_cut=True)
+        return self
 
     def sample(self, count: int, *, seed: int) -> Texts:
         """About so many of the items, drawn at random, each once."""
-        return replace(self, rows=sampled(self.rows, count, seed=seed), is_cut=False)
+        return replace(self, rows=sampled(self.rows, count, seed=seed))
 
     def batch(self, places: NDArray[np.int64], generator: torch.Generator | None = None) -> Batch:
         """Return these texts as int32 ids `[B, T]` (or `[B, T, 1 + L]`), lengths and targets."""
         order = places[np.argsort(self.rows[places], kind="stable")]
-        rows, (ids, starts) = self.rows[order], self._ids
+        rows, (ids, starts) = self.rows[order], self.ids()
         counts = self.steps()[order]
-        firsts = self._firsts(order, counts, generator)
+        firsts = np.zeros(len(order), np.int64)
         longest = max(1, int(counts.max(initial=0)))
         values = np.zeros((len(order), longest, *ids.shape[1:]), np.int32)
         for number, (place, count) in enumerate(zip(order, counts, strict=True)):
-            begin = starts[place] + firsts[number]
-            values[number, :count] = ids[begin : begin + count]
+            values[number, :count] = ids[starts[place] : starts[place] + count]
         found, lengths = torch.from_numpy(values), torch.from_numpy(counts)
         if self.augment is not None and generator is not None:
             found = self.augment(found, lengths, generator)
@@ -99,22 +88,14 @@ class Texts:
         )
         return Batch(found, lengths, targets, rows)
 
+    def ids(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Ids of all items, one after another, and where each begins, and the end."""
+        return self._ids
+
     @cached_property
     def _ids(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Ids of all items, one after another, and where each begins."""
         ids, starts = self.preparation.ids(self.decoded.values, self.decoded.starts, self.rows)
         if self.tags is not None:
             wanted = np.diff(self.tags.starts)[self.rows]
             assert np.array_equal(np.diff(starts), wanted), "each token has one tag"
         return ids, starts
-
-    def _firsts(
-        self,
-        places: NDArray[np.int64],
-        counts: NDArray[np.int64],
-        generator: torch.Generator | None,
-    ) -> NDArray[np.int64]:
-        """Return at which step of its text each item begins."""
-        if generator is None or not self.is_cut:
-            return np.zeros(len(places), np.int64)
-        return drawn_starts(np.diff(self._ids[1])[places] - counts, generator)

@@ -22,7 +22,7 @@ from gridcell.errors import NetworkError, ShapeError
 from gridcell.layers.lengths import check_lengths
 from gridcell.layers.window import NoPlaceError
 from gridcell.networks.notation import Spec, parse, write
-from gridcell.networks.stream import Stream, StreamState
+from gridcell.networks.stream import Stream, StreamState, through
 from gridcell.sources.wording import counted
 
 Generator = torch.Generator | None
@@ -103,6 +103,18 @@ class Network(nn.Module):
         Raises   NetworkError that names the first layer that needs steps which come later
         """
         return Stream(self, state)
+
+    def go_on(self, values: Tensor, state: StreamState | None = None) -> tuple[Tensor, StreamState]:
+        """Answer the next steps of sequences; return what is remembered of them as well.
+
+        What a stream answers, but in the network's own mode, and with gradients, which reach back
+        into `state` too unless it is `detached`.
+
+        Shapes   [B, n, C, *grid] (ids [B, n]) -> [B, n, K]
+        """
+        if self.normalize is not None:
+            values = self.normalize(values)
+        return through(self.steps, values, state)
 
     @property
     def parameters_count(self) -> int:

@@ -104,7 +104,7 @@ class Stream:
         with _in_evaluation(self.network):
             if self.network.normalize is not None:
                 x = self.network.normalize(x)
-            y, self._state = _through(self.network.steps, x, self._state)
+            y, self._state = through(self.network.steps, x, self._state)
         return y
 
     def _check_piece(self, x: Tensor) -> None:
@@ -131,10 +131,10 @@ def _in_evaluation(network: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _through(
+def through(
     steps: Sequence[Step], x: Tensor, state: StreamState | None
 ) -> tuple[Tensor, StreamState]:
-    """Walk through layers one after another; each goes on from its own memory."""
+    """Walk through layers one after another; each goes on from its own memory, None at first."""
     memories = (None,) * len(steps) if state is None else state
     after: list[Memory] = []
     for step, memory in zip(steps, memories, strict=True):
@@ -230,13 +230,13 @@ def _window(step: Step, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
 def _residual(step: Step, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
     project = cast(layers.Residual, step.module).project
     shortcut = x if project is None else project(x)
-    y, after = _through(step.branches[0], x, _of_branches(step, memory)[0])
+    y, after = through(step.branches[0], x, _of_branches(step, memory)[0])
     return y + shortcut, (after,)
 
 
 def _parallel(step: Step, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
     memories = zip(step.branches, _of_branches(step, memory), strict=True)
-    outputs = [_through(branch, x, each) for branch, each in memories]
+    outputs = [through(branch, x, each) for branch, each in memories]
     joined = torch.cat([y for y, _ in outputs], 2 if step.after.has_time else 1)
     return joined, tuple(after for _, after in outputs)
 
@@ -294,6 +294,50 @@ KINDS: dict[str, _Kind] = {
     "parallel": _Kind(_parallel),
 }
 """The layers that remember; every other one looks at each step alone."""
+
+
+def detached(state: StreamState) -> StreamState:
+    """What is remembered, without the way back by which gradients would go."""
+
+    def without(memory: Memory) -> Memory:
+        if isinstance(memory, tuple):
+            return detached(memory)
+        return None if memory is None else memory.detach()
+
+    return tuple(map(without, state))
+
+
+def named(memory: Memory, name: str = "") -> dict[str, Tensor]:
+    """The tensors of what is remembered, each by its way through layers and branches.
+
+    >>> [*named(((torch.zeros(1), torch.zeros(1)), None, (torch.zeros(1),)))]
+    ['0.0', '0.1', '2.0']
+    """
+    if memory is None:
+        return {}
+    if isinstance(memory, Tensor):
+        return {name: memory}
+    start = f"{name}." if name else ""
+    parts = (named(each, f"{start}{number}") for number, each in enumerate(memory))
+    return {key: value for part in parts for key, value in part.items()}
+
+
+def from_named(steps: Sequence[Step], tensors: dict[str, Tensor], start: str = "") -> StreamState:
+    """Return what `named` took apart, for a network of these steps."""
+    memories: list[Memory] = []
+    for number, step in enumerate(steps):
+        kind = KINDS.get(step.spec.name)
+        name = f"{start}{number}."
+        if kind is None or not kind.remembers(step.module):
+            memories.append(None)
+        elif step.branches:
+            branches = enumerate(step.branches)
+            memories.append(
+                tuple(from_named(b, tensors, f"{name}{place}.") for place, b in branches)
+            )
+        else:
+            memories.append(tuple(tensors[f"{name}{place}"] for place in range(kind.tensors)))
+    return tuple(memories)
 
 
 def _fits(steps: Sequence[Step], state: object) -> bool:

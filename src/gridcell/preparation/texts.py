@@ -56,7 +56,7 @@ MOST_WORDS_SPELLED = 15
 """Texts whose usual one has more words are read without letters: where words are few, each counts.
 In five folds of training rows letters named a hundredth more of TREC's questions (10 words), and no
 more of SST-2's and MR's sentences (19 and 21 words)."""
-STRETCH = {"characters": 256, "words": 64}
+STRETCH = {"characters": 128, "words": 64}
 """Steps that training reads at once where a text is to be written on."""
 NOUNS = {"words": "word", "characters": "character", "tokens": "token"}
 Ids = NDArray[np.int32]

@@ -370,6 +370,7 @@ class _Run:
             "optimizer.": optimizer_state(self.step.optimizer),
             "average.": {} if self.average is None else self.average.state(),
             "best.": self.best.weights,
+            "memory.": self.step.remembered(),
         }
         for prefix, group in groups.items():
             tensors |= {prefix + name: value.detach() for name, value in group.items()}
@@ -391,6 +392,7 @@ class _Run:
         if self.average is not None:
             self.average.restore(state.under("average."), at.average_steps)
         self.best.recall(at.best_epoch, at.best_rank, state.under("best."))
+        self.step.recall(state.under("memory."))
         generator = state.tensors["generator"]
         if generator.shape == self.generator.get_state().shape:  # else it is another device's
             self.generator.set_state(generator)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gridcell import layers, networks
 from gridcell.augment.images import ImageAugment
-from gridcell.batches import Items, Texts, Variation, items_of, work_in
+from gridcell.batches import Items, Onward, Texts, Variation, items_of, work_in
 from gridcell.config import Config, TrainConfig, to_mapping
 from gridcell.doctor import Finding
 from gridcell.errors import ConfigError, NetworkError
@@ -164,7 +164,7 @@ class Job:
     @property
     def _writes(self) -> bool:
         """Whether it learns to write a text on."""
-        return isinstance(self.train, Texts) and self.train.is_onward
+        return isinstance(self.train, Onward)
 
     def profile(self, history: History) -> list[str]:
         """Where the time went, for the user."""
@@ -364,8 +364,8 @@ def prepare(
         tags=samples.tags,
     )
     train = drawn(train_rows, variation=varied.variation)
-    if isinstance(train, Texts):
-        train = train.stretches()
+    if isinstance(train, Texts) and train.is_onward:
+        train = Onward(train)
     valid = drawn(valid_rows) if len(valid_rows) else None
     _check_leaves_steps(network, train)
     work = _work(network, train)

@@ -11,12 +11,15 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from gridcell.batches import Batch
 from gridcell.errors import MemoryFullError, ShapeError, TrainingError
+from gridcell.networks import Network
+from gridcell.networks.stream import StreamState, detached, from_named, named
 from gridcell.process import is_out_of_memory
 from gridcell.sources.wording import counted
 from gridcell.training.average import WeightAverage
@@ -54,6 +57,8 @@ class TrainingStep:
         self.parts = 1
         self.was_full = False
         self.spent_s: dict[str, float] = defaultdict(float)
+        self._memories: list[StreamState] = []
+        """What the network remembers of the items of the batch before, by piece."""
 
     def take(self, batch: Batch, rate: float) -> float:
         """Learn from a batch and return its mean loss.
@@ -91,11 +96,19 @@ class TrainingStep:
         pieces = batch.cut(self.parts)
         weights = [self.objective.weight(piece.targets, piece.lengths) for piece in pieces]
         total, value = sum(weights), 0.0
-        for piece, weight in zip(pieces, weights, strict=True):
+        before = self._memories if batch.goes_on else []
+        after: list[StreamState] = []
+        for number, (piece, weight) in enumerate(zip(pieces, weights, strict=True)):
             started = time.perf_counter()
+            values = piece.values.to(self.device)
             lengths = None if piece.lengths is None else piece.lengths.to(self.device)
             with arithmetic(self.precision, self.device):
-                predicted = self.network(piece.values.to(self.device), lengths)
+                if piece.goes_on is None:
+                    predicted = self.network(values, lengths)
+                else:
+                    known = before[number] if before else None
+                    predicted, memory = cast(Network, self.network).go_on(values, known)
+                    after.append(detached(memory))
             loss = self.objective.loss(predicted, piece.targets.to(self.device), lengths)
             found = float(loss.detach())
             if not math.isfinite(found):
@@ -108,11 +121,28 @@ class TrainingStep:
             loss.backward()  # type: ignore[no-untyped-call]
             self.spent_s["forward"] += forward - started
             self.spent_s["backward"] += time.perf_counter() - forward
+        self._memories = after
         return value
+
+    def remembered(self) -> dict[str, Tensor]:
+        """What the network remembers of the items of the batch before, as tensors by name."""
+        return {
+            f"{number}.{name}": value
+            for number, memory in enumerate(self._memories)
+            for name, value in named(memory).items()
+        }
+
+    def recall(self, tensors: dict[str, Tensor]) -> None:
+        """Remember what `remembered` gave."""
+        pieces = 1 + max((int(name.partition(".")[0]) for name in tensors), default=-1)
+        steps = cast(Network, self.network).steps if tensors else ()
+        on_device = {name: value.to(self.device) for name, value in tensors.items()}
+        self._memories = [from_named(steps, on_device, f"{n}.") for n in range(pieces)]
 
     def _cut_smaller(self, batch: Batch) -> None:
         """Cut batches into twice as many pieces as before, and say so."""
         self.optimizer.zero_grad()
+        self._memories = []  # they are of other pieces
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         items = len(batch.rows)
