@@ -119,6 +119,19 @@ def test_copies_with_one_answer_are_a_note() -> None:
     assert "a/0k.png, a/1k.png, a/2k.png" in notes(findings)
 
 
+def test_copies_whose_files_differ_are_told_like_others() -> None:
+    alike = np.arange(40)
+    alike[[1, 2]], alike[39] = 0, 4
+    found = samples(["a"] * 20 + ["b"] * 20, alike=alike)
+    split = sides(TRAIN, TEST, *[TRAIN] * 38)
+    findings = examine(found, split)
+    assert "2 files are copies of another one with the same answer, for instance" in notes(findings)
+    assert "1 image stands under different answers (2 files)" in warnings(findings)
+    assert "1 image stands on more than one side of the split (2 in train, 1 in test)" in warnings(
+        findings
+    )
+
+
 def test_the_same_picture_under_two_answers_is_a_warning() -> None:
     contents = [*range(39), 0]
     text = warnings(examine(samples(["a"] * 20 + ["b"] * 20, contents=contents)))

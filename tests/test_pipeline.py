@@ -597,6 +597,52 @@ def test_black_images_are_told_and_used(toy: Path, tmp_path: Path) -> None:
         assert any("one colour throughout" in note for note in data.samples.notes)
 
 
+def test_copies_in_another_format_stand_on_one_side_and_are_told(toy: Path, tmp_path: Path) -> None:
+    files = sorted(toy.rglob("*.png"))
+    for number, file in enumerate(files[::2]):
+        again = file.with_suffix(".bmp" if number else ".tiff")
+        Image.open(file).save(again)
+        if number == 1:
+            again.rename(toy / "red" / "wrong.bmp")
+    (toy / "red" / "cut.png").write_bytes(files[0].read_bytes()[:100])
+    for _ in range(2):  # decoded, then found in the cache
+        teller = Listening()
+        data, parts = pipeline.inspect(from_mapping(toy, {"on_bad_file": "skip"}), teller)
+        assert len(data.samples) == 75
+        side: dict[bytes, set[int]] = {}
+        for pixels, part in zip(data.decoded.values, parts.split.tolist(), strict=True):
+            side.setdefault(pixels.tobytes(), set()).add(part)
+        assert len(side) == 50 and all(len(stands) == 1 for stands in side.values())
+        assert "50 items are copies of 25 files; copies stand on one side." in teller.text
+        assert "24 files are copies of another one with the same answer" in teller.text
+        assert "warning: 1 image stands under different answers (2 files)" in teller.text
+        assert "red/wrong.bmp" in teller.text
+
+
+def test_copies_that_the_own_splits_hold_twice_are_a_warning(tmp_path: Path) -> None:
+    colours(tmp_path / "train")
+    for kind in ("blue", "red"):
+        (tmp_path / "test" / kind).mkdir(parents=True)
+        for file in sorted((tmp_path / "train" / kind).iterdir())[:4]:
+            Image.open(file).save(tmp_path / "test" / kind / f"{file.stem}x.bmp")
+    teller = Listening()
+    pipeline.inspect(from_mapping(tmp_path, {}), teller)
+    assert "8 images stand on more than one side of the split" in teller.text
+    assert "items are files that the data's own splits hold in more than one part" in teller.text
+
+
+def test_blank_files_are_copies_by_their_bytes_alone(tmp_path: Path) -> None:
+    """Else a class of black pictures of all sizes would stand on one side, and not be evaluated."""
+    colours(tmp_path)
+    (tmp_path / "black").mkdir()
+    for number in range(20):
+        Image.new("RGB", (9 + number, 9)).save(tmp_path / "black" / f"{number}.png")
+    data, parts = pipeline.inspect(from_mapping(tmp_path, {}))
+    black = data.samples.targets == data.samples.labels.index("black")
+    assert {int(part) for part in parts.split[black]} == {0, 1, 2}
+    assert not any("copies" in note or "not evaluated" in note for note in parts.notes)
+
+
 def test_mostly_black_training_images_are_a_warning(tmp_path: Path) -> None:
     """Of many sizes, so that they are no copies; a few are told neutrally, as above."""
     for number in range(24):

@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import gridcell
 from gridcell import bundle, cli, folds, pipeline, record
 from gridcell.config import from_mapping
 from gridcell.errors import ConfigError, SourceError
 from gridcell.networks import Choice, Network, presets
+from gridcell.preparation import cache
 from gridcell.resuming import resume
 from gridcell.training import Checkpoints, checkpoint
 from gridcell.training.objective import Objective
@@ -277,6 +279,16 @@ def in_parts(toy: Path, to: Path, *, is_swapped: bool = False) -> Path:
     return to
 
 
+def forget_the_split(folder: Path) -> None:
+    """Make the checkpoints what they were before the split was kept."""
+    for path in folder.glob("checkpoint-*.gridcell"):
+        described, tensors = bundle.read(path, checkpoint.MEMBERS, what="a checkpoint")
+        earlier = json.loads(described)
+        assert len(earlier["about"].pop("split_digest")) == 64
+        members = (json.dumps(earlier).encode(), tensors)
+        bundle.write(path, dict(zip(checkpoint.MEMBERS, members, strict=True)))
+
+
 def test_data_that_are_split_otherwise_are_refused(toy: Path, tmp_path: Path) -> None:
     """Else rows that were learned from would be scored as test rows."""
     cut = tmp_path / "cut"
@@ -287,13 +299,27 @@ def test_data_that_are_split_otherwise_are_refused(toy: Path, tmp_path: Path) ->
     ) as e:
         resume(cut, data=swapped)
     assert str(swapped) in str(e.value) and "begin a new training" in str(e.value)
-    for path in cut.glob("checkpoint-*.gridcell"):  # of before it was kept
-        described, tensors = bundle.read(path, checkpoint.MEMBERS, what="a checkpoint")
-        earlier = json.loads(described)
-        assert len(earlier["about"].pop("split_digest")) == 64
-        members = (json.dumps(earlier).encode(), tensors)
-        bundle.write(path, dict(zip(checkpoint.MEMBERS, members, strict=True)))
+    forget_the_split(cut)
     assert resume(cut, data=in_parts(toy, tmp_path / "moved")).history.ended == "all epochs"
+
+
+@pytest.mark.parametrize("is_before_digests", [False, True])
+def test_a_run_that_did_not_know_all_copies_is_refused(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_before_digests: bool
+) -> None:
+    """Its copies in another format may stand on two sides."""
+    for file in sorted(toy.rglob("*.png"))[::2]:
+        Image.open(file).save(file.with_suffix(".bmp"))
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "_alike", lambda *_: {})
+        patch.setenv("GRIDCELL_CACHE", str(tmp_path / "earlier"))
+        train(toy, tmp_path / "cut", Stopping(5))
+    if is_before_digests:
+        forget_the_split(tmp_path / "cut")
+    with pytest.raises(SourceError, match=r"learned from\. Copies whose files differ stand on one"):
+        resume(tmp_path / "cut")
+    train(toy, tmp_path / "new", Stopping(5))
+    assert resume(tmp_path / "new").history.ended == "all epochs"
 
 
 def test_one_process_at_a_time(toy: Path, tmp_path: Path) -> None:

@@ -300,6 +300,58 @@ def test_equal_files_tie_their_groups_together() -> None:
         assert parts.split[0] == parts.split[11] == parts.split[9]
 
 
+def test_items_that_are_alike_stand_on_one_side_and_are_counted() -> None:
+    """As a picture that was saved as PNG and as BMP: their digests differ."""
+    alike = np.arange(40)
+    alike[[7, 30]], alike[31] = 0, 12
+    samples = replace(made(np.arange(40) % 2), alike=alike)
+    for seed in range(10):
+        parts = split(samples, shares(0.2, 0.2), seed=seed)
+        assert sides(alike, parts) == 1
+        assert "5 items are copies of 2 files; copies stand on one side." in parts.notes
+
+
+def test_copies_by_digest_and_items_that_are_alike_are_joined() -> None:
+    digests = [*range(40)]
+    digests[20] = 7
+    alike = np.arange(40)
+    alike[[7, 20]] = 3
+    samples = replace(made(np.arange(40) % 2, digests=digests), alike=alike)
+    assert samples.contents[3] == samples.contents[7] == samples.contents[20]
+    assert len(np.unique(samples.contents)) == 38 == samples.contents.max() + 1
+    assert samples.has_unlike_copies and not replace(samples, alike=None).has_unlike_copies
+    turned = samples.take(np.arange(39, -1, -1))
+    assert len(np.unique(turned.contents[[39 - 3, 39 - 7, 39 - 20]])) == 1
+
+
+@steady
+@given(data_sets())
+def test_without_items_that_are_alike_a_split_is_as_the_digests_make_it(
+    case: tuple[Samples, SplitConfig, int],
+) -> None:
+    samples, config, seed = case
+    values = np.unique(samples.digests, return_index=True, return_inverse=True)
+    alike = values[1][values[2].reshape(-1)]  # copies of a file decode to the same
+    try:
+        parts = split(samples, config, seed=seed)
+    except SplitError:
+        return
+    for known in (alike, np.arange(len(samples))):
+        again = split(replace(samples, alike=known), config, seed=seed)
+        np.testing.assert_array_equal(again.split, parts.split)
+        assert again.notes == parts.notes
+    assert not replace(samples, alike=alike).has_unlike_copies
+
+
+def test_items_that_are_alike_tie_their_groups_together() -> None:
+    alike = np.arange(12)
+    alike[11] = 0
+    samples = replace(made(np.arange(12) % 2, groups=np.arange(12) // 3), alike=alike)
+    for seed in range(10):
+        parts = split(samples, shares(0.2, 0.2), seed=seed)
+        assert parts.split[0] == parts.split[11] == parts.split[9]
+
+
 def test_a_class_that_is_one_group_stays_in_training() -> None:
     samples = made(np.repeat([0, 1, 2], [30, 30, 3]), groups=np.arange(63) // 3)
     for seed in range(20):

@@ -57,8 +57,8 @@ class Finding:
 def examine(samples: Samples, split: NDArray[np.int8] | None = None) -> list[Finding]:
     """Return what is worth knowing of the items and, with `split` [N], of who stands where.
 
-    Warnings come first. Nothing is decoded: sizes, durations, formats and digests are those of
-    the scan.
+    Warnings come first. Nothing is decoded here: sizes, durations and formats are those of the
+    scan, and copies are known by what was decoded where it was (`Samples.contents`).
     """
     if isinstance(samples.facts, ForecastFacts):
         return _of_windows(samples.facts, split)
@@ -165,7 +165,7 @@ def _labels(samples: Samples) -> list[Finding]:
 
 def _duplicates(samples: Samples, split: NDArray[np.int8] | None) -> list[Finding]:
     """The same content more than once: under one answer, under two, on two sides of the split."""
-    content = np.unique(samples.digests, return_inverse=True)[1]
+    content = samples.contents
     sizes = np.bincount(content)
     if not (sizes > 1).any():
         return []

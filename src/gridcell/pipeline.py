@@ -254,7 +254,7 @@ def inspect(config: Config, teller: Teller | None = None) -> tuple[Data, Parts]:
 
 def _empty(data: Data) -> set[str]:
     """The files of one colour throughout, and the silent ones."""
-    return {path for path, remark in data.decoded.remarks if remark.what in ("blank", "silent")}
+    return {path for path, remark in data.decoded.remarks if remark.what in remarks.EMPTY}
 
 
 def evaluate(
@@ -368,6 +368,7 @@ def read(
         lines += [f"  {file}: {reason}" for file, reason in decoded.bad]
         samples, lost = _without_lost_classes(samples.take(decoded.rows), path, purpose=purpose)
         lines += lost
+    samples = replace(samples, alike=decoded.alike)
     if decoded.file is not None:
         size = told_bytes(decoded.values.nbytes)
         found = "found in the cache" if decoded.was_cached else "decoded into the cache"

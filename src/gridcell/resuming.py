@@ -131,13 +131,23 @@ def check_same_data(about: About, data: pipeline.Data) -> None:
 
 
 def check_same_split(about: About, data: pipeline.Data, parts: splits.Parts) -> None:
-    """Raise SourceError where items are in other parts than when the training began."""
-    if about.split_digest not in (None, record.split_digest(data.samples, parts.split)):
-        raise SourceError(
-            f"{about.settings['path']}: the data are those that the training began with, but split "
-            "otherwise, so that it would be scored on rows that it has learned from.",
-            fix="put their splits, groups and names back as they were, or begin a new training.",
-        )
+    """Raise SourceError where items are in other parts than when the training began.
+
+    An earlier gridcell took items for copies by their files alone, and so split otherwise those
+    whose files are unlike and whose values are equal.
+    """
+    has_unlike_copies = data.samples.has_unlike_copies
+    if about.split_digest == record.split_digest(data.samples, parts.split):
+        return
+    if about.split_digest is None and not has_unlike_copies:
+        return
+    since = " Copies whose files differ stand on one side now, as they did not in earlier versions."
+    raise SourceError(
+        f"{about.settings['path']}: the data are those that the training began with, but split "
+        "otherwise, so that it would be scored on rows that it has learned from."
+        f"{since if has_unlike_copies else ''}",
+        fix="put their splits, groups and names back as they were, or begin a new training.",
+    )
 
 
 def config_of(about: About, data: Path | None) -> Config:

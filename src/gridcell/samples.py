@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import ClassVar, Literal, TypeVar, overload
 
 import numpy as np
@@ -353,6 +354,9 @@ class Samples:
     """What the headers of the files say, as the kind of data has it."""
     given: NDArray[np.int8]
     """[N] split that the data itself names (TRAIN, VALID, TEST), or UNASSIGNED."""
+    alike: NDArray[np.int64] | None = None
+    """[N] a number for each item, equal where what was decoded of them is equal; None before that,
+    and where the digests say it already."""
     groups: NDArray[np.int64] | None = None
     """[N] group of each item, where a group column was named."""
     group_names: tuple[str, ...] = ()
@@ -382,6 +386,25 @@ class Samples:
         """What the items are."""
         return self.facts.kind
 
+    @cached_property
+    def contents(self) -> NDArray[np.int64]:
+        """[N] a number from 0 for each item, equal where they are copies: by digest, or `alike`."""
+        words = np.ascontiguousarray(self.digests).view(np.uint64).reshape(len(self), 2)
+        numbers = np.unique(words, axis=0, return_inverse=True)[1].reshape(-1)
+        if self.alike is not None:
+            # Items that are alike take the number of the first of them. So the numbers, and with
+            # them a random split, stay what the digests make them where no others are copies.
+            _, first, same = np.unique(self.alike, return_index=True, return_inverse=True)
+            numbers = np.unique(numbers[first][same], return_inverse=True)[1]
+        return np.asarray(numbers, np.int64)
+
+    @property
+    def has_unlike_copies(self) -> bool:
+        """Whether there are copies whose digests differ, such as a picture as PNG and as BMP."""
+        if self.alike is None:
+            return False
+        return len(np.unique(self.contents)) < len(np.unique(self.digests))
+
     def take(self, rows: Rows) -> Samples:
         """The same data set with only these rows, in this order."""
         index = np.asarray(rows, dtype=np.int64)
@@ -394,6 +417,7 @@ class Samples:
             digests=self.digests[index],
             facts=self.facts.take(index),
             given=self.given[index],
+            alike=None if self.alike is None else self.alike[index],
             groups=None if self.groups is None else self.groups[index],
             folds=None if self.folds is None else self.folds[index],
             events=None if self.events is None else _taken(self.events, index),

@@ -1,7 +1,8 @@
 """Who goes where: every item to training, validation or test, and no leak between them.
 
-What must stay together is one *unit*: items of one group (patient, speaker ...), and items whose
-files are the same bytes. Units are shared out so that each part has its share of every class:
+What must stay together is one *unit*: items of one group (patient, speaker ...), and copies, whose
+files are the same bytes or decode to the same values (`Samples.contents`). Units are shared out so
+that each part has its share of every class:
 
     given splits    are kept as they are; only a part that is missing is taken from training
     large units     one by one, larger ones first, each to the part that then lies nearest its
@@ -196,12 +197,10 @@ def _check_enough(
 
 
 def _units(samples: Samples, rows: Rows) -> NDArray[np.int64]:
-    """Return the unit of each of `rows`, numbered from 0: what shares a group or a digest."""
-    words = np.ascontiguousarray(samples.digests[rows]).view(np.uint64).reshape(len(rows), 2)
-    _, digest, copies = np.unique(words, axis=0, return_inverse=True, return_counts=True)
-    digest = digest.reshape(-1)
+    """Return the unit of each of `rows`, numbered from 0: what shares a group or is a copy."""
+    _, content, copies = np.unique(samples.contents[rows], return_inverse=True, return_counts=True)
     if samples.groups is None:
-        return np.asarray(digest, dtype=np.int64)
+        return np.asarray(content, dtype=np.int64)
     names, group = np.unique(samples.groups[rows], return_inverse=True)
     parent = list(range(len(names)))
 
@@ -211,11 +210,11 @@ def _units(samples: Samples, rows: Rows) -> NDArray[np.int64]:
             node = parent[node]
         return node
 
-    # Equal files in two groups tie these groups together; only files with copies can.
+    # Copies in two groups tie these groups together.
     first: dict[int, int] = {}
-    for row in np.flatnonzero(copies[digest] > 1):
+    for row in np.flatnonzero(copies[content] > 1):
         mine = root(int(group[row]))
-        other = root(first.setdefault(int(digest[row]), mine))
+        other = root(first.setdefault(int(content[row]), mine))
         parent[max(mine, other)] = min(mine, other)
     roots = np.array([root(node) for node in range(len(names))], dtype=np.int64)
     return np.asarray(np.unique(roots[group], return_inverse=True)[1], dtype=np.int64).reshape(-1)
@@ -485,10 +484,8 @@ def _notes_on_ties(samples: Samples, part: NDArray[np.int8], *, is_given: bool) 
         shared = _on_two_sides(samples.groups, part)
         total = np.unique(samples.groups).size
         notes.append(f"{shared.size:,} of {total:,} groups shared between splits.")
-    words = np.ascontiguousarray(samples.digests).view(np.uint64).reshape(len(samples), 2)
-    _, digest, copies = np.unique(words, axis=0, return_inverse=True, return_counts=True)
-    digest = digest.reshape(-1).astype(np.int64)
-    leaked = int(np.isin(digest, _on_two_sides(digest, part)).sum())
+    copies = np.bincount(samples.contents)
+    leaked = int(np.isin(samples.contents, _on_two_sides(samples.contents, part)).sum())
     several = int((copies > 1).sum())
     if leaked:
         assert is_given, "a file stands in two parts"

@@ -12,21 +12,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import av
 import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from gridcell import workers
 from gridcell.errors import SourceError, StorageError
 from gridcell.preparation import cache, images
 from gridcell.preparation.cache import Decoded, decode_all
+from gridcell.preparation.clips import FrameReader
 from gridcell.preparation.images import ImageReader, decode
 from gridcell.preparation.remarks import Remark
 from gridcell.preparation.sounds import SoundReader
 from gridcell.preparation.unreadable import UnreadableError
-from gridcell.samples import UNASSIGNED, ImageFacts, Samples, SoundFacts
+from gridcell.samples import UNASSIGNED, ClipFacts, ImageFacts, Samples, SoundFacts
 
 
 def samples_of(root: Path, names: list[str]) -> Samples:
@@ -482,6 +485,134 @@ def test_pixels_of_one_colour_are_found_whether_or_not_they_are_decoded(tmp_path
             folder=tmp_path / "cache",
         )
         assert got.remarks == tuple((f"#{row}", Remark("blank")) for row in (0, 3, 4, 5))
+
+
+# --- Copies whose files differ -------------------------------------------------------------------
+
+
+def written_again(root: Path) -> Samples:
+    """Three pictures: the first in three formats, the second with a note in it, one white twice."""
+    root.mkdir()
+    draw = np.random.default_rng(0)
+    first, second, third = (
+        Image.fromarray(draw.integers(0, 256, (8, 9, 3), dtype=np.uint8)) for _ in range(3)
+    )
+    white, note, exif = Image.new("RGB", (9, 8), "white"), PngInfo(), Image.Exif()
+    note.add_text("Comment", "taken again")
+    exif[0x010F] = "a camera"
+    for name, picture, options in (
+        ("0.png", first, {}),
+        ("1.png", second, {}),
+        ("2.bmp", first, {}),
+        ("3.png", white, {}),
+        ("4.tiff", first, {"compression": "tiff_lzw"}),
+        ("5.bmp", white, {}),
+        ("6.png", second, {"pnginfo": note}),
+        ("7.png", third, {}),
+        ("8.png", second, {"exif": exif, "compress_level": 0}),
+    ):
+        picture.save(root / name, **options)
+    samples = samples_of(root, sorted(path.name for path in root.iterdir()))
+    assert len(set(samples.digests.tolist())) == 9
+    return samples
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_one_picture_in_several_files_is_alike_but_white_ones_are_not(
+    tmp_path: Path, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "cores", lambda: cores)
+    monkeypatch.setattr(workers, "PATIENCE_S", -1.0)  # threads from the first file on
+    samples = written_again(tmp_path / "photos")
+    for was_cached in (False, True):
+        got = decoded(samples, tmp_path / "cache")
+        assert got.was_cached == was_cached and got.alike is not None
+        assert got.alike.tolist() == [0, 1, 0, 3, 0, 5, 1, 7, 1]
+
+
+def test_pictures_left_out_keep_their_numbers_off_those_that_are_alike(tmp_path: Path) -> None:
+    samples = written_again(tmp_path / "photos")
+    (tmp_path / "photos" / "0.png").write_bytes(b"text")
+    samples = samples_of(tmp_path / "photos", list(samples.paths))
+    for _ in range(2):
+        got = decoded(samples, tmp_path / "cache", on_bad_file="skip")
+        assert got.rows.tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
+        assert got.alike is not None and got.alike.tolist() == [0, 1, 2, 1, 4, 0, 6, 0]
+
+
+def test_equal_checksums_alone_make_nothing_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "crc32", lambda _: 7)
+    got = decoded(written(tmp_path / "photos", 3), tmp_path / "cache")
+    assert got.alike is not None and got.alike.tolist() == [0, 1, 2]
+
+
+def test_a_cache_that_does_not_say_what_is_alike_is_built_again(tmp_path: Path) -> None:
+    samples = written_again(tmp_path / "photos")
+    file = decoded(samples, tmp_path / "cache").file
+    assert file is not None
+    note = file.with_suffix(".json")
+    earlier = json.loads(note.read_bytes())
+    del earlier["alike"], earlier["fingerprint"]
+    earlier["fingerprint"] = cache._fingerprint(file, earlier)
+    note.write_text(json.dumps(earlier))
+    again = decoded(samples, tmp_path / "cache")
+    assert not again.was_cached and again.alike is not None and again.alike[2] == 0
+    assert decoded(samples, tmp_path / "cache").was_cached
+
+
+def test_one_sound_in_several_files_is_alike_but_not_at_another_level_or_silent(
+    tmp_path: Path,
+) -> None:
+    wave = np.random.default_rng(0).integers(-9000, 9000, 4000).astype(np.int16)
+    standing = np.full(4000, -256, np.int16)  # as an offset makes of silence
+    quiet = np.zeros(4000, np.int16)
+    for name, samples_, kind in (
+        ("0.wav", wave, "PCM_16"),
+        ("1.flac", wave, "PCM_16"),
+        ("2.wav", wave * 2, "PCM_16"),
+        ("3.wav", wave, "FLOAT"),
+        ("4.wav", quiet, "PCM_16"),
+        ("5.flac", quiet, "PCM_16"),
+        ("6.wav", standing, "PCM_16"),
+        ("7.flac", standing, "PCM_16"),
+        ("8.wav", wave[:-1], "PCM_16"),
+        ("9.wav", np.stack([wave, wave], 1), "PCM_16"),
+    ):
+        scaled = samples_ / 32768 if kind == "FLOAT" else samples_
+        soundfile.write(tmp_path / name, scaled, 8000, kind)
+    for name in ("a.wav", "b.flac"):  # not heard, and resampled not constant
+        soundfile.write(tmp_path / name, np.full(8000, -1, np.int16), 16000)
+    samples = sounds_of(tmp_path, sorted(path.name for path in tmp_path.iterdir()))
+    for was_cached in (False, True):
+        got = heard(samples, tmp_path / "cache", SoundReader(8000))
+        assert got.was_cached == was_cached and got.alike is not None
+        assert got.alike.tolist() == [0, 0, 2, 0, 4, 5, 6, 7, 8, 0, 10, 11]
+        assert np.ptp(items_in(got)[10]) > 0
+
+
+def test_one_clip_in_several_files_is_alike_but_black_ones_are_not(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    for name, shown, codec, pixels in (
+        ("0.mkv", frames, "ffv1", "bgr0"),
+        ("1.avi", frames, "png", "rgb24"),
+        ("2.mkv", frames[::-1], "ffv1", "bgr0"),
+        ("3.mkv", frames * 0, "ffv1", "bgr0"),
+        ("4.avi", frames * 0, "png", "rgb24"),
+    ):
+        with av.open(str(tmp_path / name), "w") as out:
+            stream = out.add_stream(codec, rate=8)
+            stream.height, stream.width, stream.pix_fmt = 16, 16, pixels
+            for frame in shown:
+                out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            out.mux(stream.encode(None))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    sides, seconds = np.full((5, 2), 16, np.int32), np.full(5, 0.375)
+    facts = ClipFacts(sides, seconds, np.ones(5, np.bool_))
+    samples = replace(samples_of(tmp_path, names), facts=facts)
+    got = heard(samples, tmp_path / "cache", FrameReader(16, 16, 3, "stretch", 16))
+    assert got.alike is not None and got.alike.tolist() == [0, 0, 2, 3, 4]
 
 
 # --- Items of unlike length ----------------------------------------------------------------------

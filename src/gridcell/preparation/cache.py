@@ -9,7 +9,8 @@ the same content and settings open at once without touching a file of the data.
                              the samples of sounds
     CACHE/pixels/KEY.json    steps and scale of each item where items differ in them, rows
                              and reasons of those that could not be decoded, what is to be said of
-                             others, and a digest over this and KEY.npy
+                             others, which items have the values of an earlier one, and a
+                             digest over this and KEY.npy
 
     CACHE/statistics/...     what was counted of training rows, see `statistics.py`
 
@@ -29,6 +30,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +38,7 @@ from numpy.typing import NDArray
 from gridcell.cache import free_bytes, write_whole
 from gridcell.errors import SourceError, StorageError
 from gridcell.preparation.images import ImageReader
-from gridcell.preparation.remarks import Remark, look_at, look_at_pictures
+from gridcell.preparation.remarks import EMPTY, Remark, look_at, look_at_pictures
 from gridcell.preparation.unreadable import UnreadableError
 from gridcell.samples import ImageFacts, Samples
 from gridcell.sources.wording import counted, itemised, shown
@@ -45,6 +47,8 @@ from gridcell.workers import in_order
 Progress = Callable[[int, int], None]
 Values = NDArray[np.generic]
 Faults = dict[int, UnreadableError]
+Found = tuple[Values, float, Remark | None, int | None]
+"""Values, scale and remark of an item, and a checksum of the values; None if nothing is in them."""
 
 FOLDERS = ("pixels", "waves", "frames", "statistics")
 """Folders below the cache: one for each kind of values, and one for what was counted of them."""
@@ -113,6 +117,9 @@ class Decoded:
     sentence."""
     remarks: tuple[tuple[str, Remark], ...] = ()
     """Path of each item that is used though little is in it, and what is to be said of it."""
+    alike: NDArray[np.int64] | None = None
+    """[N] the first item that has the same values, itself where none before it has them or where
+    nothing is in them; None where they were not compared."""
     file: Path | None = None
     """Where the values are kept; None if they are in memory."""
     was_cached: bool = False
@@ -146,6 +153,8 @@ class _Kept:
     scales: list[float]
     reasons: dict[int, str]
     remarks: dict[int, Remark]
+    alike: dict[int, int]
+    """Each item that has the values of an earlier one, and the first of those."""
 
 
 def decode_all(
@@ -180,6 +189,8 @@ def decode_all(
     _check_faults(samples, kept.reasons, on_bad_file=on_bad_file)
     keep = np.ones(len(samples), dtype=np.bool_)
     keep[list(kept.reasons)] = False
+    alike = np.arange(len(kept.lengths))
+    alike[list(kept.alike)] = list(kept.alike.values())
     return Decoded(
         values,
         _starts(kept.lengths),
@@ -187,6 +198,7 @@ def decode_all(
         np.flatnonzero(keep),
         tuple((samples.paths[row], reason) for row, reason in sorted(kept.reasons.items())),
         _by_path(samples, kept.remarks),
+        alike,
         file,
         was_cached,
     )
@@ -216,11 +228,12 @@ def _stored(file: Path, count: int, reader: Reader) -> tuple[NDArray[Any], _Kept
             return None
         reasons = {int(row): str(reason) for row, reason in record["bad"]}
         remarks = {int(row): Remark(what, str(detail)) for row, what, detail in record["remarks"]}
+        alike = {int(item): int(first) for item, first in record["alike"]}
         good = count - len(reasons)
         if reader.is_ragged:
-            kept = _Kept(record["lengths"], record["scales"], reasons, remarks)
+            kept = _Kept(record["lengths"], record["scales"], reasons, remarks, alike)
         else:
-            kept = _Kept([1] * good, [1.0] * good, reasons, remarks)
+            kept = _Kept([1] * good, [1.0] * good, reasons, remarks, alike)
         values = np.load(file, mmap_mode="r", allow_pickle=False)
         if values.shape != (sum(kept.lengths), *reader.inner) or values.dtype != reader.dtype:
             return None
@@ -252,7 +265,8 @@ def _build(
 ) -> tuple[NDArray[Any], _Kept]:
     """Decode all items, write the two files, and return the values and what is known of them."""
     faults: Faults = {}
-    kept = _Kept([], [], {}, {})
+    kept = _Kept([], [], {}, {}, {})
+    sums: list[int | None] = []
 
     def write(out: BinaryIO) -> None:
         # Written in order and not through a map: a full disk is then an error that can be told,
@@ -265,12 +279,13 @@ def _build(
                     if isinstance(found, UnreadableError):
                         faults[row] = found
                         continue
-                    values, scale, remark = found
+                    values, scale, remark, checksum = found
                     if remark is not None:
                         kept.remarks[row] = remark
                     out.write(np.ascontiguousarray(values).data)
                     kept.lengths.append(len(values))
                     kept.scales.append(scale)
+                    sums.append(checksum)
                 done += len(part)
                 if progress is not None:
                     progress(done, len(samples))
@@ -287,18 +302,48 @@ def _build(
             f"{error.message} It is to hold {counted(len(samples), _noun(samples))} decoded.",
             fix=error.fix,
         ) from error
+    values = np.load(file, mmap_mode="r", allow_pickle=False)
+    kept.alike.update(_alike(values, kept, sums))
     kept.reasons.update({row: fault.reason for row, fault in faults.items()})
     if all(fault.is_lasting for fault in faults.values()):
         record: dict[str, object] = {
             "bad": sorted(kept.reasons.items()),
             "remarks": [[row, r.what, r.detail] for row, r in sorted(kept.remarks.items())],
+            "alike": list(kept.alike.items()),
         }
         if reader.is_ragged:
             record |= {"lengths": kept.lengths, "scales": kept.scales}
         record["fingerprint"] = _fingerprint(file, record)
         _write_text(file.with_suffix(".json"), json.dumps(record))
-    values = np.load(file, mmap_mode="r", allow_pickle=False)
     return values, kept
+
+
+def _alike(values: Values, kept: _Kept, sums: Sequence[int | None]) -> dict[int, int]:
+    """Return each item that has the values of an earlier one, and the first of those.
+
+    Checksums say what is worth comparing. Items with nothing in them, a white picture or a silent
+    sound, may be of a thousand different things: they are left to the digests of their files.
+    """
+    starts = _starts(kept.lengths)
+    firsts: dict[tuple[int, int, float], int] = {}
+    found: dict[int, int] = {}
+    told = zip(sums, kept.lengths, kept.scales, strict=True)
+    for item, (checksum, length, scale) in enumerate(told):
+        if checksum is None:
+            continue
+        first = firsts.setdefault((checksum, length, scale), item)
+        if first == item:
+            continue
+        mine, others = (values[starts[k] : starts[k + 1]] for k in (item, first))
+        if np.array_equal(mine, others) and not _is_constant(mine):
+            found[item] = first
+    return found
+
+
+def _is_constant(values: Values) -> bool:
+    """Whether samples [n] are all one number, or pixels [n, H, W, C] all of one colour."""
+    each = values.reshape(-1, *values.shape[1:][-1:])
+    return bool((each == each[:1]).all())
 
 
 def _check_room(samples: Samples, file: Path, reader: Reader) -> None:
@@ -338,22 +383,27 @@ def _write_header(out: BinaryIO, reader: Reader, steps: int) -> int:
 
 def _decoded(
     samples: Samples, reader: Reader
-) -> Generator[list[tuple[Values, float, Remark | None] | UnreadableError], None, None]:
-    """Yield the values, scale and remark of each row in order, or its fault, a few at a time."""
+) -> Generator[list[Found | UnreadableError], None, None]:
+    """Yield what is found of each row in order, or its fault, a few at a time."""
     root = Path(samples.root)
 
-    def read(row: int) -> tuple[Values, float, Remark | None] | UnreadableError:
+    def closely(row: int) -> tuple[Values, float, Remark | None]:
         facts = samples.facts
         if isinstance(facts, ImageFacts) and facts.pixels is not None:
             assert isinstance(reader, ImageReader)
             pixels, scale = reader.read_pixels(facts.pixels[row])
             return pixels, scale, look_at(pixels)
+        return reader.read_closely(root / samples.paths[row])
+
+    def read(row: int) -> Found | UnreadableError:
         try:
-            values, scale, remark = reader.read_closely(root / samples.paths[row])
+            values, scale, remark = closely(row)
         except UnreadableError as error:
             return error
         assert values.dtype == reader.dtype and values.shape[1:] == reader.inner
-        return values, scale, remark
+        if remark is not None and remark.what in EMPTY:
+            return values, scale, remark, None
+        return values, scale, remark, crc32(np.ascontiguousarray(values).data)
 
     return in_order(read, range(len(samples)), at_once=CHUNK_ROWS)
 

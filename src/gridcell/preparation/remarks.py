@@ -24,6 +24,8 @@ TOLD: dict[What, tuple[str, str]] = {
         "are damaged, and what can be decoded of them is used",
     ),
 }
+EMPTY: tuple[What, ...] = ("blank", "silent")
+"""Matters of files that have nothing in them."""
 NAMED = 6
 
 
