@@ -227,6 +227,9 @@ def evaluate(
 
     Example: gridcell evaluate runs/photos/model.gridcell more-photos/
 
+    Items of a class that the model does not know are left out; how many is said, with the accuracy
+    that counts them as wrong.
+
     Parameters
     ----------
     model

@@ -143,6 +143,8 @@ class Terminal:
             self.console.print(Text("There are no test rows: nothing was scored.", style="yellow"))
             return
         self.console.print(Text(f"Scores on {scores.items:,} {of}", style="bold"))
+        if unknown := tables.beside_unknown(scores):
+            self.console.print(Text(f"  ! {unknown}", style="yellow"))
         heading, *rows = tables.beside_rows(scores) or [
             ["", "score", "95 % interval", "trivial guess"],
             *map(list, tables.rows(scores)),

@@ -91,6 +91,24 @@ class WorstItem:
 
 
 @dataclass(frozen=True)
+class Unknown:
+    """Labels of the data that the model does not know, and what the scores would be with them.
+
+    Items of an unknown class are left out of the scores. Items with unknown labels beside others
+    are scored by those that the model knows.
+    """
+
+    items: int
+    """Items with such a label; steps, where each step has its answer."""
+    labels: dict[str, int]
+    """How many have each of these labels."""
+    score: str
+    """The score that is also given with all of them counted as wrong."""
+    value: float | None
+    """What it then is."""
+
+
+@dataclass(frozen=True)
 class Scores:
     """All that is known of how good a set of predictions is.
 
@@ -115,6 +133,8 @@ class Scores:
     """The items with the greatest losses among those answered wrongly, the worst first."""
     resamples: int = 0
     """Bootstrap resamples behind each interval, where the score's note does not say otherwise."""
+    unknown: Unknown | None = None
+    """Labels of the data that the model does not know; None where it knows all."""
 
     def __getitem__(self, name: str) -> Score:
         """The score of this name.
@@ -146,6 +166,7 @@ class Scores:
             labels=tuple(data["labels"]),
             worst=tuple(WorstItem(**item) for item in data["worst"]),
             resamples=data["resamples"],
+            unknown=Unknown(**data["unknown"]) if data.get("unknown") else None,
         )
 
 

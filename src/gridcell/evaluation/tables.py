@@ -10,6 +10,7 @@ import math
 from dataclasses import replace
 
 from gridcell.evaluation.scores import Score, Scores
+from gridcell.sources.wording import counted, listed, shown
 
 PERCENT = (
     "accuracy",
@@ -136,6 +137,35 @@ def beside_a_guess(scores: Scores) -> str:
     if not is_better:
         return f"It is no better than {than}: {name} {value}, the guess {guess}."
     return f"It may be no better than {than}: {name} {value} ({between}), the guess {guess}."
+
+
+def beside_unknown(scores: Scores) -> str:
+    """Say which labels of the data the model does not know, and what that means; else "".
+
+    >>> from gridcell.evaluation.scores import Unknown
+    >>> told = Unknown(12, {"fox": 12}, "accuracy", 0.8)
+    >>> print(beside_unknown(Scores("classify", 88, "accuracy", (), unknown=told)))
+    12 items have the label 'fox', which the model does not know: they are left out. With them \
+counted as wrong, accuracy is 80.0 %.
+    """
+    found = scores.unknown
+    if found is None:
+        return ""
+    names = sorted(found.labels, key=lambda name: -found.labels[name])
+    is_one = len(names) == 1
+    what = f"the label '{shown(names[0])}', which" if is_one else "labels that"
+    each = "" if is_one else f" ({listed(f'{name} {found.labels[name]:,}' for name in names)})"
+    have, they, are, them = (
+        ("has", "it", "is", "it") if found.items == 1 else ("have", "they", "are", "them")
+    )
+    then = f"{they} {are} left out"
+    if scores.task == "labels":
+        then = f"{they} {are} scored by the labels that it knows"
+    value = _share(found.value)
+    return (
+        f"{counted(found.items, 'item')} {have} {what} the model does not know{each}: {then}. "
+        f"With {them} counted as wrong, {found.score} is {value}."
+    )
 
 
 def notes(scores: Scores) -> list[str]:
