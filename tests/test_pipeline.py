@@ -833,6 +833,18 @@ def test_a_label_that_no_cell_names_counts_as_absent(tmp_path: Path) -> None:
         pipeline.evaluate(run.model, none, DataConfig())
 
 
+def test_an_item_may_have_none_of_several_labels(tmp_path: Path) -> None:
+    path = words(tmp_path / "data", ["r;g", "", "b", "r", "", "g"] * 12, name="all")
+    run = trained(path, tmp_path / "run", task="labels", epochs=12)
+    assert run.scores is not None and run.scores["exact match"].value == 1.0
+    dark = paint(tmp_path / "new.png", (40, 40, 40), seed=7)
+    assert run.model.predict(dark)[0].labels == ()
+    none = words(tmp_path / "data", ["", ""], name="none", seed=500)
+    found = pipeline.evaluate(run.model, none, DataConfig())
+    assert found is not None and found.items == 2
+    assert found["exact match"].value == 1.0 and found["average precision"].value is None
+
+
 SEEN = "warning: These are the data that the model was trained on (and chosen by): the scores say"
 
 
