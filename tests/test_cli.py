@@ -369,6 +369,36 @@ def test_a_bad_file_stops_prediction_or_is_skipped(run: Run, trained: Path, toy:
     assert found["bad.png"]["label"] is None and "isn't an image" in found["bad.png"]["reason"]
 
 
+def test_blank_files_are_named_on_standard_error_behind_the_answers(
+    run: Run, trained: Path, toy: Path
+) -> None:
+    red = toy / "red"
+    for number in range(8):
+        Image.new("RGB", (8, 8)).save(red / f"black{number}.png")
+    said = run("predict", trained, red, "--format", "csv")
+    assert said.code == 0
+    names = ", ".join(str(red / f"black{number}.png") for number in range(6))
+    assert said.err == (
+        f"gridcell: 8 files are of one colour throughout, as the network sees them: {names} and 2 "
+        "more.\n"
+    )
+    header, *rows = said.out.splitlines()
+    assert header == "path,label,probability,blue,red,reason" and len(rows) == 28
+    for file in red.glob("black*.png"):
+        file.unlink()
+    usual = run("predict", trained, red, "--format", "csv")
+    assert usual.err == ""
+    assert usual.out.splitlines() == [header, *(row for row in rows if "black" not in row)]
+
+
+def test_json_lines_are_the_same_for_blank_files(run: Run, trained: Path, toy: Path) -> None:
+    Image.new("RGB", (8, 8)).save(toy / "red" / "black.png")
+    said = run("predict", trained, toy / "red", "--format", "jsonl")
+    assert "1 file is of one colour throughout, as the network sees it: " in said.err
+    lines = [json.loads(line) for line in said.out.splitlines()]
+    assert len({tuple(line) for line in lines}) == 1 and "remark" not in lines[0]
+
+
 def test_show_prints_the_example_of_the_book(run: Run) -> None:
     said = run("show", EXAMPLE, "--input", "32x32x3")
     assert said.code == 0

@@ -242,8 +242,37 @@ def test_a_sound_that_is_cut_off_gives_what_there_is(every: dict[str, Done]) -> 
         cut.write_bytes(whole[: len(whole) // 2])
         [answer] = every["sounds"].model.predict([cut])
         assert answer.label == "low"
+        assert str(answer.remark) == "ends before its header says, and what is there is used"
     finally:
         cut.unlink()
+
+
+def test_silent_sounds_and_black_clips_are_answered_for_and_told(
+    every: dict[str, Done], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = write_sound(tmp_path / "silent.wav", np.zeros(2000))
+    black = write_clip(tmp_path / "black.mkv", np.zeros((8, 16, 16, 3), np.uint8))
+    for kind, file, said in (
+        ("sounds", silent, f"1 file is silent: {silent}."),
+        ("clips", black, f"1 file is of one colour throughout, as the network sees it: {black}."),
+    ):
+        run = every[kind].run
+        usual = sorted(every[kind].data.rglob("*.*"))[0]
+        one, other = run.model.predict([usual, file])
+        assert one.remark is None
+        assert other.label is not None and other.remark is not None
+        for more in ([], ["--window", "0.1"]):
+            words = ["predict", str(run.model_file), str(usual), str(file), *more]
+            assert main(words) == 0
+            assert capsys.readouterr().err == f"gridcell: {said}\n"
+
+
+def test_evaluating_tells_of_silent_sounds_too(every: dict[str, Done], tmp_path: Path) -> None:
+    data = copy_of(every["sounds"].data, tmp_path / "data", each=2)
+    write_sound(data / "low" / "silent.wav", np.zeros(2000))
+    teller = Listening()
+    pipeline.evaluate(every["sounds"].model, data, DataConfig(), teller=teller)
+    assert "1 file is silent: low/silent.wav." in teller.text
 
 
 WITHOUT_EFFECT: list[tuple[str, dict[str, Any], str]] = [

@@ -41,6 +41,7 @@ from gridcell.preparation.cache import Decoded
 from gridcell.preparation.clips import FrameReader
 from gridcell.preparation.forecast import ForecastPreparation, ForecastReader
 from gridcell.preparation.images import ImageReader
+from gridcell.preparation.remarks import Remark, look_at
 from gridcell.preparation.series import SeriesReader
 from gridcell.preparation.sounds import SoundReader
 from gridcell.preparation.texts import TextReader
@@ -104,7 +105,8 @@ class Prediction:
     tags       `tags`, the class of each step, and `tag_probabilities`, that of each
     forecast   `forecast`, the columns at each step behind the end of a series
 
-    An item that could not be read has no answer and says why in `reason`.
+    An item that could not be read has no answer and says why in `reason`. One that is answered for
+    though it is damaged, silent or of one colour throughout says so in `remark`.
     """
 
     path: str
@@ -118,6 +120,7 @@ class Prediction:
     tag_probabilities: tuple[float, ...] | None = None
     forecast: tuple[Ahead, ...] | None = None
     reason: str = ""
+    remark: Remark | None = None
 
 
 class AnswerStream:
@@ -331,7 +334,7 @@ class Model:
                 if isinstance(item, SourceError):
                     yield Prediction(name, reason=item.message)
                 else:
-                    yield self._prediction(name, next(answers))
+                    yield self._prediction(name, next(answers), look_at(item[0]))
 
     def save(self, path: Path) -> None:
         """Write the model file, whole or not at all.
@@ -403,11 +406,21 @@ class Model:
             yield from self._forecasts(reader, paths, skip_bad_files)
             return
 
+        remarks: dict[str, Remark] = {}
+
         def read(path: Path) -> Sequence[Item | Unread] | SourceError:
             try:
                 if isinstance(reader, SeriesReader | TextReader):
                     return reader.read_each(path) if skip_bad_files else reader.read_items(path)
-                return [(str(path), *reader.read(path))]
+                found: tuple[NDArray[Any], float, Remark | None] = (
+                    reader.read_new(path)
+                    if isinstance(reader, SoundReader)
+                    else reader.read_closely(path)
+                )
+                values, scale, remark = found
+                if remark is not None:
+                    remarks[str(path)] = remark
+                return [(str(path), values, scale)]
             except SourceError as error:
                 return error
 
@@ -427,7 +440,7 @@ class Model:
                     if isinstance(item, Unread):
                         yield Prediction(item.name, reason=item.reason)
                     else:
-                        yield self._prediction(item[0], next(answers))
+                        yield self._prediction(item[0], next(answers), remarks.get(item[0]))
 
     def _answers_of(self, items: list[tuple[NDArray[Any], float]]) -> Sequence[NDArray[np.float64]]:
         """Return the answer [K] to each decoded item, or those of its steps, [T, K]."""
@@ -501,20 +514,22 @@ class Model:
                 found.append(Event(label, begin, end, mean))
         return tuple(sorted(found, key=lambda event: (event.start, event.label)))
 
-    def _prediction(self, path: str, answer: NDArray[np.float64]) -> Prediction:
+    def _prediction(
+        self, path: str, answer: NDArray[np.float64], remark: Remark | None = None
+    ) -> Prediction:
         if self.task == "events":
-            return Prediction(path, events=self._events(answer))
+            return Prediction(path, events=self._events(answer), remark=remark)
         if self.task == "tags":
             tags = tuple(self.labels[number] for number in answer.argmax(1))
             return Prediction(path, tags=tags, tag_probabilities=tuple(answer.max(1).tolist()))
         named = {label: float(value) for label, value in zip(self.labels, answer, strict=True)}
         if self.task == "regress":
-            return Prediction(path, values=named)
+            return Prediction(path, values=named, remark=remark)
         if self.task == "labels":
             chosen = tuple(label for label, p in named.items() if p >= 0.5)
-            return Prediction(path, labels=chosen, probabilities=named)
+            return Prediction(path, labels=chosen, probabilities=named, remark=remark)
         best = self.labels[int(answer.argmax())]
-        return Prediction(path, best, named[best], named)
+        return Prediction(path, best, named[best], named, remark=remark)
 
 
 def _is_no_table(path: Path, kind: Kind) -> bool:

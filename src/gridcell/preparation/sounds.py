@@ -31,7 +31,7 @@ from gridcell.preparation.logmel import LogMel
 from gridcell.preparation.remarks import Remark
 from gridcell.preparation.unreadable import UnreadableError
 from gridcell.samples import Facts, Samples, SoundFacts
-from gridcell.sources.sounds import FRAMES_LARGEST, FRAMES_UNKNOWN, opened
+from gridcell.sources.sounds import FRAMES_LARGEST, FRAMES_UNKNOWN, is_cut, opened
 from gridcell.sources.wording import shown
 
 if TYPE_CHECKING:
@@ -225,6 +225,12 @@ class SoundReader:
         wave, scale = self.read(source)
         is_silent = not wave.any() or scale * FULL < SILENT_PEAK
         return wave, scale, Remark("silent") if is_silent else None
+
+    def read_new(self, source: Path) -> tuple[NDArray[np.int16], float, Remark | None]:
+        """Return what `read_closely` does of a file that no scan has seen: it may be cut too."""
+        wave, scale, remark = self.read_closely(source)
+        with opened(source) as sound:
+            return wave, scale, Remark("cut") if is_cut(sound) else remark
 
 
 @dataclass(frozen=True)
