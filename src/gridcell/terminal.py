@@ -145,10 +145,7 @@ class Terminal:
         self.console.print(Text(f"Scores on {scores.items:,} {of}", style="bold"))
         if unknown := tables.beside_unknown(scores):
             self.console.print(Text(f"  ! {unknown}", style="yellow"))
-        heading, *rows = tables.beside_rows(scores) or [
-            ["", "score", "95 % interval", "trivial guess"],
-            *map(list, tables.rows(scores)),
-        ]
+        heading, *rows = tables.score_rows(scores)
         table = _table(*heading)
         for row in rows:
             table.add_row(*row)

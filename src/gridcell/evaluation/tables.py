@@ -28,6 +28,31 @@ MISSING = "n/a"
 MOST_DECIMALS = 4
 
 
+def as_text(scores: Scores) -> str:
+    """The scores as lines of text in columns, and below what the reader has to know of them.
+
+    >>> score = Score("accuracy", 0.936, 0.931, 0.9412, 0.1, "higher", "of new speakers")
+    >>> print(as_text(Scores("classify", 10_000, "accuracy", (score,))))
+    10,000 items   score   95 % interval  trivial guess
+    accuracy      93.6 %  93.1 to 94.1 %         10.0 %
+    accuracy: of new speakers
+    """
+    (_, *heading), *lines = score_rows(scores)
+    table = [[counted(scores.items, "item"), *heading], *lines]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    text = []
+    for first, *cells in table:
+        numbers = (f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
+        text.append("  ".join([f"{first:<{widths[0]}}", *numbers]).rstrip())
+    return "\n".join([*text, *filter(None, [beside_unknown(scores)]), *notes(scores)])
+
+
+def score_rows(scores: Scores) -> list[list[str]]:
+    """A heading, then what is told of each score: `rows`, or `beside_rows` of several guesses."""
+    heading = ["", "score", "95 % interval", "trivial guess"]
+    return beside_rows(scores) or [heading, *map(list, rows(scores))]
+
+
 def rows(scores: Scores) -> list[tuple[str, str, str, str]]:
     """Name, value, 95 % interval and baseline of each score.
 
