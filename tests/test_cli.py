@@ -369,6 +369,36 @@ def test_a_bad_file_stops_prediction_or_is_skipped(run: Run, trained: Path, toy:
     assert found["bad.png"]["label"] is None and "isn't an image" in found["bad.png"]["reason"]
 
 
+def test_blank_files_are_named_on_standard_error_behind_the_answers(
+    run: Run, trained: Path, toy: Path
+) -> None:
+    red = toy / "red"
+    for number in range(8):
+        Image.new("RGB", (8, 8)).save(red / f"black{number}.png")
+    said = run("predict", trained, red, "--format", "csv")
+    assert said.code == 0
+    names = ", ".join(str(red / f"black{number}.png") for number in range(6))
+    assert said.err == (
+        f"gridcell: 8 files are of one colour throughout, as the network sees them: {names} and 2 "
+        "more.\n"
+    )
+    header, *rows = said.out.splitlines()
+    assert header == "path,label,probability,blue,red,reason" and len(rows) == 28
+    for file in red.glob("black*.png"):
+        file.unlink()
+    usual = run("predict", trained, red, "--format", "csv")
+    assert usual.err == ""
+    assert usual.out.splitlines() == [header, *(row for row in rows if "black" not in row)]
+
+
+def test_json_lines_are_the_same_for_blank_files(run: Run, trained: Path, toy: Path) -> None:
+    Image.new("RGB", (8, 8)).save(toy / "red" / "black.png")
+    said = run("predict", trained, toy / "red", "--format", "jsonl")
+    assert "1 file is of one colour throughout, as the network sees it: " in said.err
+    lines = [json.loads(line) for line in said.out.splitlines()]
+    assert len({tuple(line) for line in lines}) == 1 and "remark" not in lines[0]
+
+
 def test_show_prints_the_example_of_the_book(run: Run) -> None:
     said = run("show", EXAMPLE, "--input", "32x32x3")
     assert said.code == 0
@@ -568,13 +598,26 @@ def test_a_model_file_that_is_cut_forged_or_later(
         refused(run(name, path, *rest), words)
 
 
-def test_a_label_never_seen_in_training(run: Run, tmp_path: Path, trained: Path) -> None:
+def test_labels_that_the_model_does_not_know(run: Run, tmp_path: Path, trained: Path) -> None:
     other = colours(tmp_path / "other", 3, names=("blue", "green", "red"))
+    said = run("evaluate", trained, other)
+    assert said.code == 0
+    assert "Scores on 6 rows" in said.out
+    assert (
+        "! 3 items have the label 'green', which the model does not know: they are left out. With "
+        "them counted as wrong, accuracy is " in said.out
+    )
+    said = run("evaluate", trained, other, "--json")
+    assert json.loads(said.out)["unknown"]["labels"] == {"green": 3}
+    shutil.rmtree(other / "blue")
+    shutil.rmtree(other / "red")
     refused(
         run("evaluate", trained, other),
-        "the data holds the class 'green', which the model never saw in training",
-        "it knows blue, red.",
+        "the model knows no label of the data: they hold green, the model knows blue, red.",
     )
+
+
+def test_a_label_never_seen_in_training(run: Run, tmp_path: Path) -> None:
     own = tmp_path / "own"
     colours(own / "train", 4)
     colours(own / "test", 4, names=("blue", "green"))

@@ -150,6 +150,13 @@ def test_answers_may_differ_in_one_label_or_number() -> None:
         assert "different answers" not in warnings(examine(same))
 
 
+def test_items_that_have_none_of_several_labels_are_counted() -> None:
+    targets = np.array([[1, 0], [0, 0], [0, 1], [1, 1]], np.float32)
+    found = samples(["a", "b", "a", "b"], task="labels", targets=targets)
+    assert "4 items, labels: a 2, b 2; 1 has none of them." in notes(examine(found))
+    assert "none of them" not in notes(examine(replace(found, targets=targets[[0, 0, 2, 3]])))
+
+
 def test_a_picture_on_two_sides_of_the_split_is_a_warning() -> None:
     contents = [0, 1, 0, 1, 0, *range(5, 40)]
     split = sides(TRAIN, TRAIN, TEST, TRAIN, VALID, *[TRAIN] * 35)

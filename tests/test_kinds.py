@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import soundfile
 import torch
+from PIL import Image
 
 import gridcell
 from gridcell import pipeline
@@ -242,8 +244,95 @@ def test_a_sound_that_is_cut_off_gives_what_there_is(every: dict[str, Done]) -> 
         cut.write_bytes(whole[: len(whole) // 2])
         [answer] = every["sounds"].model.predict([cut])
         assert answer.label == "low"
+        assert str(answer.remark) == "ends before its header says, and what is there is used"
     finally:
         cut.unlink()
+
+
+def test_silent_sounds_and_black_clips_are_answered_for_and_told(
+    every: dict[str, Done], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = write_sound(tmp_path / "silent.wav", np.zeros(2000))
+    black = write_clip(tmp_path / "black.mkv", np.zeros((8, 16, 16, 3), np.uint8))
+    for kind, file, said in (
+        ("sounds", silent, f"1 file is silent: {silent}."),
+        ("clips", black, f"1 file is of one colour throughout, as the network sees it: {black}."),
+    ):
+        run = every[kind].run
+        usual = sorted(every[kind].data.rglob("*.*"))[0]
+        one, other = run.model.predict([usual, file])
+        assert one.remark is None
+        assert other.label is not None and other.remark is not None
+        for more in ([], ["--window", "0.1"]):
+            words = ["predict", str(run.model_file), str(usual), str(file), *more]
+            assert main(words) == 0
+            assert capsys.readouterr().err == f"gridcell: {said}\n"
+
+
+def test_sounds_in_memory_are_answered_as_their_files_are(
+    every: dict[str, Done], tmp_path: Path
+) -> None:
+    model = every["sounds"].model
+    files = [
+        write_sound(tmp_path / f"{name}.wav", tone(pitch, 0.4, seed=9), rate=rate)
+        for name, pitch, rate in (("a", 300, 8000), ("b", 1500, 8000), ("c", 700, 16000))
+    ]
+    soundfile.write(tmp_path / "two.wav", np.random.default_rng(0).normal(0, 0.1, (900, 2)), 44100)
+    for file in (*files, tmp_path / "two.wav"):
+        [wanted] = model.predict(file)
+        for kind in ("float32", "float64", "int16", "int32"):
+            wave, rate = soundfile.read(file, dtype=kind)
+            [found] = model.predict(wave, rate=rate)
+            assert found == replace(wanted, path="sound 1"), (file, kind)
+    waves = [soundfile.read(file)[0] for file in files[:2]]
+    found = model.predict(waves, rate=np.int64(8000))
+    assert [p.path for p in found] == ["sound 1", "sound 2"]
+    assert [p.probabilities for p in found] == [p.probabilities for p in model.predict(files[:2])]
+    [silent] = model.predict(np.zeros(2000, np.int16), rate=8000)
+    assert silent.label is not None and str(silent.remark) == "is silent"
+
+
+@pytest.mark.parametrize(
+    ("item", "rate", "words"),
+    [
+        (np.zeros(800), None, "rate = None: a sound in memory needs its samples a second."),
+        (np.zeros(800), 0.5, "Fix: give them as a whole number, such as rate=16000."),
+        (np.zeros(0), 8000, "sound 1 holds no sample."),
+        (np.full(800, np.nan), 8000, "sound 1 holds samples that are no numbers"),
+        (np.zeros((2, 800)), 8000, "more channels than samples: [2, 800] is [samples, channels]."),
+        (np.zeros((2, 8, 8)), 8000, "sound 1 is an array of float64 [2, 8, 8], which are no"),
+        (np.zeros(800, np.uint8), 8000, "sound 1 is an array of uint8 [800], which are no"),
+        ([np.zeros(800), "a.wav"], 8000, "files and what is in memory are mixed in one list"),
+        ("a.wav", 8000, "rate has no effect on files, which say their own."),
+        (Image.new("L", (4, 4)), None, "the model reads sounds, and is given a picture."),
+    ],
+)
+def test_what_is_no_sound_in_memory_is_refused(
+    every: dict[str, Done], tmp_path: Path, item: Any, rate: Any, words: str
+) -> None:
+    if isinstance(item, str):
+        item = write_sound(tmp_path / item, np.zeros(800))
+    with pytest.raises(GridcellError) as caught:
+        every["sounds"].model.predict(item, rate=rate)
+    assert words in str(caught.value)
+    assert "--on-bad-file" not in str(caught.value)
+
+
+def test_a_sound_in_memory_that_cannot_be_used_can_be_passed_over(every: dict[str, Done]) -> None:
+    waves = [np.zeros(0), np.ones(800)]
+    bad, good = every["sounds"].model.predict(waves, rate=8000, skip_bad_files=True)
+    assert bad.label is None and bad.reason == "sound 1 holds no sample."
+    assert good.label is not None
+    with pytest.raises(ConfigError, match="the model reads clips, and is given an array"):
+        every["clips"].model.predict(np.zeros(800), rate=8000)
+
+
+def test_evaluating_tells_of_silent_sounds_too(every: dict[str, Done], tmp_path: Path) -> None:
+    data = copy_of(every["sounds"].data, tmp_path / "data", each=2)
+    write_sound(data / "low" / "silent.wav", np.zeros(2000))
+    teller = Listening()
+    pipeline.evaluate(every["sounds"].model, data, DataConfig(), teller=teller)
+    assert "1 file is silent: low/silent.wav." in teller.text
 
 
 WITHOUT_EFFECT: list[tuple[str, dict[str, Any], str]] = [

@@ -749,7 +749,7 @@ def test_pictures_are_turned_and_laid_on_white_as_files_are(tmp_path: Path) -> N
         (torch.zeros(3), "cannot answer for a value of the type Tensor"),
         (7, "cannot answer for a value of the type int"),
         ([b"\x89PNG"], "cannot answer for a value of the type bytes"),
-        ([Image.new("L", (4, 4)), "a.png"], "files and pictures in memory are mixed in one list"),
+        ([Image.new("L", (4, 4)), "a.png"], "files and what is in memory are mixed in one list"),
     ],
 )
 def test_what_is_no_picture_is_refused_with_what_is_taken(item: Any, words: str) -> None:
@@ -760,6 +760,15 @@ def test_what_is_no_picture_is_refused_with_what_is_taken(item: Any, words: str)
     if "pixels" in words:
         assert caught.value.fix is not None
         assert "an array of the type uint8, or pass skip_bad_files=True" in caught.value.fix
+
+
+def test_a_picture_of_one_colour_is_told() -> None:
+    draw = np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)
+    black, other = made().predict([np.zeros((8, 8), np.uint8), draw])
+    assert str(black.remark) == "is of one colour throughout, as the network sees it"
+    assert other.remark is None
+    with pytest.raises(ConfigError, match="rate has no effect on images"):
+        made().predict(draw, rate=8000)
 
 
 def test_a_picture_that_cannot_be_used_can_be_passed_over() -> None:

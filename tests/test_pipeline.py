@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -757,13 +758,37 @@ def test_a_part_that_the_data_has_not_is_refused(toy: Path, tmp_path: Path) -> N
     assert "Fix: pass --part all." in str(caught.value)
 
 
-def test_a_label_never_seen_in_training_is_refused(toy: Path, tmp_path: Path) -> None:
+def test_items_of_a_class_that_the_model_does_not_know_are_left_out_and_counted(
+    toy: Path, tmp_path: Path
+) -> None:
+    run = trained(toy, tmp_path / "run")
+    known = pipeline.evaluate(run.model, colours(tmp_path / "other", 3), DataConfig())
+    path = colours(tmp_path / "other", 3, green=2, amber=4)
+    found = pipeline.evaluate(run.model, path, DataConfig())
+    assert known is not None and found is not None
+    assert found == dataclasses.replace(known, unknown=found.unknown)
+    assert found.unknown == evaluation.Unknown(6, {"amber": 4, "green": 2}, "accuracy", 0.5)
+    assert evaluation.Scores.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_only_the_rows_that_are_scored_count_as_unknown(tmp_path: Path) -> None:
+    run = trained(own_splits(tmp_path / "data"), tmp_path / "run", epochs=1)
+    paint(tmp_path / "data" / "train" / "green" / "a.png", (60, 200, 60))
+    found = pipeline.evaluate(run.model, tmp_path / "data", DataConfig())
+    assert found is not None and found.items == 16 and found.unknown is None
+    found = pipeline.evaluate(run.model, tmp_path / "data", DataConfig(), part="all")
+    assert found is not None and found.items == 48
+    assert found.unknown is not None and found.unknown.labels == {"green": 1}
+
+
+def test_data_of_which_the_model_knows_no_label_are_refused(toy: Path, tmp_path: Path) -> None:
     run = trained(toy, tmp_path / "run", epochs=1)
+    path = colours(tmp_path / "other", 0, green=2, amber=2)
     with pytest.raises(SourceError) as caught:
-        pipeline.evaluate(run.model, colours(tmp_path / "other", 3, green=2), DataConfig())
+        pipeline.evaluate(run.model, path, DataConfig())
     text = str(caught.value)
-    assert "the data holds the class 'green', which the model never saw in training" in text
-    assert "it knows blue, red." in text
+    assert "the model knows no label of the data: they hold amber, green, the model" in text
+    assert "the model knows blue, red." in text
 
 
 def test_classes_are_matched_by_name_and_not_by_place(tmp_path: Path) -> None:
@@ -842,9 +867,28 @@ def test_a_label_that_no_cell_names_counts_as_absent(tmp_path: Path) -> None:
     found = pipeline.evaluate(run.model, some, DataConfig())
     assert found is not None and found.items == 4
     assert [row.items for row in found.per_class] == [0, 3, 3]
-    unknown = words(tmp_path / "data", ["r;g", "x"], name="unknown", seed=900)
-    with pytest.raises(SourceError, match="the label 'x', which the model never saw"):
-        pipeline.evaluate(run.model, unknown, DataConfig())
+    more = words(tmp_path / "data", ["r;g", "x", "g;x", "r"], name="more", seed=900)
+    found = pipeline.evaluate(run.model, more, DataConfig())
+    assert found is not None and found.items == 4
+    assert [row.items for row in found.per_class] == [0, 2, 2]  # of what it knows
+    assert found.unknown is not None and found.unknown.labels == {"x": 2}
+    exact = found["exact match"].value
+    assert exact is not None and (found.unknown.value or 0) <= exact
+    none = words(tmp_path / "data", ["x", "y", "x;y"], name="none", seed=990)
+    with pytest.raises(SourceError, match="they hold x, y, the model knows b, g, r"):
+        pipeline.evaluate(run.model, none, DataConfig())
+
+
+def test_an_item_may_have_none_of_several_labels(tmp_path: Path) -> None:
+    path = words(tmp_path / "data", ["r;g", "", "b", "r", "", "g"] * 12, name="all")
+    run = trained(path, tmp_path / "run", task="labels", epochs=12)
+    assert run.scores is not None and run.scores["exact match"].value == 1.0
+    dark = paint(tmp_path / "new.png", (40, 40, 40), seed=7)
+    assert run.model.predict(dark)[0].labels == ()
+    none = words(tmp_path / "data", ["", ""], name="none", seed=500)
+    found = pipeline.evaluate(run.model, none, DataConfig())
+    assert found is not None and found.items == 2
+    assert found["exact match"].value == 1.0 and found["average precision"].value is None
 
 
 SEEN = "warning: These are the data that the model was trained on (and chosen by): the scores say"

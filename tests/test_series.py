@@ -67,6 +67,24 @@ def tagged_table(path: Path, count: int = 50) -> Path:
     return path
 
 
+def test_steps_of_a_class_that_the_model_does_not_know_are_left_out(tmp_path: Path) -> None:
+    path = tagged_table(tmp_path / "states.csv")
+    run = trained(path, tmp_path / "run", net="lstm(4)", epochs=1)
+    header, *lines = path.read_text().splitlines()
+    changed = [
+        line.rsplit(",", 1)[0] + ",odd" if n % 5 == 0 else line for n, line in enumerate(lines)
+    ]
+    new = tmp_path / "new.csv"
+    new.write_text("\n".join([header, *changed]) + "\n")
+    scores = pipeline.evaluate(run.model, new, DataConfig())
+    assert scores is not None and scores.unknown is not None
+    odd = -(-len(lines) // 5)
+    assert scores.items == len(lines) - odd and scores.unknown.labels == {"odd": odd}
+    accuracy = scores["accuracy"].value
+    assert accuracy is not None
+    assert scores.unknown.value == pytest.approx(accuracy * scores.items / len(lines))
+
+
 def test_the_mean_of_several_networks_answers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 
@@ -98,13 +99,13 @@ def window_csv(windows: Iterable[Window], model: Model) -> Iterator[str]:
 def json_lines(predictions: Iterable[Prediction], model: Model) -> Iterator[str]:
     """Yield an item a line, with null where there is no answer."""
     for prediction in predictions:
-        yield msgspec.json.encode(_writable(prediction)).decode()
+        yield msgspec.json.encode(_plain(prediction)).decode()
 
 
 def window_json_lines(windows: Iterable[Window], model: Model) -> Iterator[str]:
     """Yield a window a line: as of an item, with its start and end in seconds beside the path."""
     for w in windows:
-        answer = msgspec.to_builtins(_writable(w.prediction))
+        answer = _plain(w.prediction)
         line = {"path": answer.pop("path"), "start": w.start, "end": w.end, **answer}
         yield msgspec.json.encode(line).decode()
 
@@ -216,9 +217,11 @@ def _cells(p: Prediction, model: Model) -> list[str]:
     return [*given, *numbers, p.reason]
 
 
-def _writable(p: Prediction) -> Prediction:
-    """The prediction with a path that JSON can hold."""
-    return replace(p, path=json_text(p.path))
+def _plain(p: Prediction) -> dict[str, Any]:
+    """The prediction as plain values, with a path that JSON can hold; remarks are told apart."""
+    plain: dict[str, Any] = msgspec.to_builtins(replace(p, path=json_text(p.path), remark=None))
+    del plain["remark"]
+    return plain
 
 
 def _answer(p: Prediction) -> tuple[str, str]:

@@ -16,10 +16,10 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
@@ -45,9 +45,11 @@ from gridcell.process import STARTED, is_out_of_memory, wait_politely
 from gridcell.version import VERSION
 
 if TYPE_CHECKING:
-    from gridcell.model import Model
+    from gridcell.model import Model, Prediction
+    from gridcell.preparation.remarks import Remark
     from gridcell.samples import Kind
 
+Answer = TypeVar("Answer")
 BEGAN: ContextVar[float] = ContextVar("BEGAN")
 """When the command began that is run: its budget counts from there."""
 Flat = Parameter(name="*", negative_iterable="")
@@ -227,6 +229,9 @@ def evaluate(
 
     Example: gridcell evaluate runs/photos/model.gridcell more-photos/
 
+    Items of a class that the model does not know are left out; how many is said, with the accuracy
+    that counts them as wrong.
+
     Parameters
     ----------
     model
@@ -273,6 +278,9 @@ def predict(
 
     A model that was trained to write needs no files: gridcell predict MODEL --write 300
 
+    Files that are answered for though they are damaged, silent or of one colour throughout are
+    named on standard error, behind the answers.
+
     Parameters
     ----------
     model
@@ -314,6 +322,7 @@ def predict(
     """
     from gridcell import answers, timeline
     from gridcell.model import Model
+    from gridcell.preparation import remarks
     from gridcell.sources.remembered import Dialect
 
     if window is None and step is not None:
@@ -349,16 +358,22 @@ def predict(
     if loaded.task == "write":
         raise ConfigError("the model writes, and answers for no files.", fix="add --write 300.")
     paths, is_skipping = _paths(items, loaded.kind), on_bad_file == "skip"
+    noticed: dict[str, Remark] = {}
     if window is None:
         predictions = loaded.predict_files(paths, skip_bad_files=is_skipping, dialect=dialect)
-        lines = answers.FORMATS[format](predictions, loaded)
+        lines = answers.FORMATS[format](_noticed(predictions, lambda p: p, noticed), loaded)
     else:
         windows = timeline.of_files(
             loaded, paths, window_s=window, step_s=step, skip_bad_files=is_skipping
         )
-        lines = answers.WINDOW_FORMATS[format](windows, loaded)
+        lines = answers.WINDOW_FORMATS[format](
+            _noticed(windows, lambda w: w.prediction, noticed), loaded
+        )
     for line in lines:
         print(line)
+    sys.stdout.flush()
+    for sentence in remarks.told(noticed.items(), loaded.kind):
+        print(f"gridcell: {sentence}", file=sys.stderr)
     return EXIT_DONE
 
 
@@ -569,6 +584,17 @@ def _paths(items: Iterable[str], kind: Kind) -> Iterator[Path]:
             yield from find_files(Path(item), kind)
         else:
             yield Path(item)
+
+
+def _noticed(
+    found: Iterable[Answer], prediction: Callable[[Answer], Prediction], remarks: dict[str, Remark]
+) -> Iterator[Answer]:
+    """Pass answers on, and keep what is to be said of their files."""
+    for each in found:
+        answer = prediction(each)
+        if answer.remark is not None:
+            remarks[answer.path] = answer.remark
+        yield each
 
 
 def _print_json(content: Any) -> None:

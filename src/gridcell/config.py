@@ -50,9 +50,10 @@ class DataConfig:
     kind: Literal["auto", "images", "sounds", "clips", "series", "texts", "forecasts"] = "auto"
     """What the items are; told apart by extensions and columns where left out."""
     task: Task = "auto"
-    """What to learn: a class (classify), several labels, numbers (regress), labels that come and go
-    in a sound (events), a class for each step (tags), how a series goes on (forecast), or to write
-    as a text does; told from the data where left out."""
+    """What to learn: a class (classify), several labels (cells such as a;b, empty for none, or a
+    column of 0 and 1 for each), numbers (regress), labels that come and go in a sound (events), a
+    class for each step (tags), how a series goes on (forecast), or to write as a text does; told
+    from the data where left out."""
     horizon: int | None = None
     """Steps of a series to forecast, which is what this asks for."""
     past: int | None = None

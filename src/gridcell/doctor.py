@@ -147,8 +147,11 @@ def _labels(samples: Samples) -> list[Finding]:
         return []
     counts = (samples.targets > 0).sum(axis=0)  # type: ignore[operator]
     named = [f"{shown(label)} {n:,}" for label, n in zip(samples.labels, counts, strict=True)]
+    without = int((samples.targets == 0).all(axis=1).sum())
+    have = "has" if without == 1 else "have"
+    none = f"; {without:,} {have} none of them" if without else ""
     findings = [
-        Finding("note", f"{counted(len(samples), 'item')}, labels: {listed(named, most=20)}.")
+        Finding("note", f"{counted(len(samples), 'item')}, labels: {listed(named, most=20)}{none}.")
     ]
     constant = [
         label for label, n in zip(samples.labels, counts, strict=True) if n in (0, len(samples))

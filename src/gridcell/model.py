@@ -9,7 +9,7 @@ The file is a bundle (see there) of two members, neither of which can hold code:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -41,11 +41,12 @@ from gridcell.preparation.cache import Decoded
 from gridcell.preparation.clips import FrameReader
 from gridcell.preparation.forecast import ForecastPreparation, ForecastReader
 from gridcell.preparation.images import ImageReader
+from gridcell.preparation.remarks import Remark
 from gridcell.preparation.series import SeriesReader
 from gridcell.preparation.sounds import SoundReader
 from gridcell.preparation.texts import TextReader
 from gridcell.preparation.unreadable import Unread
-from gridcell.samples import STEP_TASKS, ItemTask, Kind
+from gridcell.samples import NOUNS, STEP_TASKS, ItemTask, Kind
 from gridcell.sources import WRITTEN, ts
 from gridcell.sources.dialect import is_table
 from gridcell.sources.remembered import NOTHING_ASKED, UNSAID, Asked, Dialect
@@ -55,8 +56,8 @@ from gridcell.workers import in_order
 if TYPE_CHECKING:
     from PIL import Image as PillowImage
 
-    Picture = PillowImage.Image | NDArray[np.uint8]
-    """A picture in memory."""
+    InMemory = PillowImage.Image | NDArray[Any]
+    """A picture or a sound in memory."""
 
 WRITTEN_TEXTS = ("delimiter", "encoding", "header")
 """What of a dialect texts have a use for."""
@@ -104,7 +105,8 @@ class Prediction:
     tags       `tags`, the class of each step, and `tag_probabilities`, that of each
     forecast   `forecast`, the columns at each step behind the end of a series
 
-    An item that could not be read has no answer and says why in `reason`.
+    An item that could not be read has no answer and says why in `reason`. One that is answered for
+    though it is damaged, silent or of one colour throughout says so in `remark`.
     """
 
     path: str
@@ -118,6 +120,7 @@ class Prediction:
     tag_probabilities: tuple[float, ...] | None = None
     forecast: tuple[Ahead, ...] | None = None
     reason: str = ""
+    remark: Remark | None = None
 
 
 class AnswerStream:
@@ -242,8 +245,9 @@ class Model:
 
     def predict(
         self,
-        items: str | Path | Picture | Sequence[str | Path | Picture],
+        items: str | Path | InMemory | Sequence[str | Path | InMemory],
         *,
+        rate: int | None = None,
         skip_bad_files: bool = False,
         dialect: Dialect = UNSAID,
         **written: Any,
@@ -251,10 +255,13 @@ class Model:
         """Answer for a file, a folder (every file of the model's kind in it) or a list of files.
 
         A model of images also answers for pictures in memory, one or a list: Pillow's, or arrays
-        of 8 bits [H, W] or [H, W, 3]. They are named `image 1`, `image 2` ...
+        of 8 bits [H, W] or [H, W, 3]. They are named `image 1`, `image 2` ... One of sounds answers
+        for arrays of samples [n] or [n, channels] and their `rate`, as soundfile.read gives them:
+        floats with 1.0 at full level, or int16 or int32. They are named `sound 1` ...
 
         A table of several series or texts gives an answer for each, named `FILE#ROW` or `FILE#ID`.
 
+        rate      samples a second of sounds in memory, for all of them
         written   how tables and texts are written, where neither they nor the model say it, by
                   the names of the command line: date_format="%d/%m/%Y", decimal="comma"
         dialect   the same as one value
@@ -269,11 +276,16 @@ class Model:
         if isinstance(items, (str, Path)):
             paths = find_files(_path(items), self.kind)
         else:
-            every = [items] if _is_picture(items) or not isinstance(items, Iterable) else [*items]
-            if any(map(_is_picture, every)):
+            every = [items] if _is_held(items) or not isinstance(items, Iterable) else [*items]
+            if any(map(_is_held, every)):
                 self._reader(dialect)
-                return list(self._predict_pictures(every, skip_bad_files=skip_bad_files))
+                held = self._predict_held(every, rate=rate, skip_bad_files=skip_bad_files)
+                return list(held)
             paths = [_path(item) for item in every]
+        if rate is not None:
+            raise ConfigError(
+                "rate has no effect on files, which say their own.", fix="leave rate out."
+            )
         return list(self.predict_files(paths, skip_bad_files=skip_bad_files, dialect=dialect))
 
     def predict_files(
@@ -300,38 +312,56 @@ class Model:
                 waiting = []
         yield from self._predict_some(reader, waiting, skip_bad_files)
 
-    def _predict_pictures(
-        self, pictures: Sequence[Any], *, skip_bad_files: bool
+    def _predict_held(
+        self, items: Sequence[Any], *, rate: int | None, skip_bad_files: bool
     ) -> Iterator[Prediction]:
-        """Yield the answers for pictures that are in memory, a batch at a time."""
-        reader = self.preparation.reader
-        if not isinstance(reader, ImageReader):
+        """Yield the answers for pictures or sounds that are in memory, a batch at a time."""
+        if not all(map(_is_held, items)):
             raise ConfigError(
-                f"the model reads {self.kind}, and is given a picture.", fix="name files."
+                "files and what is in memory are mixed in one list.", fix="ask for each apart."
             )
-        if not all(map(_is_picture, pictures)):
-            raise ConfigError(
-                "files and pictures in memory are mixed in one list.", fix="ask for each apart."
-            )
-        for first in range(0, len(pictures), PREDICT_BATCH):
-            some = enumerate(pictures[first : first + PREDICT_BATCH], start=first + 1)
-            found: list[tuple[NDArray[np.uint8], float] | SourceError] = []
-            names = []
-            for number, picture in some:
-                names.append(f"image {number}")
+        read = self._held_reader(items, rate)
+        noun = NOUNS[self.kind][0]
+        for first in range(0, len(items), PREDICT_BATCH):
+            some = items[first : first + PREDICT_BATCH]
+            names = [f"{noun} {number}" for number in range(first + 1, first + 1 + len(some))]
+            found: list[tuple[NDArray[Any], float, Remark | None] | SourceError] = []
+            for name, item in zip(names, some, strict=True):
                 try:
-                    found.append(reader.read_picture(picture, name=names[-1]))
+                    found.append(read(item, name))
                 except SourceError as error:
                     if not skip_bad_files:
                         raise
                     found.append(error)
-            good = [item for item in found if not isinstance(item, SourceError)]
+            good = [item[:2] for item in found if not isinstance(item, SourceError)]
             answers = iter(self._answers_of(good))
-            for name, item in zip(names, found, strict=True):
-                if isinstance(item, SourceError):
-                    yield Prediction(name, reason=item.message)
+            for name, result in zip(names, found, strict=True):
+                if isinstance(result, SourceError):
+                    yield Prediction(name, reason=result.message)
                 else:
-                    yield self._prediction(name, next(answers))
+                    yield self._prediction(name, next(answers), result[2])
+
+    def _held_reader(
+        self, items: Sequence[Any], rate: int | None
+    ) -> Callable[[Any, str], tuple[NDArray[Any], float, Remark | None]]:
+        """Return what reads an item in memory, given its name, or refuse what cannot be meant."""
+        reader = self.preparation.reader
+        is_array = all(isinstance(item, np.ndarray) for item in items)
+        if isinstance(reader, SoundReader) and is_array:
+            if not isinstance(rate, int | np.integer) or rate < 1:
+                raise ConfigError(
+                    f"rate = {rate!r}: a sound in memory needs its samples a second.",
+                    fix="give them as a whole number, such as rate=16000.",
+                )
+            return lambda wave, name: reader.read_wave(wave, int(rate), name=name)
+        if not isinstance(reader, ImageReader):
+            what = "an array" if is_array else "a picture"
+            raise ConfigError(
+                f"the model reads {self.kind}, and is given {what}.", fix="name files."
+            )
+        if rate is not None:
+            raise ConfigError("rate has no effect on images.", fix="leave rate out.")
+        return lambda picture, name: reader.read_picture(picture, name=name)
 
     def save(self, path: Path) -> None:
         """Write the model file, whole or not at all.
@@ -403,11 +433,21 @@ class Model:
             yield from self._forecasts(reader, paths, skip_bad_files)
             return
 
+        remarks: dict[str, Remark] = {}
+
         def read(path: Path) -> Sequence[Item | Unread] | SourceError:
             try:
                 if isinstance(reader, SeriesReader | TextReader):
                     return reader.read_each(path) if skip_bad_files else reader.read_items(path)
-                return [(str(path), *reader.read(path))]
+                found: tuple[NDArray[Any], float, Remark | None] = (
+                    reader.read_new(path)
+                    if isinstance(reader, SoundReader)
+                    else reader.read_closely(path)
+                )
+                values, scale, remark = found
+                if remark is not None:
+                    remarks[str(path)] = remark
+                return [(str(path), values, scale)]
             except SourceError as error:
                 return error
 
@@ -427,7 +467,7 @@ class Model:
                     if isinstance(item, Unread):
                         yield Prediction(item.name, reason=item.reason)
                     else:
-                        yield self._prediction(item[0], next(answers))
+                        yield self._prediction(item[0], next(answers), remarks.get(item[0]))
 
     def _answers_of(self, items: list[tuple[NDArray[Any], float]]) -> Sequence[NDArray[np.float64]]:
         """Return the answer [K] to each decoded item, or those of its steps, [T, K]."""
@@ -501,20 +541,22 @@ class Model:
                 found.append(Event(label, begin, end, mean))
         return tuple(sorted(found, key=lambda event: (event.start, event.label)))
 
-    def _prediction(self, path: str, answer: NDArray[np.float64]) -> Prediction:
+    def _prediction(
+        self, path: str, answer: NDArray[np.float64], remark: Remark | None = None
+    ) -> Prediction:
         if self.task == "events":
-            return Prediction(path, events=self._events(answer))
+            return Prediction(path, events=self._events(answer), remark=remark)
         if self.task == "tags":
             tags = tuple(self.labels[number] for number in answer.argmax(1))
             return Prediction(path, tags=tags, tag_probabilities=tuple(answer.max(1).tolist()))
         named = {label: float(value) for label, value in zip(self.labels, answer, strict=True)}
         if self.task == "regress":
-            return Prediction(path, values=named)
+            return Prediction(path, values=named, remark=remark)
         if self.task == "labels":
             chosen = tuple(label for label, p in named.items() if p >= 0.5)
-            return Prediction(path, labels=chosen, probabilities=named)
+            return Prediction(path, labels=chosen, probabilities=named, remark=remark)
         best = self.labels[int(answer.argmax())]
-        return Prediction(path, best, named[best], named)
+        return Prediction(path, best, named[best], named, remark=remark)
 
 
 def _is_no_table(path: Path, kind: Kind) -> bool:
@@ -522,7 +564,8 @@ def _is_no_table(path: Path, kind: Kind) -> bool:
     return ts.is_named(path.name) if kind == "series" else not is_table(path.name)
 
 
-def _is_picture(item: object) -> bool:
+def _is_held(item: object) -> bool:
+    """Say whether an item is a picture or an array in memory, and no path."""
     from PIL import Image
 
     return isinstance(item, np.ndarray | Image.Image)
@@ -535,7 +578,7 @@ def _path(item: object) -> Path:
     raise ConfigError(
         f"predict cannot answer for a value of the type {type(item).__name__}.",
         fix="name a file, a folder or a list of files; a model of images takes Pillow's pictures "
-        "and arrays of 8 bits [H, W] or [H, W, 3] too.",
+        "and arrays of 8 bits [H, W] or [H, W, 3] too, one of sounds arrays of samples.",
     )
 
 
@@ -545,7 +588,7 @@ def _dialect(dialect: Dialect, written: dict[str, Any]) -> Dialect:
     if strange is not None:
         raise ConfigError(
             f"predict has no setting {strange}.{did_you_mean(strange, WRITTEN)}",
-            fix=f"its settings are skip_bad_files, {', '.join(WRITTEN)}.",
+            fix=f"its settings are rate, skip_bad_files, {', '.join(WRITTEN)}.",
         )
     said = from_mapping(Path(), written).data
     return replace(dialect, **{name: getattr(said, name) for name in written})

@@ -270,10 +270,13 @@ def evaluate(
     Where the data are those that it was trained on, and not their own test or validation rows, a
     warning says so.
 
+    Items of classes that the model does not know are left out, and counted in `Scores.unknown`; of
+    several labels an item those that it knows are scored.
+
     part   which of the data's own splits; auto takes test where the data names one, else all
 
-    Raises   SourceError for labels that the model never saw, or a split that the data has not;
-             ConfigError for a setting that the model decides
+    Raises   SourceError where the model knows no label of the data, or not the columns of it, or
+             for a split that the data has not; ConfigError for a setting that the model decides
     """
     tell = teller or Silent()
     for name in ("task", *preparation.SETTINGS):
@@ -302,6 +305,7 @@ def evaluate(
     )
     found = replace(found, samples=_with_labels_of(model, found.samples))
     rows, name = _rows_of(found.samples, part)
+    _check_known(model, found.samples, rows)
     tell.findings(_seen_in_training(model, found.samples, rows))
     thinned = ""
     if isinstance(model.preparation, ForecastPreparation):
@@ -427,6 +431,7 @@ def _score(model: Model, data: Data, rows: NDArray[np.int64], room: Room) -> Sco
         truths,
         labels=model.labels,
         train_targets=baseline.recall(task, model.description.train_targets),
+        unknown=data.samples.labels[len(model.labels) :],
     )
     return evaluation.over_steps(scores) if model.task in STEP_TASKS else scores
 
@@ -520,7 +525,7 @@ def _describe(
 
 
 def _with_labels_of(model: Model, samples: Samples) -> Samples:
-    """Return the samples with targets in the order of the model's labels.
+    """Return the samples with targets in the order of the model's labels, then those unknown to it.
 
     The targets are then those of training if the data are: `record.data_digest` says so.
     """
@@ -529,17 +534,12 @@ def _with_labels_of(model: Model, samples: Samples) -> Samples:
     known = {label: number for number, label in enumerate(model.labels)}
     rare = known.get(UNKNOWN_WORD) if model.task == "write" else None
     unknown = [label for label in samples.labels if label not in known and rare is None]
-    if unknown:
-        what = {"classify": "class", "regress": "column"}.get(model.task, "label")
+    if unknown and (samples.has_label_columns or model.task in ("regress", "write")):
+        what = "character" if model.task == "write" else "column"
         raise SourceError(
             f"the data holds the {what} {unknown[0]!r}, which the model never saw in training; "
-            f"it knows {', '.join(model.labels)}.",
-            fix="leave those items out, or train again with them.",
-        )
-    where = np.array([known.get(label, rare) for label in samples.labels])
-    if model.task == "classify":
-        return replace(
-            samples, labels=model.labels, targets=where[samples.targets.astype(np.int64)]
+            f"it knows {listed(model.labels)}.",
+            fix="leave it out, or train again with it.",
         )
     missing = [label for label in model.labels if label not in samples.labels]
     if missing and samples.has_label_columns:
@@ -547,9 +547,15 @@ def _with_labels_of(model: Model, samples: Samples) -> Samples:
             f"the data lacks the column {missing[0]!r} that the model answers.",
             fix=f"name all its columns: {' '.join(f'--target {name}' for name in model.labels)}.",
         )
+    labels = (*model.labels, *unknown)
+    place = {label: number for number, label in enumerate(labels)}
+    where = np.array([place.get(label, rare) for label in samples.labels], np.int64)
+    if model.task == "classify":
+        numbers = samples.targets.astype(np.int64)
+        return replace(samples, labels=labels, targets=where[numbers])
     targets = samples.targets
-    if targets.shape[1]:
-        targets = np.zeros((len(samples), len(model.labels)), targets.dtype)
+    if targets.shape[1] or model.task == "labels":
+        targets = np.zeros((len(samples), len(labels)), targets.dtype)
         targets[:, where] = samples.targets
     events = samples.events
     if events is not None:
@@ -558,7 +564,23 @@ def _with_labels_of(model: Model, samples: Samples) -> Samples:
     tags = samples.tags
     if tags is not None:
         tags = replace(tags, numbers=where[tags.numbers])
-    return replace(samples, labels=model.labels, targets=targets, events=events, tags=tags)
+    return replace(samples, labels=labels, targets=targets, events=events, tags=tags)
+
+
+def _check_known(model: Model, samples: Samples, rows: NDArray[np.int64]) -> None:
+    """Refuse rows of which the model knows no label: there is nothing to score."""
+    known = len(model.labels)
+    if len(samples.labels) == known:
+        return
+    targets = samples.targets[rows]
+    here = np.unique(targets) if targets.ndim == 1 else np.flatnonzero((targets != 0).any(0))
+    if len(here) and here.min() >= known:
+        raise SourceError(
+            f"the model knows no label of the data: they hold "
+            f"{listed(samples.labels[number] for number in here)}, the model knows "
+            f"{listed(model.labels)}.",
+            fix="give the labels the names that they had in training.",
+        )
 
 
 def _seen_in_training(

@@ -143,10 +143,9 @@ class Terminal:
             self.console.print(Text("There are no test rows: nothing was scored.", style="yellow"))
             return
         self.console.print(Text(f"Scores on {scores.items:,} {of}", style="bold"))
-        heading, *rows = tables.beside_rows(scores) or [
-            ["", "score", "95 % interval", "trivial guess"],
-            *map(list, tables.rows(scores)),
-        ]
+        if unknown := tables.beside_unknown(scores):
+            self.console.print(Text(f"  ! {unknown}", style="yellow"))
+        heading, *rows = tables.score_rows(scores)
         table = _table(*heading)
         for row in rows:
             table.add_row(*row)

@@ -24,6 +24,7 @@ from gridcell.model import Model, Prediction
 from gridcell.preparation import ClipPreparation, Preparation, SoundPreparation
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.clips import Span, decode_windows
+from gridcell.preparation.remarks import Remark
 
 SLACK_S = 0.001
 """A rest up to this long is no window of its own: it would be told with the times of the one
@@ -144,15 +145,24 @@ def _of_files(
                 raise
             yield Window(None, None, Prediction(str(path), reason=error.message))
         else:
-            yield from _answered(model, str(path), *cuts)
+            yield from _answered(model, str(path), cuts)
 
 
-def _cuts(
-    prep: Preparation, path: Path, spans_of: Callable[[float], list[Span]]
-) -> tuple[list[Span], Callable[[int], Cut]]:
-    """Decode a file, and return its windows' times and what gives the values of one of them."""
+@dataclass(frozen=True)
+class Cuts:
+    """The windows of one file that was decoded."""
+
+    times: list[Span]
+    cut: Callable[[int], Cut]
+    """Gives the values of one of them."""
+    remark: Remark | None
+    """What is to be said of the file."""
+
+
+def _cuts(prep: Preparation, path: Path, spans_of: Callable[[float], list[Span]]) -> Cuts:
+    """Decode a file, and return its windows."""
     if isinstance(prep, SoundPreparation):
-        wave, scale = prep.reader.read(path)
+        wave, scale, remark = prep.reader.read_new(path)
         rate = prep.rate
         times = spans_of(len(wave) / rate)
 
@@ -160,7 +170,7 @@ def _cuts(
             start, end = times[number]
             return wave[round(start * rate) : round(end * rate)], scale
 
-        return times, stretch
+        return Cuts(times, stretch, remark)
     assert isinstance(prep, ClipPreparation)
     clip = decode_windows(
         path,
@@ -171,19 +181,18 @@ def _cuts(
         frames=prep.frames,
         spans_of=spans_of,
     )
-    return clip.spans, lambda number: (clip.frames(number), 1.0)
+    return Cuts(clip.spans, lambda number: (clip.frames(number), 1.0), clip.remark)
 
 
-def _answered(
-    model: Model, path: str, times: list[Span], cut: Callable[[int], Cut]
-) -> Iterator[Window]:
+def _answered(model: Model, path: str, cuts: Cuts) -> Iterator[Window]:
     """Yield the windows of one file with their answers, a batch at a time."""
     first = 0
-    for cuts in _batches(map(cut, range(len(times)))):
-        found = model.answers(Decoded.of(cuts), np.arange(len(cuts)))
-        for (start, end), answer in zip(times[first : first + len(cuts)], found, strict=True):
-            yield Window(start, end, model._prediction(path, answer))
-        first += len(cuts)
+    for some in _batches(map(cuts.cut, range(len(cuts.times)))):
+        found = model.answers(Decoded.of(some), np.arange(len(some)))
+        times = cuts.times[first : first + len(some)]
+        for (start, end), answer in zip(times, found, strict=True):
+            yield Window(start, end, model._prediction(path, answer, cuts.remark))
+        first += len(some)
 
 
 def _batches(cuts: Iterable[Cut]) -> Iterator[list[Cut]]:

@@ -99,3 +99,45 @@ def test_evaluation_needs_neither_torch_nor_scikit_learn():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def some_scores() -> Scores:
+    sure, targets = (
+        np.array([[0.9, 0.1], [0.3, 0.7], [0.6, 0.4], [0.5, 0.5]]),
+        np.array([0, 1, 1, 2]),
+    )
+    return score(
+        "classify",
+        sure,
+        targets,
+        labels=["a", "b"],
+        train_targets=np.array([0, 1]),
+        unknown=["c"],
+    )
+
+
+def test_a_loop_over_scores_gives_each_once_and_names_find_them() -> None:
+    found = some_scores()
+    assert [each.name for each in found][:2] == ["accuracy", "balanced accuracy"]
+    assert len(found) == len(found.scores) == len(list(found))
+    assert all(found[each.name] is each for each in found)
+    assert "accuracy" in found and found["accuracy"] in found
+    assert "R2" not in found and 0 not in found
+    with pytest.raises(ConfigError, match="'0' is not a score of the task classify"):
+        found[0]  # type: ignore[index]
+
+
+def test_scores_print_as_the_table_of_a_training() -> None:
+    text = str(some_scores())
+    heading, first, *_ = text.splitlines()
+    assert heading.split("  ")[0] == "3 items" and heading.endswith("trivial guess")
+    assert first.startswith("accuracy ") and first.endswith("%")
+    assert "1 item has the label 'c', which the model does not know" in text
+    naive = Score("MAE", 0.25, None, None, 0.5, "lower", beside={"last value": 0.5})
+    assert str(Scores("forecast", 10, "MAE", (naive,))).splitlines() == [
+        "10 items   score  last value",
+        "MAE       0.2500      0.5000",
+    ]
+    assert (
+        str(Scores("classify", 0, "accuracy", ())) == "0 items  score  95 % interval  trivial guess"
+    )

@@ -30,6 +30,7 @@ from gridcell.preparation.clips import (
     choose_clips,
     choose_frames,
     decode,
+    decode_windows,
     fit_clips,
 )
 from gridcell.preparation.images import Fit, refit
@@ -429,8 +430,20 @@ def test_half_a_picture_is_no_frame() -> None:
 
 
 def damage_of(source: bytes, frames: int = 16) -> Remark | None:
+    """What is said of a clip, which is the same where it is read in windows."""
     reader = FrameReader(height=12, width=16, channels=3, fit="stretch", frames=frames)
-    return reader.read_closely(source)[2]
+    remark = reader.read_closely(source)[2]
+    windows = decode_windows(
+        source,
+        height=12,
+        width=16,
+        channels=3,
+        fit="stretch",
+        frames=frames,
+        spans_of=lambda seconds: [(0.0, seconds)],
+    )
+    assert windows.remark == remark
+    return remark
 
 
 def test_damage_inside_a_clip_or_at_its_end_is_told() -> None:

@@ -259,6 +259,26 @@ def test_rows_that_answers_count_are_said_to_be_series(tmp_path: Path) -> None:
     assert "Here the first series is row 1." in text
 
 
+def test_a_series_without_a_label_has_none_of_several(tmp_path: Path) -> None:
+    rows = long(labels=("a;b", "", "b;c"))
+    found = read(write(tmp_path, rows), task="labels")
+    assert found.labels == ("a", "b", "c")
+    assert found.targets.tolist() == [[1, 1, 0], [0, 0, 0], [0, 1, 1]]
+    assert "1 of its 3 cells is empty: none of the labels." in " ".join(found.notes)
+    found = read(write(tmp_path, wide(("a;b", "", "b;c"))), task="labels")
+    assert found.targets.tolist() == [[1, 1, 0], [0, 0, 0], [0, 1, 1]]
+
+
+@pytest.mark.parametrize("form", ["long", "wide"])
+def test_a_row_cut_before_its_labels_has_missing_ones(tmp_path: Path, form: str) -> None:
+    labels = ("a;b", "", "b;c")
+    rows = long(((1, 2), (3, 4), (5,)), labels) if form == "long" else wide(labels)
+    rows[-1] = rows[-1].rpartition(",")[0]
+    text = refused(write(tmp_path, rows), task="labels")
+    assert "column label has" in text and "missing cells" in text
+    assert "some are cut short, so an empty cell may be cut too" in text
+
+
 @pytest.mark.parametrize("column", ["id", "t"])
 def test_rows_without_an_id_or_a_time_are_named(tmp_path: Path, column: str) -> None:
     rows = long()

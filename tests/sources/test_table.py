@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -170,6 +171,57 @@ def test_two_separators_are_refused(folder: Path) -> None:
 def test_a_cell_of_separators_only_is_refused(folder: Path) -> None:
     text = refused(write(folder, labelled(["a;b", ";"])), task="labels")
     assert "column label names no label in row 3 (';')" in text
+    assert "Fix: name one, or leave the cell empty where there is none." in text
+
+
+def test_an_empty_cell_names_none_of_several_labels(folder: Path) -> None:
+    found = read(write(folder, labelled(["red;round", "", "flat", '""'])), task="labels")
+    assert found.labels == ("flat", "red", "round")
+    assert found.targets.tolist() == [[0, 1, 1], [0, 0, 0], [1, 0, 0], [0, 0, 0]]
+    note = "3 labels, separated by semicolon: flat, red, round. 2 of its 4 cells are empty: none of"
+    assert note in said(found)
+    one = read(write(folder, labelled(["red", "", "flat"])), task="labels")
+    assert one.targets.tolist() == [[0, 1], [0, 0], [1, 0]]
+    assert "one in each cell: flat, red. 1 of its 3 cells is empty: none of the labels." in said(
+        one
+    )
+
+
+def test_an_empty_cell_of_another_task_is_missing(folder: Path) -> None:
+    path = write(folder, labelled(["red;round", "", "flat;red", "round;flat"]))
+    text = refused(path)
+    assert "column label has 1 missing cell, in row 3" in text
+    assert "Fix: fill them in, or pass --task labels, of which an empty cell names none." in text
+    assert "or remove those rows" in refused(path, task="classify")
+    assert "1 missing cell, in row 3" in refused(write(folder, labelled([1, "", 0])), task="labels")
+    columns = write(folder, ["file,red,round", "0.png,1,0", "1.png,,1"])
+    assert "column red has 1 missing cell" in refused(
+        columns, target=("red", "round"), task="labels"
+    )
+
+
+def test_a_word_for_missing_is_not_none_of_the_labels(folder: Path) -> None:
+    text = refused(write(folder, labelled(["red;round", "", "NA"])), task="labels")
+    assert "column label has 1 missing cell, some written NA, in row 4" in text
+
+
+def test_a_row_that_is_cut_before_its_labels_is_refused(folder: Path) -> None:
+    path = write(folder, [*labelled(["red;round", ""]), "2.png"])
+    assert "1 line cannot be read as a row of 2 cells" in refused(path, task="labels")
+    packed = folder / "t.csv.gz"  # whose short rows are filled up
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    text = refused(packed, task="labels")
+    assert "column label has 2 missing cells, in rows 3, 4" in text
+    assert "some are cut short, so an empty cell may be cut too" in text
+
+
+def test_a_column_of_empty_cells_alone_teaches_no_label(folder: Path) -> None:
+    path = write(folder, labelled(["", "", ""]))
+    text = refused(path, task="labels")
+    assert "every cell of column label is empty: there is no label to learn." in text
+    found = read(path, task="labels", purpose="score")
+    assert found.labels == () and found.targets.shape == (3, 0)
+    assert "Every cell of column label is empty: no item has any label." in said(found)
 
 
 def test_labels_of_something_else_than_0_and_1_are_refused(folder: Path) -> None:

@@ -120,6 +120,10 @@ def test_numbers_and_several_labels_are_learned_by_the_rules_of_all_tables(tmp_p
     assert read(path, target=("stars",)).targets.tolist() == [[4.5], [1.25]]
     labels = read(path, target=("glad", "sad"))
     assert labels.task == "labels" and labels.targets.tolist() == [[1, 0], [0, 1]]
+    rows = "text,moods\nwell done my friend,glad;calm\nso so at best,\nwhat a mess,sad\n"
+    several = read(write(tmp_path / "t.csv", rows), target=("moods",), task="labels")
+    assert several.labels == ("calm", "glad", "sad")
+    assert several.targets.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
 
 
 def test_split_group_and_folds_are_columns_as_ever(tmp_path: Path) -> None:

@@ -14,20 +14,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from gridcell.errors import ConfigError, did_you_mean
-from gridcell.evaluation import classify, forecast, regress, writing
+from gridcell.evaluation import classify, forecast, regress, unknown_labels, writing
 from gridcell.evaluation import labels as several
 from gridcell.evaluation.inputs import Array
 from gridcell.evaluation.intervals import RESAMPLES
-from gridcell.evaluation.scores import Better, ClassScore, Score, Scores, WorstItem
+from gridcell.evaluation.scores import Better, ClassScore, Score, Scores, Unknown, WorstItem
 
 __all__ = [
     "ClassScore",
     "Score",
     "Scores",
+    "Unknown",
     "WorstItem",
     "choose_main",
     "forecast",
@@ -66,10 +68,14 @@ def score(
     *,
     labels: Sequence[str],
     train_targets: Array,
+    unknown: Sequence[str] = (),
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Scores:
     """Score the predictions by all measures of the task, with 95 % intervals and baselines.
+
+    unknown   labels that targets have behind `labels` and predictions do not: classes K, K + 1 ...
+              or further columns of 0 and 1; see `unknown_labels`
 
     Shapes   classify: probabilities [N, K], class numbers [N]
              labels: probabilities [N, K], 0 or 1 [N, K]
@@ -80,15 +86,22 @@ def score(
     """
     _check_task(task, SCORERS)
     main, _ = choose_main(task, train_targets)
-    return SCORERS[task](
-        predictions,
-        targets,
+    scorer = partial(
+        SCORERS[task],
         labels=tuple(labels),
         train_targets=train_targets,
         main=main,
         seed=seed,
         resamples=resamples,
     )
+    if not unknown:
+        return scorer(predictions, targets)
+    rows, scored, told = unknown_labels.part(
+        task, predictions, targets, known=len(labels), unknown=unknown
+    )
+    scores = scorer(predictions[rows], scored)
+    worst = tuple(replace(item, row=int(rows[item.row])) for item in scores.worst)
+    return replace(scores, worst=worst, unknown=told)
 
 
 def over_steps(scores: Scores) -> Scores:

@@ -194,7 +194,8 @@ def score(
         ends = _ends(name, value, drawn.get(name), items=len(targets))
         notes = []
         if np.isnan(value):
-            notes.append("no label is in these items, or was said to be")
+            said = ", or was said to be" if name == "micro-F1" else ""
+            notes.append(f"no label is in these items{said}")
         elif absent and name in OVER_LABELS:
             notes.append(f"mean without the labels that have 0 items here: {name_some(absent)}")
         if ends is not None and name in ranking and ranked < resamples:

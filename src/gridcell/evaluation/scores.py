@@ -7,7 +7,7 @@ says why; so no NaN reaches a comparison or a JSON file.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -91,13 +91,40 @@ class WorstItem:
 
 
 @dataclass(frozen=True)
+class Unknown:
+    """Labels of the data that the model does not know, and what the scores would be with them.
+
+    Items of an unknown class are left out of the scores. Items with unknown labels beside others
+    are scored by those that the model knows.
+    """
+
+    items: int
+    """Items with such a label; steps, where each step has its answer."""
+    labels: dict[str, int]
+    """How many have each of these labels."""
+    score: str
+    """The score that is also given with all of them counted as wrong."""
+    value: float | None
+    """What it then is."""
+
+
+@dataclass(frozen=True)
 class Scores:
-    """All that is known of how good a set of predictions is.
+    """All that is known of how good a set of predictions is: scores, each found by its name.
+
+    A loop over it goes through the scores, and `print` shows them as a table.
 
     >>> accuracy = Score("accuracy", 0.9, 0.8, 1.0, 0.5, "higher")
     >>> scores = Scores("classify", 20, "accuracy", (accuracy,))
     >>> scores["accuracy"].value
     0.9
+    >>> {score.name: score.value for score in scores}
+    {'accuracy': 0.9}
+    >>> "accuracy" in scores, "R2" in scores, len(scores)
+    (True, False, 1)
+    >>> print(scores)
+    20 items   score    95 % interval  trivial guess
+    accuracy  90.0 %  80.0 to 100.0 %         50.0 %
     """
 
     task: str
@@ -115,6 +142,8 @@ class Scores:
     """The items with the greatest losses among those answered wrongly, the worst first."""
     resamples: int = 0
     """Bootstrap resamples behind each interval, where the score's note does not say otherwise."""
+    unknown: Unknown | None = None
+    """Labels of the data that the model does not know; None where it knows all."""
 
     def __getitem__(self, name: str) -> Score:
         """The score of this name.
@@ -125,7 +154,24 @@ class Scores:
             if score.name == name:
                 return score
         names = [score.name for score in self.scores]
-        raise unknown_score(name, task=self.task, known=names)
+        raise unknown_score(str(name), task=self.task, known=names)
+
+    def __iter__(self) -> Iterator[Score]:
+        """The scores, in the order in which they are told."""
+        return iter(self.scores)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a score of this name, or this very score."""
+        return any(name in (score.name, score) for score in self.scores)
+
+    def __str__(self) -> str:
+        """The table that is printed behind a training: each score, its interval and the guess."""
+        from gridcell.evaluation import tables  # which reads scores
+
+        return tables.as_text(self)
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and finite numbers; None where a value is n/a."""
@@ -146,6 +192,7 @@ class Scores:
             labels=tuple(data["labels"]),
             worst=tuple(WorstItem(**item) for item in data["worst"]),
             resamples=data["resamples"],
+            unknown=Unknown(**data["unknown"]) if data.get("unknown") else None,
         )
 
 

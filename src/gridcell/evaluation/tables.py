@@ -10,6 +10,7 @@ import math
 from dataclasses import replace
 
 from gridcell.evaluation.scores import Score, Scores
+from gridcell.sources.wording import counted, listed, shown
 
 PERCENT = (
     "accuracy",
@@ -25,6 +26,31 @@ PERCENT = (
 THREE_DECIMALS = ("log loss", "R2")
 MISSING = "n/a"
 MOST_DECIMALS = 4
+
+
+def as_text(scores: Scores) -> str:
+    """The scores as lines of text in columns, and below what the reader has to know of them.
+
+    >>> score = Score("accuracy", 0.936, 0.931, 0.9412, 0.1, "higher", "of new speakers")
+    >>> print(as_text(Scores("classify", 10_000, "accuracy", (score,))))
+    10,000 items   score   95 % interval  trivial guess
+    accuracy      93.6 %  93.1 to 94.1 %         10.0 %
+    accuracy: of new speakers
+    """
+    (_, *heading), *lines = score_rows(scores)
+    table = [[counted(scores.items, "item"), *heading], *lines]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    text = []
+    for first, *cells in table:
+        numbers = (f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
+        text.append("  ".join([f"{first:<{widths[0]}}", *numbers]).rstrip())
+    return "\n".join([*text, *filter(None, [beside_unknown(scores)]), *notes(scores)])
+
+
+def score_rows(scores: Scores) -> list[list[str]]:
+    """A heading, then what is told of each score: `rows`, or `beside_rows` of several guesses."""
+    heading = ["", "score", "95 % interval", "trivial guess"]
+    return beside_rows(scores) or [heading, *map(list, rows(scores))]
 
 
 def rows(scores: Scores) -> list[tuple[str, str, str, str]]:
@@ -136,6 +162,35 @@ def beside_a_guess(scores: Scores) -> str:
     if not is_better:
         return f"It is no better than {than}: {name} {value}, the guess {guess}."
     return f"It may be no better than {than}: {name} {value} ({between}), the guess {guess}."
+
+
+def beside_unknown(scores: Scores) -> str:
+    """Say which labels of the data the model does not know, and what that means; else "".
+
+    >>> from gridcell.evaluation.scores import Unknown
+    >>> told = Unknown(12, {"fox": 12}, "accuracy", 0.8)
+    >>> print(beside_unknown(Scores("classify", 88, "accuracy", (), unknown=told)))
+    12 items have the label 'fox', which the model does not know: they are left out. With them \
+counted as wrong, accuracy is 80.0 %.
+    """
+    found = scores.unknown
+    if found is None:
+        return ""
+    names = sorted(found.labels, key=lambda name: -found.labels[name])
+    is_one = len(names) == 1
+    what = f"the label '{shown(names[0])}', which" if is_one else "labels that"
+    each = "" if is_one else f" ({listed(f'{name} {found.labels[name]:,}' for name in names)})"
+    have, they, are, them = (
+        ("has", "it", "is", "it") if found.items == 1 else ("have", "they", "are", "them")
+    )
+    then = f"{they} {are} left out"
+    if scores.task == "labels":
+        then = f"{they} {are} scored by the labels that it knows"
+    value = _share(found.value)
+    return (
+        f"{counted(found.items, 'item')} {have} {what} the model does not know{each}: {then}. "
+        f"With {them} counted as wrong, {found.score} is {value}."
+    )
 
 
 def notes(scores: Scores) -> list[str]:

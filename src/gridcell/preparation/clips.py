@@ -103,6 +103,8 @@ class ClipWindows:
     """[N] which of the clip's frames each window shows."""
     kept: dict[int, NDArray[np.uint8]]
     """The frames [H, W, C] by their place in the clip."""
+    remark: Remark | None = None
+    """What is to be said of a clip that is used all the same."""
 
     def frames(self, window: int) -> NDArray[np.uint8]:
         """Return the frames [n, H, W, C] of one window, n >= 1."""
@@ -144,8 +146,9 @@ def decode_windows(
     with _named(source):
         with opened(source) as clip:
             likely = _promised(clip, choose)
-        seconds, kept, _ = _kept(source, small, choose, likely=likely, most=len(likely))
-    return ClipWindows(spans_of(_lasting(seconds)), places_of(seconds), kept)
+        seconds, kept, damage = _kept(source, small, choose, likely=likely, most=len(likely))
+    remark = Remark("damaged", damage) if damage else look_at(np.stack([*kept.values()]))
+    return ClipWindows(spans_of(_lasting(seconds)), places_of(seconds), kept, remark)
 
 
 def choose_frames(seconds: NDArray[np.float64], frames: int) -> NDArray[np.int64]:

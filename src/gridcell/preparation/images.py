@@ -117,8 +117,8 @@ class ImageReader(PictureReader):
 
     def read_picture(
         self, picture: Picture | NDArray[Any], *, name: str
-    ) -> tuple[NDArray[np.uint8], float]:
-        """Return a picture that is in memory as `read` would a file of it; see `decode_picture`."""
+    ) -> tuple[NDArray[np.uint8], float, Remark | None]:
+        """Return a picture in memory as `read_closely` would a file of it; see `decode_picture`."""
         pixels = decode_picture(
             picture,
             name=name,
@@ -127,7 +127,7 @@ class ImageReader(PictureReader):
             channels=self.channels,
             fit=self.fit,
         )
-        return pixels[None], 1.0
+        return pixels[None], 1.0, look_at(pixels[None])
 
     def read_pixels(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
         """Return pixels [H', W', C'] that are already decoded as `read` would a file of them."""

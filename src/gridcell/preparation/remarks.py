@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridcell.samples import FILE_NOUNS, Kind
+from gridcell.sources.sounds import ENDS
 from gridcell.sources.wording import counted, listed, shown
 
-What = Literal["blank", "silent", "damaged"]
+What = Literal["blank", "silent", "damaged", "cut"]
 TOLD: dict[What, tuple[str, str]] = {
     "blank": (
         "is of one colour throughout, as the network sees it",
@@ -23,6 +24,7 @@ TOLD: dict[What, tuple[str, str]] = {
         "is damaged, and what can be decoded of it is used",
         "are damaged, and what can be decoded of them is used",
     ),
+    "cut": ENDS,
 }
 EMPTY: tuple[What, ...] = ("blank", "silent")
 """Matters of files that have nothing in them."""
@@ -31,10 +33,18 @@ NAMED = 6
 
 @dataclass(frozen=True)
 class Remark:
-    """What is the matter with a file, and the figures that belong to it."""
+    """What is the matter with a file, and the figures that belong to it.
+
+    >>> print(Remark("damaged", "16 of 60 frames"))
+    is damaged, and what can be decoded of it is used (16 of 60 frames)
+    """
 
     what: What
     detail: str = ""
+
+    def __str__(self) -> str:
+        """The rest of a sentence that begins with the file's name."""
+        return f"{TOLD[self.what][0]} ({self.detail})" if self.detail else TOLD[self.what][0]
 
 
 def look_at(pixels: NDArray[np.uint8]) -> Remark | None:

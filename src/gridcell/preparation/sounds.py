@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from gridcell.preparation.logmel import LogMel
 from gridcell.preparation.remarks import Remark
 from gridcell.preparation.unreadable import UnreadableError
 from gridcell.samples import Facts, Samples, SoundFacts
-from gridcell.sources.sounds import FRAMES_LARGEST, FRAMES_UNKNOWN, opened
+from gridcell.sources.sounds import FRAMES_LARGEST, FRAMES_UNKNOWN, is_cut, opened
 from gridcell.sources.wording import shown
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Raised whenever `decode` would give other values for the same file."""
 FULL = 32767
+FULL_LEVEL = {np.dtype(np.int16): 2**15, np.dtype(np.int32): 2**31}
+"""Whole numbers that stand for the amplitude 1.0, as libsndfile has it."""
 LEAST_SHARE = 0.9
 LEAST_STEPS = 16
 """Steps that every sound has: a shorter one goes on in silence, so that networks which halve the
@@ -63,6 +65,15 @@ class UnreadableSoundError(UnreadableError):
     """A sound cannot be decoded."""
 
     fix_bad_file = "convert it to WAV or FLAC, or pass --on-bad-file skip."
+
+
+class UnreadableWaveError(UnreadableSoundError):
+    """A sound that is in memory cannot be used."""
+
+    fix_bad_file = (
+        "give samples [n] or [n, channels], as floats with 1.0 at full level or as int16 or int32, "
+        "or pass skip_bad_files=True."
+    )
 
 
 def decode(source: Path | bytes, *, rate: int) -> tuple[NDArray[np.int16], float]:
@@ -93,6 +104,38 @@ def decode(source: Path | bytes, *, rate: int) -> tuple[NDArray[np.int16], float
     except OSError as error:
         reason = f"cannot be opened: {error.strerror or error}"
         raise UnreadableSoundError(name, reason, is_lasting=False) from error
+
+
+def decode_wave(
+    wave: NDArray[Any], *, own_rate: int, rate: int, name: str
+) -> tuple[NDArray[np.int16], float]:
+    """Return a wave that is in memory as `decode` would a file of it.
+
+    name     what the sound is called in a message
+
+    Shapes   [n], or [n, channels] as soundfile gives them -> int16 [n'], and a scale
+    Units    floats are 1.0 at full level; whole numbers of 16 or 32 bits are what a WAV holds
+    Raises   UnreadableWaveError for an array of another shape or type, or without samples
+    """
+    is_wave = wave.ndim in (1, 2) and (wave.dtype.kind == "f" or wave.dtype in FULL_LEVEL)
+    if not is_wave:
+        raise UnreadableWaveError(
+            name, f"is an array of {wave.dtype} {list(wave.shape)}, which are no samples of a sound"
+        )
+    if wave.ndim == 2 and wave.shape[1] > wave.shape[0]:
+        raise UnreadableWaveError(
+            name, f"has more channels than samples: {list(wave.shape)} is [samples, channels]"
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        floats = wave.astype(np.float32)
+        if wave.dtype in FULL_LEVEL:
+            floats /= np.float32(FULL_LEVEL[wave.dtype])
+        mono = floats.mean(1) if wave.ndim == 2 else floats
+    try:
+        _check_samples(mono, name)
+        return _sixteen_bits(_resampled(mono, own_rate, rate, name))
+    except UnreadableSoundError as error:
+        raise UnreadableWaveError(name, error.reason) from error
 
 
 def _libraries() -> tuple[ModuleType, ModuleType]:
@@ -130,8 +173,7 @@ def _mono(source: Path | bytes, name: str) -> tuple[int, NDArray[np.float32]]:
             if len(block) < BLOCK_FRAMES:
                 break
     wave = np.concatenate(parts)
-    if not len(wave):
-        raise UnreadableSoundError(name, "holds no sample")
+    _check_samples(wave, name)
     # Libsndfile knows of a WAV that was cut, and the scan tells; of an MP3 it does not.
     if len(wave) < LEAST_SHARE * sound.frames < LEAST_SHARE * FRAMES_UNKNOWN:
         reason = (
@@ -139,11 +181,16 @@ def _mono(source: Path | bytes, name: str) -> tuple[int, NDArray[np.float32]]:
             f"{sound.frames / sound.samplerate:.2f} s that it says it has"
         )
         raise UnreadableSoundError(name, reason)
+    return int(sound.samplerate), wave
+
+
+def _check_samples(wave: NDArray[np.float32], name: str) -> None:
+    if not len(wave):
+        raise UnreadableSoundError(name, "holds no sample")
     # One such sample in one channel shows itself in the mean, and in the sum.
     if not np.abs(wave).max() <= LARGEST_PEAK:
         reason = "holds samples that are no numbers (NaN, infinite, or far above full level)"
         raise UnreadableSoundError(name, reason)
-    return int(sound.samplerate), wave
 
 
 def _opened_bytes(content: bytes) -> SoundFile:
@@ -195,6 +242,10 @@ def _said(error: Exception) -> str:
     return said.removeprefix("Error : ").rstrip(".") or type(error).__name__
 
 
+def _silence(wave: NDArray[np.int16], scale: float) -> Remark | None:
+    return Remark("silent") if not wave.any() or scale * FULL < SILENT_PEAK else None
+
+
 @dataclass(frozen=True)
 class SoundReader:
     """What the cache needs to decode sounds and to know which waves it has kept."""
@@ -223,8 +274,20 @@ class SoundReader:
     def read_closely(self, source: Path | bytes) -> tuple[NDArray[np.int16], float, Remark | None]:
         """Return what `read` does, and whether it is silent."""
         wave, scale = self.read(source)
-        is_silent = not wave.any() or scale * FULL < SILENT_PEAK
-        return wave, scale, Remark("silent") if is_silent else None
+        return wave, scale, _silence(wave, scale)
+
+    def read_new(self, source: Path) -> tuple[NDArray[np.int16], float, Remark | None]:
+        """Return what `read_closely` does of a file that no scan has seen: it may be cut too."""
+        wave, scale, remark = self.read_closely(source)
+        with opened(source) as sound:
+            return wave, scale, Remark("cut") if is_cut(sound) else remark
+
+    def read_wave(
+        self, wave: NDArray[Any], own_rate: int, *, name: str
+    ) -> tuple[NDArray[np.int16], float, Remark | None]:
+        """Return a sound in memory as `read_closely` would a file of it; see `decode_wave`."""
+        samples, scale = decode_wave(wave, own_rate=own_rate, rate=self.rate, name=name)
+        return samples, scale, _silence(samples, scale)
 
 
 @dataclass(frozen=True)

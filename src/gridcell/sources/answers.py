@@ -30,6 +30,8 @@ COMMA_NUMBER = re.compile(r"[+-]?\d+(,\d+)?")
 WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
 NOT_FINITE = re.compile(r"[+-]?(inf|infinity|nan)", re.IGNORECASE)
 BINARY = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
+FIX_MISSING = "fill them in, or remove those rows."
+FIX_CUT = "fill them in, or remove those rows; some are cut short, so an empty cell may be cut too."
 LABEL_SEPARATORS = {";": "semicolon", "|": "bar", ",": "comma"}
 
 
@@ -49,18 +51,34 @@ def read_answers(
 ) -> Answers:
     """Turn the named columns into targets.
 
+    An empty cell of a column of labels (`a;b`) names none of them; see `may_name_none`.
+
     Raises   SourceError for missing cells, mixed or non-finite numbers, with their rows; to train,
              also where there is nothing to tell apart; ConfigError where the task does not fit the
              columns
     """
     for name in names:
-        _check_missing(cells, name)
+        may_be_empty = may_name_none(cells.columns[name], task, names, is_padded=cells.is_padded)
+        _check_missing(cells, name, task, may_be_empty=may_be_empty)
     chosen = _task(cells, names) if task == "auto" else task
     if chosen == "classify":
         return _classify(cells, names, is_asked=task != "auto", purpose=purpose)
     if chosen == "labels":
-        return _labels(cells, names)
+        return _labels(cells, names, purpose=purpose)
     return _regress(cells, names, purpose=purpose)
+
+
+def may_name_none(
+    column: Sequence[str], task: Task, names: Sequence[str], *, is_padded: bool
+) -> bool:
+    """Say whether an empty cell of a column means none of several labels, and not a missing answer.
+
+    Where labels have columns of 0 and 1 it is missing; where rows were filled up, it may be cut.
+    """
+    if task != "labels" or len(names) > 1 or is_padded:
+        return False
+    filled = [cell for cell in column if cell]
+    return not filled or not _is_binary(filled)
 
 
 def could_be(column: Sequence[str]) -> str:
@@ -88,17 +106,23 @@ def _is_binary(column: Sequence[str]) -> bool:
     return all(cell.lower() in BINARY for cell in column)
 
 
-def _check_missing(cells: Cells, name: str) -> None:
+def _check_missing(cells: Cells, name: str, task: Task, *, may_be_empty: bool) -> None:
     column = cells.columns[name]
-    bad = [row for row, cell in enumerate(column) if is_missing(cell)]
-    if bad:
-        words = sorted({column[row] for row in bad} - {""})
-        said = f", some written {listed(words)}" if words else ""
-        raise SourceError(
-            f"{cells.path}: column {shown(name)} has {counted(len(bad), 'missing cell')}{said}, in "
-            f"{cells.rows(bad)} ({cells.counting}).",
-            fix="fill them in, or remove those rows.",
-        )
+    bad = [
+        row for row, cell in enumerate(column) if is_missing(cell) and (cell or not may_be_empty)
+    ]
+    if not bad:
+        return
+    words = sorted({column[row] for row in bad} - {""})
+    said = f", some written {listed(words)}" if words else ""
+    fix = FIX_CUT if task == "labels" and cells.is_padded else FIX_MISSING
+    if task == "auto" and not words and _several_labels(name, [c for c in column if c]):
+        fix = "fill them in, or pass --task labels, of which an empty cell names none."
+    raise SourceError(
+        f"{cells.path}: column {shown(name)} has {counted(len(bad), 'missing cell')}{said}, in "
+        f"{cells.rows(bad)} ({cells.counting}).",
+        fix=fix,
+    )
 
 
 def _task(cells: Cells, names: Sequence[str]) -> ItemTask:
@@ -198,7 +222,7 @@ def _parts(cell: str, mark: str) -> set[str]:
     return {part.strip() for part in cell.split(mark)} - {""}
 
 
-def _labels(cells: Cells, names: Sequence[str]) -> Answers:
+def _labels(cells: Cells, names: Sequence[str], *, purpose: classes.Purpose) -> Answers:
     columns = [cells.columns[name] for name in names]
     if all(map(_is_binary, columns)):
         truths = [[BINARY[cell.lower()] for cell in column] for column in columns]
@@ -223,15 +247,21 @@ def _labels(cells: Cells, names: Sequence[str]) -> Answers:
             "it isn't clear which of them separates labels.",
             fix="separate labels by one mark only.",
         )
-    parts = [_parts(cell, marks[0]) if marks else {cell} for cell in column]
-    bare = [row for row, part in enumerate(parts) if not part]
+    parts = [_parts(cell, marks[0]) if marks else {cell} - {""} for cell in column]
+    bare = [row for row, part in enumerate(parts) if column[row] and not part]
     if bare:
         raise SourceError(
             f"{cells.path}: column {shown(names[0])} names no label in "
             f"{_cells_at(cells, names[0], bare)}.",
-            fix="name one, or give each label its own column of 0 and 1.",
+            fix="name one, or leave the cell empty where there is none.",
         )
     labels = tuple(sorted(set().union(*parts)))
+    if not labels and purpose == "train":
+        raise SourceError(
+            f"{cells.path}: every cell of column {shown(names[0])} is empty: there is no label to "
+            "learn.",
+            fix="name another column.",
+        )
     place = {label: number for number, label in enumerate(labels)}
     targets = np.zeros((len(parts), len(labels)), np.float32)
     for row, part in enumerate(parts):
@@ -240,6 +270,11 @@ def _labels(cells: Cells, names: Sequence[str]) -> Answers:
     note = (
         f"Column {shown(names[0])} gives {counted(len(labels), 'label')}, {how}: {listed(labels)}."
     )
+    if not labels:
+        note = f"Every cell of column {shown(names[0])} is empty: no item has any label."
+    elif empty := column.count(""):
+        are = "is" if empty == 1 else "are"
+        note += f" {empty:,} of its {len(column):,} cells {are} empty: none of the labels."
     return Answers("labels", labels, targets, (note,))
 
 

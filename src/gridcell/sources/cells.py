@@ -48,6 +48,8 @@ class Cells:
     first_row: int
     """Number of the first row as a spreadsheet counts: 2 below a header, 1 without."""
     notes: tuple[str, ...]
+    is_padded: bool = False
+    """Whether rows that are shorter than the first were filled up with empty cells."""
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), []))

@@ -74,12 +74,15 @@ class Frame:
         rows: int,
         first_row: int,
         notes: tuple[str, ...],
+        is_padded: bool = False,
     ) -> None:
         self.path = path
         self.columns = dict(columns)
         self.first_row = first_row
         """Number of the first row as a spreadsheet counts: 2 below a header."""
         self.notes = notes
+        self.is_padded = is_padded
+        """Whether rows that are shorter than the first were filled up with empty cells."""
         self._connection = connection
         self._source, self._places, self._rows = source, dict(places), rows
         self._texts: dict[str, Coded] = {}
@@ -226,7 +229,7 @@ class Frame:
             ]
             for name, found in texts.items()
         }
-        return Cells(self.path, columns, self.first_row, ())
+        return Cells(self.path, columns, self.first_row, (), self.is_padded)
 
     def cells_at(self, name: str, rows: NDArray[np.int64]) -> str:
         """Name the cells of a column at some rows, with what they hold."""
@@ -448,6 +451,7 @@ def _frame(
         rows=rows,
         first_row=head.skipped + (2 if head.has_header else 1),
         notes=tuple(notes),
+        is_padded=short is not None,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,13 @@ from gridcell.sources import classes
 from gridcell.sources.answers import (
     CLASSES_OF_NUMBERS,
     COMMA_NUMBER,
+    FIX_CUT,
+    FIX_MISSING,
     NOT_FINITE,
     NUMBER,
     WHOLE,
     Answers,
+    may_name_none,
     read_answers,
 )
 from gridcell.sources.cells import Cells, is_missing
@@ -128,7 +132,7 @@ def _wide(frame: Frame, roles: Roles, data: DataConfig, *, purpose: classes.Purp
         frame, frame.numbers(roles.inputs), roles.inputs, data, is_wide=True
     )
     rows = np.arange(len(frame))
-    cells = Cells(frame.path, _answer_columns(frame, roles.targets, rows), frame.first_row, ())
+    cells = _answer_cells(frame, roles.targets, rows)
     answers = read_answers(cells, roles.targets, task=data.task, purpose=purpose)
     steps = len(roles.inputs)
     starts = np.arange(len(frame) + 1, dtype=np.int64) * steps
@@ -260,8 +264,12 @@ def _tags(
     return Answers("tags", labels, targets, (note,)), Tags(numbers, steps.starts)
 
 
-def _check_answers(frame: Frame, name: str, found: Coded) -> None:
-    bad = [i for i, cell in enumerate(found.values) if is_missing(cell)]
+def _check_answers(
+    frame: Frame, name: str, found: Coded, *, may_be_empty: bool = False, fix: str = FIX_MISSING
+) -> None:
+    bad = [
+        i for i, cell in enumerate(found.values) if is_missing(cell) and (cell or not may_be_empty)
+    ]
     if bad:
         rows = np.flatnonzero(np.isin(found.codes, bad))
         words = sorted({found.values[i] for i in bad} - {""})
@@ -269,7 +277,7 @@ def _check_answers(frame: Frame, name: str, found: Coded) -> None:
         raise SourceError(
             f"{frame.path}: column {shown(name)} has {counted(len(rows), 'missing cell')}{said}, "
             f"in {frame.rows(rows)} ({frame.counting}).",
-            fix="fill them in, or remove those rows.",
+            fix=fix,
         )
 
 
@@ -283,7 +291,11 @@ def _long_answers(
 ) -> Answers:
     """Read what each series is answered with, from its first row: all of its rows say the same."""
     for name, found in frame.texts(roles.targets).items():
-        _check_answers(frame, name, found)
+        may_be_empty = may_name_none(
+            found.values, data.task, roles.targets, is_padded=frame.is_padded
+        )
+        fix = FIX_CUT if data.task == "labels" and frame.is_padded else FIX_MISSING
+        _check_answers(frame, name, found, may_be_empty=may_be_empty, fix=fix)
         strange = [
             i
             for i, cell in enumerate(found.values)
@@ -298,7 +310,7 @@ def _long_answers(
                 f"{frame.cells_at(name, np.asarray(rows))}.",
                 fix="mend those cells, or pass --task classify if its values are classes.",
             )
-    cells = Cells(frame.path, _answer_columns(frame, roles.targets, firsts), 1, ())
+    cells = replace(_answer_cells(frame, roles.targets, firsts), first_row=1)
     try:
         return read_answers(cells, roles.targets, task=data.task, purpose=purpose)
     except SourceError as error:
@@ -310,18 +322,17 @@ def _long_answers(
         ) from error
 
 
-def _answer_columns(
-    frame: Frame, names: Sequence[str], rows: NDArray[np.int64]
-) -> dict[str, list[str]]:
+def _answer_cells(frame: Frame, names: Sequence[str], rows: NDArray[np.int64]) -> Cells:
     """Return the cells of what is learned, numbers with a decimal point."""
-    cells = frame.cells(names, rows).columns
+    found = frame.cells(names, rows)
+    cells = found.columns
     for name in names:
         column = frame.columns[name]
         if column.holds == "numbers" and column.mark == ",":
             cells[name] = [cell.replace(".", "").replace(",", ".") for cell in cells[name]]
         elif column.holds == "numbers" and column.mark == "." and column.example:
             cells[name] = [cell.replace(",", "") for cell in cells[name]]
-    return cells
+    return found
 
 
 def _samples(

@@ -47,6 +47,11 @@ PROMISE = re.compile(
 )
 PROMISE_LARGEST = 0x7FFF0000
 OGG_CUT = "Last page lacks an end-of-stream bit"
+ENDS = (
+    "ends before its header says, and what is there is used",
+    "end before their headers say, and what is there is used",
+)
+"""What is said of a file that was cut, and of several."""
 
 RECORD = np.dtype(
     [
@@ -115,6 +120,13 @@ def opened(path: str | os.PathLike[str]) -> SoundFile:
         return soundfile.SoundFile(name)
 
 
+def is_cut(sound: SoundFile) -> bool:
+    """Say whether an open file ends before its header, or its last page, says."""
+    log = sound.extra_info
+    lacks = any(int(there) < int(told) < PROMISE_LARGEST for told, there in PROMISE.findall(log))
+    return lacks or OGG_CUT in log
+
+
 def facts_of(records: NDArray[np.void]) -> SoundFacts:
     """Return the records as the columns of `Samples`."""
     return SoundFacts(
@@ -133,15 +145,13 @@ def _checked(sound: SoundFile, digest: bytes) -> Header | str:
         return "does not say how long it is: convert it to WAV"
     if frames > FRAMES_LARGEST:
         return f"claims {frames:,} samples a channel, over the limit of {FRAMES_LARGEST:,}"
-    log = sound.extra_info
-    lacks = any(int(there) < int(told) < PROMISE_LARGEST for told, there in PROMISE.findall(log))
     return Header(
         digest=digest,
         seconds=frames / sound.samplerate,
         rate=sound.samplerate,
         channels=sound.channels,
         format=f"{sound.format} {sound.subtype}",
-        is_cut=lacks or OGG_CUT in log,
+        is_cut=is_cut(sound),
     )
 
 
@@ -162,9 +172,9 @@ def _notes(records: NDArray[np.void], paths: Sequence[str]) -> tuple[str, ...]:
     cut = np.flatnonzero(records["is_cut"]).tolist()
     if not cut:
         return ()
-    ends = "ends before its header says" if len(cut) == 1 else "end before their headers say"
+    ends = ENDS[0] if len(cut) == 1 else ENDS[1]
     names = listed((paths[row] for row in cut), most=6)
-    return (f"{counted(len(cut), 'file')} {ends}, and what is there is used: {names}.",)
+    return (f"{counted(len(cut), 'file')} {ends}: {names}.",)
 
 
 def _reader() -> str:
