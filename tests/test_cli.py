@@ -248,6 +248,20 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_training(
     assert "--out" in said.err
 
 
+def test_a_preset_with_batchnorm_behind_a_dense_layer_refuses_single_items(
+    run: Run, toy: Path, tmp_path: Path
+) -> None:
+    settings = ["--net", "lenet", "--epochs", "1", "--out", tmp_path / "run"]
+    said = run("train", toy, *settings, "--batch-size", "1")
+    refused(
+        said,
+        "of 30 items in batches of 1 each stands alone: batchnorm cannot train on (1, 128)",
+        "Fix: give --batch-size 3 or more, or write layernorm in place of batchnorm in --net.",
+    )
+    assert not (tmp_path / "run").exists()
+    assert run("train", toy, *settings, "--batch-size", "3").code == 0
+
+
 def test_options_reach_the_settings(run: Run, toy: Path, tmp_path: Path) -> None:
     said = run(
         *("train", toy, *FAST, "--out", tmp_path / "run", "--json", "--no-augment"),

@@ -45,6 +45,12 @@ def test_to_go_on_with_a_run_is_a_verb_of_its_own() -> None:
 
 
 def test_settings_of_a_run_that_goes_on_are_checked(tmp_path: Path) -> None:
-    for settings in ({"epochs": 1.5}, {"epochs": "+3"}, {"rate": "high"}, {"budget": 5}):
+    for settings in (
+        {"epochs": 1.5},
+        {"epochs": "+3"},
+        {"rate": "high"},
+        {"budget": 5},
+        {"net": 3},
+    ):
         with pytest.raises(gridcell.GridcellError, match="cannot be used"):
             gridcell.resume(tmp_path, **settings)  # type: ignore[arg-type]

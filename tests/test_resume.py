@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,10 @@ import torch
 from PIL import Image
 
 import gridcell
-from gridcell import bundle, cli, folds, pipeline, record
+from gridcell import bundle, cli, folds, networks, pipeline, record
+from gridcell.axes import Layout
 from gridcell.config import from_mapping
-from gridcell.errors import ConfigError, SourceError
+from gridcell.errors import ConfigError, ModelFileError, SourceError
 from gridcell.networks import Choice, Network, presets
 from gridcell.preparation import cache
 from gridcell.resuming import resume
@@ -130,18 +133,78 @@ def test_a_run_goes_on_with_the_network_it_began_though_its_preset_changed(
     assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
 
 
+def as_an_earlier_gridcell(folder: Path, forget: Callable[[dict[str, Any]], Any]) -> None:
+    """Take out of the checkpoints of a run what earlier versions did not keep."""
+    for path in folder.glob("checkpoint-*.gridcell"):
+        described, tensors = bundle.read(path, checkpoint.MEMBERS, what="a checkpoint")
+        content = json.loads(described)
+        assert forget(content["about"])
+        parts = (json.dumps(content).encode(), tensors)
+        bundle.write(path, dict(zip(checkpoint.MEMBERS, parts, strict=True)))
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_checkpoint_without_its_network_is_refused_where_the_preset_changed(
+    run: Command, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, members: int
+) -> None:
+    cut, settings = tmp_path / "cut", {"net": "tiny", "members": members, "epochs": 2}
+    whole = train(toy, tmp_path / "whole", **settings)
+    train(toy, cut, Stopping(3), **settings)
+    as_an_earlier_gridcell(cut, lambda about: about.pop("notation"))
+    other = Choice("conv(3, 3) relu globalpool", "another")
+    monkeypatch.setitem(presets.PRESETS, "tiny", lambda _: other)
+    said = run("train", cut, "--resume")
+    refused(
+        said,
+        f"{cut}: the weights of its checkpoint do not fit the network ",
+        "conv(3, 3) relu globalpool",
+        "An earlier gridcell wrote it, without the network that it had built, and to that version "
+        "tiny was another one.",
+        f'Fix: name the network as that training printed it: gridcell train {cut} --resume --net "',
+    )
+    assert "Go on:" not in said.err  # so it would not
+    wrong = run("train", cut, "--resume", "--net", "conv(4, 3) relu")
+    refused(
+        wrong, "its checkpoint do not fit the network conv(4, 3) relu flatten dense(2).", "--net"
+    )
+    assert "An earlier" not in wrong.err
+    named = run("train", cut, "--resume", "--net", "tiny")
+    refused(named, "net tiny: a preset may be another", "Fix: name the network in notation")
+    printed = whole.model.network.notation
+    assert run("train", cut, "--resume", "--net", printed).code == 0
+    assert weights(tmp_path / "whole") == weights(cut)
+    refused(run("train", cut, "--resume", "--net", printed), "net has no effect beside resume")
+
+
+def test_a_fold_without_its_network_goes_on_with_the_version_that_began_it(
+    toy: Path, tmp_path: Path
+) -> None:
+    """Another network may not be named for one fold of many."""
+    train(toy, tmp_path / "cut", Stopping(3))
+    about, state, _ = checkpoint.latest(tmp_path / "cut")
+    about = replace(about, notation=None, fold=0)
+    other = networks.build("conv(3, 3)", Layout(3, (8, 8), steps=1), outputs=2)
+    with pytest.raises(ModelFileError, match="Fix: go on with the version of gridcell that wrote"):
+        checkpoint.check_fits(tmp_path, other, about, state)
+
+
+def test_a_checkpoint_without_its_network_goes_on_where_the_preset_is_the_same(
+    toy: Path, tmp_path: Path
+) -> None:
+    train(toy, tmp_path / "whole", net="tiny", epochs=2)
+    train(toy, tmp_path / "cut", Stopping(3), net="tiny", epochs=2)
+    as_an_earlier_gridcell(tmp_path / "cut", lambda about: about.pop("notation"))
+    resume(tmp_path / "cut")
+    assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
+
+
 def test_a_checkpoint_whose_plan_names_no_optimizer_goes_on_with_that_of_the_settings(
     toy: Path, tmp_path: Path
 ) -> None:
     settings: dict[str, Any] = {"optimizer": "sgd", "rate": 0.01, "epochs": 2}
     train(toy, tmp_path / "whole", **settings)
     train(toy, tmp_path / "cut", Stopping(3), **settings)
-    for path in (tmp_path / "cut").glob("checkpoint-*.gridcell"):
-        described, tensors = bundle.read(path, checkpoint.MEMBERS, what="a checkpoint")
-        earlier = json.loads(described)
-        assert earlier["about"]["plan"].pop("optimizer") == "sgd"
-        parts = (json.dumps(earlier).encode(), tensors)
-        bundle.write(path, dict(zip(checkpoint.MEMBERS, parts, strict=True)))
+    as_an_earlier_gridcell(tmp_path / "cut", lambda about: about["plan"].pop("optimizer"))
     resume(tmp_path / "cut")
     assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
 

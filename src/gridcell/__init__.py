@@ -97,6 +97,7 @@ def resume(
     epochs: int | None = None,
     rate: float | None = None,
     batch_size: int | None = None,
+    net: str | None = None,
     data: str | Path | None = None,
     quiet: bool = False,
 ) -> Run:
@@ -106,6 +107,7 @@ def resume(
     epochs      epochs of all training together
     rate        another peak of the learning rate
     batch_size  items at a time, fewer than a step learns from, where the memory was full
+    net         the network as its training printed it, where an earlier gridcell did not keep it
     data        where the data lie now, if they were moved
 
     Raises   GridcellError where there is no checkpoint, or nothing is left to do
@@ -117,6 +119,7 @@ def resume(
 
     run = config.path_of(folder, what="the folder of a run")
     more: dict[str, Any] = {"budget": budget, "epochs": epochs, "rate": rate}
+    more |= {} if net is None else {"net": net}
     config.from_mapping(run, more)  # their types and ranges
     more["batch_size"] = batch_size
     more["data"] = None if data is None else config.path_of(data, what=DATA)

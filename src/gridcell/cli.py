@@ -149,7 +149,8 @@ def train(
     resume
         Go on with the run whose folder is named. Beside it --budget +10m gives it so much more
         time, --epochs 30 so many epochs in all, those that are done among them, --rate another
-        peak, and --batch-size takes fewer items at a time where the memory was full.
+        peak, and --batch-size takes fewer items at a time where the memory was full. --net names
+        the network of a run that an earlier version began without noting it.
     moved
         Where the data of a run that goes on lie now, if they were moved.
     """
@@ -505,7 +506,8 @@ def _resume(config: Config, terminal: Any, moved: Path | None) -> Any:
     from gridcell import folds
     from gridcell.resuming import resume
 
-    may, usual = {"budget", "epochs", "rate", "batch_size", "profile"}, Config(config.path)
+    may = {"budget", "epochs", "rate", "batch_size", "profile", "net"}
+    usual = Config(config.path)
     for section in SECTIONS:
         mine, theirs = getattr(config, section), getattr(usual, section)
         for field in dataclasses.fields(mine):
@@ -522,7 +524,7 @@ def _resume(config: Config, terminal: Any, moved: Path | None) -> Any:
     train = config.train
     if folds.begun(config.path):
         for name in may:
-            if getattr(train, name):
+            if getattr(train, name) != getattr(usual.train, name):
                 option = name.replace("_", "-")
                 raise ConfigError(
                     f"{name} has no effect on a cross-validation that goes on.",
@@ -535,6 +537,7 @@ def _resume(config: Config, terminal: Any, moved: Path | None) -> Any:
         epochs=train.epochs,
         rate=train.rate,
         batch_size=train.batch_size,
+        net=None if train.net == usual.train.net else train.net,
         data=moved,
         profile=train.profile,
         teller=terminal,

@@ -108,6 +108,8 @@ def train_on(
     )
     in_parts = 1 if resumed is None else resumed[1].position.parts
     job = prepared(config.train, about=before, parts=in_parts)
+    if resumed is not None:
+        training.check_fits(folder, job.network, *resumed)
     tell.section("Training", job.notes)
 
     task, train_targets = _scored(data, prep, rows)

@@ -17,6 +17,7 @@ from gridcell import pipeline, record, splits, training
 from gridcell.config import SECTIONS, Config, from_mapping, json_text, seconds
 from gridcell.doctor import Finding
 from gridcell.errors import ConfigError, SourceError
+from gridcell.networks import PRESETS
 from gridcell.record import Run
 from gridcell.sources.wording import counted
 from gridcell.teller import Silent, Teller
@@ -31,6 +32,7 @@ def resume(
     epochs: int | None = None,
     rate: float | None = None,
     batch_size: int | None = None,
+    net: str | None = None,
     data: Path | None = None,
     profile: bool = False,
     teller: Teller | None = None,
@@ -46,6 +48,7 @@ def resume(
     rate        another peak of the learning rate
     batch_size  items at a time, fewer than a step learns from, where the memory was full; in place
                 of what was given, or found, before
+    net         the network as its training printed it, where an earlier gridcell did not keep it
     data        where the data lie now, if they were moved
     profile     tell where the time went
     started     when the command began, for its budget, as for `pipeline.train`
@@ -59,9 +62,9 @@ def resume(
     with record.reclaimed(folder):
         about, state, notes = training.latest(folder)
         about = at_place(about, folder, data)
-        _check_alike(
-            about, {"budget": budget, "epochs": epochs, "rate": rate, "batch_size": batch_size}
-        )
+        of_all = {"budget": budget, "epochs": epochs, "rate": rate, "batch_size": batch_size}
+        _check_alike(about, {**of_all, "net": net})
+        about = _with_network(about, net)
         state, in_pieces = _in_pieces(about, state, batch_size)
         position = state.position
         about = _with_more(about, state, budget=budget, epochs=epochs, rate=rate)
@@ -214,6 +217,23 @@ def _check_alike(about: About, given: dict[str, object]) -> None:
             f"{name} has no effect on a fold: the scores are over trainings that are alike.",
             fix=f"leave --{name.replace('_', '-')} out.",
         )
+
+
+def _with_network(about: About, net: str | None) -> About:
+    """Return what was begun, with the network that it was where an earlier gridcell did not say."""
+    if net is None:
+        return about
+    if about.notation is not None:
+        raise ConfigError(
+            "net has no effect beside resume: the run keeps its own.",
+            fix="leave --net out, or begin a new training.",
+        )
+    if net.strip() in PRESETS:
+        raise ConfigError(
+            f"net {net.strip()}: a preset may be another network in each version.",
+            fix="name the network in notation, as its training printed it.",
+        )
+    return replace(about, notation=net)
 
 
 def _with_more(

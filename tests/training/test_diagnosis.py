@@ -260,6 +260,19 @@ def test_batchnorm_keeps_units_alive_that_large_biases_would_kill() -> None:
     assert diagnosis.dead_units(net, images(40))[0].dead == 0
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_units_of_lenet_live(seed: int) -> None:
+    """Its dense layer; without the batchnorm behind it a quarter of the units and more are dead."""
+    lenet = networks.choose_network("lenet", Layout(1, (SIDE, SIDE), steps=1)).notation
+    shares = []
+    for notation in (lenet, lenet.replace(" batchnorm", "")):
+        net = network(notation, seed=seed)
+        fitted(net, images(80), plan=plan(epochs=6, rate=0.003))
+        *_, last = diagnosis.dead_units(net, images(40))
+        shares.append(last.dead / last.units)
+    assert shares[0] < 0.02 and shares[1] > 0.2
+
+
 @pytest.mark.parametrize("notation", ["rows flatten lstm(4) last dense(6) relu", "dense(6) relu"])
 def test_units_behind_the_last_step_are_counted_too(notation: str) -> None:
     net = network(notation if "rows" in notation else f"conv(2, 3) relu flatten {notation}")

@@ -62,6 +62,34 @@ def test_little_work_has_its_number_and_not_none_of_a_million(tmp_path: Path) ->
     assert " parameters, 1,584 multiply-adds an item." in notes
 
 
+@pytest.mark.parametrize(("batch_size", "valid"), [(1, 10), (2, 11)])
+@pytest.mark.parametrize("precision", ["auto", "float32"])
+def test_a_single_item_in_a_batch_is_refused_where_batchnorm_has_one_value_of_it(
+    tmp_path: Path, batch_size: int, valid: int, precision: str
+) -> None:
+    settings: dict[str, Any] = {"batch_size": batch_size, "valid": valid, "precision": precision}
+    told = (
+        rf"^of {60 - valid} items in batches of {batch_size} (each|one) stands alone: batchnorm "
+        r"cannot train on \(1, 4\).*\n  Fix: give --batch-size 3 or more, or write layernorm"
+    )
+    for net in ("flatten dense(4) batchnorm relu", "mirrored(flatten dense(4) batchnorm)"):
+        with pytest.raises(ConfigError, match=told):
+            job(tmp_path, net=net, **settings)
+    for net in ("conv(4, 3) batchnorm relu", "flatten dense(4) layernorm relu dropout(0.5)"):
+        job(tmp_path, net=net, **settings)
+
+
+def test_batches_of_two_and_more_are_enough_for_batchnorm(tmp_path: Path) -> None:
+    for batch_size, valid in ((2, 10), (3, 11), (None, 58)):
+        job(tmp_path, net="flatten dense(4) batchnorm", batch_size=batch_size, valid=valid)
+
+
+def test_a_single_item_to_learn_from_is_refused_likewise(tmp_path: Path) -> None:
+    told = r"^of 1 item in batches of \d+ one stands alone: .*\n  Fix: write layernorm in"
+    with pytest.raises(ConfigError, match=told):
+        job(tmp_path, net="flatten dense(4) batchnorm", valid=59, augment=False)
+
+
 def test_the_engine_that_walks_a_recurrent_layer_is_told(tmp_path: Path) -> None:
     def told(net: str) -> list[str]:
         notes = job(tmp_path, net=net, precision="float32").notes

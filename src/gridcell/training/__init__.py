@@ -4,6 +4,7 @@ from gridcell.training.allocator import keep_memory
 from gridcell.training.checkpoint import (
     About,
     Checkpoints,
+    check_fits,
     check_has_checkpoint,
     has_checkpoint,
     latest,
@@ -32,6 +33,7 @@ __all__ = [
     "StepRecord",
     "Watcher",
     "check",
+    "check_fits",
     "check_has_checkpoint",
     "choose_objective",
     "choose_precision",

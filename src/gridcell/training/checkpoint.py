@@ -19,6 +19,7 @@ from safetensors.torch import save as save_tensors
 
 from gridcell import bundle
 from gridcell.errors import ConfigError, DamagedFileError, ModelFileError, StorageError
+from gridcell.networks import Network
 from gridcell.training.plan import Plan
 from gridcell.training.precision import Precision
 from gridcell.training.state import Position, State
@@ -150,6 +151,28 @@ def latest(folder: Path) -> tuple[About, State, list[str]]:
         "\n".join([*notes, "So no checkpoint of this run can be read."]),
         fix="train again, with another --out; what else is in the folder stays as it is.",
     )
+
+
+def check_fits(folder: Path, network: Network, about: About, state: State) -> None:
+    """Raise ModelFileError where the weights of a checkpoint are not this network's.
+
+    So it is where an earlier gridcell wrote it, without the notation, and the preset has changed.
+    """
+    saved, wanted = state.under("network."), network.state_dict()
+    if {n: v.shape for n, v in saved.items()} == {n: v.shape for n, v in wanted.items()}:
+        return
+    text = f"{folder}: the weights of its checkpoint do not fit the network {network.notation}."
+    fix = "go on with the version of gridcell that wrote it."
+    if about.notation is None:
+        named = about.settings["train"]["net"]
+        text += (
+            "\n  An earlier gridcell wrote it, without the network that it had built, and to that "
+            f"version {named} was another one."
+        )
+    if about.fold is None:
+        again = f'gridcell train {folder} --resume --net "NOTATION"'
+        fix = f"name the network as that training printed it: {again}; or {fix}"
+    raise ModelFileError(text, fix=fix)
 
 
 def check_has_checkpoint(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,10 +17,18 @@ from torch import Tensor
 
 from gridcell import layers, networks
 from gridcell.augment.images import ImageAugment
-from gridcell.batches import Items, Onward, Texts, Variation, items_of, work_in
+from gridcell.batches import (
+    Items,
+    Onward,
+    Texts,
+    Variation,
+    epoch_batches,
+    items_of,
+    work_in,
+)
 from gridcell.config import Config, TrainConfig, to_mapping
 from gridcell.doctor import Finding
-from gridcell.errors import ConfigError, NetworkError
+from gridcell.errors import ConfigError, NetworkError, ShapeError
 from gridcell.networks.answers import Answers
 from gridcell.networks.run import Room, channels_last, outputs
 from gridcell.preparation import Preparation, TextPreparation, outputs_of, told
@@ -376,6 +385,7 @@ def prepare(
         members = networks.members_of(network)
         decided = plan(config, items=len(train), multiply_adds=work, members=members, effort=effort)
         size = decided.batch_size
+        _check_single_items(network, train, size=size, device=device)
         precision = measured_precision(
             config.precision, network, train, objective, size=size, device=device, memory=memory
         )
@@ -458,6 +468,34 @@ def _check_leaves_steps(network: networks.Network, items: Items) -> None:
                 f"{counted(shortest, 'step')}.",
                 fix="pool less over time, or leave short items out.",
             )
+
+
+def _check_single_items(
+    network: networks.Network, items: Items, *, size: int, device: torch.device
+) -> None:
+    """Refuse batches of a single item where batchnorm would have one value a channel.
+
+    Raises   ConfigError
+    """
+    if size > 2 and len(items) > 1:
+        return  # then every batch holds two or more
+    if min(map(len, epoch_batches(items, size=size, seed=0, epoch=1))) > 1:
+        return
+    steps = items.steps()
+    batch = items.batch(np.array([0 if steps is None else int(np.argmin(steps))]))
+    lengths = None if batch.lengths is None else batch.lengths.to(device)
+    trial = copy.deepcopy(network).train()
+    layers.set_generator(trial, torch.Generator(device).manual_seed(0))
+    try:
+        with torch.no_grad():
+            trial(batch.values.to(device), lengths)
+    except ShapeError as error:
+        which = f"of {counted(len(items), 'item')} in batches of {size} "
+        which += "each" if size == 1 else "one"
+        fix = "write layernorm in place of batchnorm in --net."
+        if len(items) > 1:
+            fix = f"give --batch-size 3 or more, or {fix}"
+        raise ConfigError(f"{which} stands alone: {error.message}", fix=fix) from None
 
 
 def _learned(samples: Samples, rows: NDArray[np.int64]) -> NDArray[np.generic]:
