@@ -96,9 +96,11 @@ class TrainingStep:
         pieces = batch.cut(self.parts)
         weights = [self.objective.weight(piece.targets, piece.lengths) for piece in pieces]
         total, value = sum(weights), 0.0
-        before = self._memories if batch.goes_on else []
+        before: list[StreamState | None] = [None] * len(pieces)
+        if batch.goes_on and len(self._memories) == len(pieces):  # else they were cut otherwise
+            before = [*self._memories]
         after: list[StreamState] = []
-        for number, (piece, weight) in enumerate(zip(pieces, weights, strict=True)):
+        for piece, weight, known in zip(pieces, weights, before, strict=True):
             started = time.perf_counter()
             values = piece.values.to(self.device)
             lengths = None if piece.lengths is None else piece.lengths.to(self.device)
@@ -106,7 +108,6 @@ class TrainingStep:
                 if piece.goes_on is None:
                     predicted = self.network(values, lengths)
                 else:
-                    known = before[number] if before else None
                     predicted, memory = cast(Network, self.network).go_on(values, known)
                     after.append(detached(memory))
             loss = self.objective.loss(predicted, piece.targets.to(self.device), lengths)
@@ -142,7 +143,6 @@ class TrainingStep:
     def _cut_smaller(self, batch: Batch) -> None:
         """Cut batches into twice as many pieces as before, and say so."""
         self.optimizer.zero_grad()
-        self._memories = []  # they are of other pieces
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         items = len(batch.rows)
