@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gridcell import pipeline, preparation, training, writing
-from gridcell.batches import Batch, items_of, training_batches
+from gridcell.batches import Batch, items_of, training_batches, work_in
 from gridcell.cli import main
 from gridcell.config import from_mapping
 from gridcell.errors import ConfigError, NetworkError, SourceError
@@ -24,6 +24,7 @@ from gridcell.samples import TEST, TRAIN, VALID
 from gridcell.sources import writing as source
 from gridcell.sources.characters import clean, texts_of
 from gridcell.sources.words import UNKNOWN_WORD, words_and_breaks
+from gridcell.training import diagnosis
 from gridcell.training.step import TrainingStep
 from tests.test_resume import Stopping
 
@@ -170,8 +171,11 @@ def test_only_a_text_file_can_be_written_on(tmp_path: Path) -> None:
         pipeline.train(from_mapping(path, {"task": "write"}))
 
 
-def test_training_takes_stretches_and_scores_take_whole_pieces(tmp_path: Path) -> None:
-    config = from_mapping(verses(tmp_path / "a.txt"), {"net": "embed(8) lstm(8)", "epochs": 1})
+def test_training_takes_stretches_and_scores_take_whole_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"net": "embed(8) lstm(8) relu", "epochs": 1}
+    config = from_mapping(verses(tmp_path / "a.txt"), settings)
     data, parts = pipeline.inspect(config)
     rows, valid = parts.rows("train"), parts.rows("valid")
     prep = preparation.fit(data.chosen, data.decoded, rows)
@@ -187,6 +191,12 @@ def test_training_takes_stretches_and_scores_take_whole_pieces(tmp_path: Path) -
     assert set(job.train.steps().tolist()) == {128} and len(job.train) == 16 * len(rows)  # type: ignore[union-attr]
     assert job.valid is not None
     assert len(outputs(job.network, job.valid)) == len(job.valid_targets)
+    told = "Augmentation: none: the text is read as it is, each epoch from another step on."
+    assert job.notes[-1] == told
+    # What is looked at when the training is over are pieces as well.
+    monkeypatch.setattr(diagnosis, "LOOKED_AT", 2)
+    looked_at = work_in(job.train.sample(diagnosis.LOOKED_AT, seed=0))
+    assert looked_at == 2 * 2048 == pytest.approx(job.looked_at_after, rel=0.1)
 
 
 def learning(folder: Path) -> tuple[TrainingStep, list[Batch]]:
