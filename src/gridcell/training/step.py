@@ -3,6 +3,9 @@
 Where the memory does not hold a batch, it is cut into pieces whose gradients are added up, so that
 the step stays the same but for rounding (and for batchnorm, which averages over a piece, and an
 ensemble, whose members share each piece).
+
+Where the items of a batch go on from those of the one before, the network goes on with what it
+remembers of them. Gradients do not go back so far.
 """
 
 from __future__ import annotations
