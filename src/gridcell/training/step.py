@@ -5,7 +5,8 @@ the step stays the same but for rounding (and for batchnorm, which averages over
 ensemble, whose members share each piece).
 
 Where the items of a batch go on from those of the one before, the network goes on with what it
-remembers of them. Gradients do not go back so far.
+remembers of them; gradients do not go back so far. A batch that is cut otherwise than the one
+before begins anew.
 """
 
 from __future__ import annotations
