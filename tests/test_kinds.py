@@ -300,6 +300,7 @@ def test_sounds_in_memory_are_answered_as_their_files_are(
         (np.zeros(0), 8000, "sound 1 holds no sample."),
         (np.full(800, np.nan), 8000, "sound 1 holds samples that are no numbers"),
         (np.zeros((2, 800)), 8000, "more channels than samples: [2, 800] is [samples, channels]."),
+        (np.zeros((800, 0)), 8000, "sound 1 is an array of float64 [800, 0], which are no"),
         (np.zeros((2, 8, 8)), 8000, "sound 1 is an array of float64 [2, 8, 8], which are no"),
         (np.zeros(800, np.uint8), 8000, "sound 1 is an array of uint8 [800], which are no"),
         ([np.zeros(800), "a.wav"], 8000, "files and what is in memory are mixed in one list"),
@@ -323,6 +324,7 @@ def test_a_sound_in_memory_that_cannot_be_used_can_be_passed_over(every: dict[st
     bad, good = every["sounds"].model.predict(waves, rate=8000, skip_bad_files=True)
     assert bad.label is None and bad.reason == "sound 1 holds no sample."
     assert good.label is not None
+    assert every["sounds"].model.predict([], rate=8000) == []
     with pytest.raises(ConfigError, match="the model reads clips, and is given an array"):
         every["clips"].model.predict(np.zeros(800), rate=8000)
 

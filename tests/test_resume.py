@@ -344,12 +344,7 @@ def in_parts(toy: Path, to: Path, *, is_swapped: bool = False) -> Path:
 
 def forget_the_split(folder: Path) -> None:
     """Make the checkpoints what they were before the split was kept."""
-    for path in folder.glob("checkpoint-*.gridcell"):
-        described, tensors = bundle.read(path, checkpoint.MEMBERS, what="a checkpoint")
-        earlier = json.loads(described)
-        assert len(earlier["about"].pop("split_digest")) == 64
-        members = (json.dumps(earlier).encode(), tensors)
-        bundle.write(path, dict(zip(checkpoint.MEMBERS, members, strict=True)))
+    as_an_earlier_gridcell(folder, lambda about: about.pop("split_digest"))
 
 
 def test_data_that_are_split_otherwise_are_refused(toy: Path, tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gridcell import pipeline, preparation, training, writing
-from gridcell.batches import items_of, training_batches
+from gridcell.batches import Batch, items_of, training_batches, work_in
 from gridcell.cli import main
 from gridcell.config import from_mapping
 from gridcell.errors import ConfigError, NetworkError, SourceError
@@ -24,6 +24,7 @@ from gridcell.samples import TEST, TRAIN, VALID
 from gridcell.sources import writing as source
 from gridcell.sources.characters import clean, texts_of
 from gridcell.sources.words import UNKNOWN_WORD, words_and_breaks
+from gridcell.training import diagnosis
 from gridcell.training.step import TrainingStep
 from tests.test_resume import Stopping
 
@@ -170,8 +171,11 @@ def test_only_a_text_file_can_be_written_on(tmp_path: Path) -> None:
         pipeline.train(from_mapping(path, {"task": "write"}))
 
 
-def test_training_takes_stretches_and_scores_take_whole_pieces(tmp_path: Path) -> None:
-    config = from_mapping(verses(tmp_path / "a.txt"), {"net": "embed(8) lstm(8)", "epochs": 1})
+def test_training_takes_stretches_and_scores_take_whole_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"net": "embed(8) lstm(8) relu", "epochs": 1}
+    config = from_mapping(verses(tmp_path / "a.txt"), settings)
     data, parts = pipeline.inspect(config)
     rows, valid = parts.rows("train"), parts.rows("valid")
     prep = preparation.fit(data.chosen, data.decoded, rows)
@@ -187,11 +191,17 @@ def test_training_takes_stretches_and_scores_take_whole_pieces(tmp_path: Path) -
     assert set(job.train.steps().tolist()) == {128} and len(job.train) == 16 * len(rows)  # type: ignore[union-attr]
     assert job.valid is not None
     assert len(outputs(job.network, job.valid)) == len(job.valid_targets)
+    told = "Augmentation: none: the text is read as it is, each epoch from another step on."
+    assert job.notes[-1] == told
+    # What is looked at when the training is over are pieces as well.
+    monkeypatch.setattr(diagnosis, "LOOKED_AT", 2)
+    looked_at = work_in(job.train.sample(diagnosis.LOOKED_AT, seed=0))
+    assert looked_at == 2 * 2048 == pytest.approx(job.looked_at_after, rel=0.1)
 
 
-def test_what_came_before_a_stretch_is_remembered_in_training(tmp_path: Path) -> None:
-    """The loss of a batch is that of the same steps in the middle of a whole text."""
-    config = from_mapping(verses(tmp_path / "a.txt"), {"net": "embed(8) lstm(8)", "epochs": 1})
+def learning(folder: Path) -> tuple[TrainingStep, list[Batch]]:
+    """A step of a writer that changes nothing, and the first batches of three streams."""
+    config = from_mapping(verses(folder / "a.txt"), {"net": "embed(8) lstm(8)", "epochs": 1})
     data, _ = pipeline.inspect(config)
     rows = np.arange(len(data.samples))
     prep = preparation.fit(data.chosen, data.decoded, rows)
@@ -202,7 +212,7 @@ def test_what_came_before_a_stretch_is_remembered_in_training(tmp_path: Path) ->
         prep,
         train_rows=rows,
         valid_rows=rows[:0],
-        memory=tmp_path,
+        memory=folder,
     )
     batches = [*training_batches(job.train, size=3, seed=0, epoch=1, threads=0)][:4]
     step = TrainingStep(
@@ -213,19 +223,60 @@ def test_what_came_before_a_stretch_is_remembered_in_training(tmp_path: Path) ->
         average=None,
         note=lambda _: None,
     )
-    found = [step.take(batch, 0.0) for batch in batches]
+    return step, batches
+
+
+def loss_of_last(network: nn.Module, batches: list[Batch]) -> float:
+    """The loss of the last of these batches, read behind those before it."""
     values = torch.cat([batch.values for batch in batches], 1)
-    truths = torch.cat([batch.targets for batch in batches], 1)
-    lengths = torch.full((3,), values.shape[1])
-    whole = job.network(values, lengths).detach()
-    for number, part in enumerate(torch.arange(values.shape[1]).split(128)):
-        wanted = nn.functional.cross_entropy(
-            whole[:, part].flatten(0, 1), truths[:, part].flatten()
-        )
-        assert found[number] == pytest.approx(float(wanted), rel=1e-5)
-        alone = job.network(values[:, part], torch.full((3,), len(part))).detach()
-        other = nn.functional.cross_entropy(alone.flatten(0, 1), truths[:, part].flatten())
-        assert not number or abs(found[number] - float(other)) > 1e-4
+    last = batches[-1].targets
+    whole = network(values, torch.full((len(values),), values.shape[1])).detach()
+    logits = whole[:, -last.shape[1] :]
+    return float(nn.functional.cross_entropy(logits.flatten(0, 1), last.flatten()))
+
+
+def test_what_came_before_a_stretch_is_remembered_in_training(tmp_path: Path) -> None:
+    """The loss of a batch is that of the same steps in the middle of a whole text."""
+    step, batches = learning(tmp_path)
+    found = [step.take(batch, 0.0) for batch in batches]
+    for number, batch in enumerate(batches):
+        wanted = loss_of_last(step.network, batches[: number + 1])
+        assert found[number] == pytest.approx(wanted, rel=1e-5)
+        assert not number or abs(found[number] - loss_of_last(step.network, [batch])) > 1e-4
+
+
+def test_what_was_remembered_of_other_pieces_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the memory turns out to be full, a batch is one of a beginning, and then it goes on."""
+    step, batches = learning(tmp_path)
+    whole = step.network.go_on
+
+    def narrow(values: Tensor, state: Any = None) -> Any:
+        if len(values) > 2:
+            raise torch.OutOfMemoryError("no room")
+        return whole(values, state)
+
+    first = step.take(batches[0], 0.0)
+    monkeypatch.setattr(step.network, "go_on", narrow)
+    rest = [step.take(batch, 0.0) for batch in batches[1:]]
+    assert step.parts == 2
+    for found, some in zip([first, *rest], [[0], [1], [1, 2], [1, 2, 3]], strict=True):
+        wanted = loss_of_last(step.network, [batches[number] for number in some])
+        assert found == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("net", ["embed(8) lstm(8)", "embed(8) parallel(delta, residual(rnn(8)))"])
+def test_a_writer_goes_on_in_other_pieces_in_the_middle_of_an_epoch(
+    net: str, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"net": net, "epochs": 1, "precision": "float32"}
+    config = from_mapping(verses(tmp_path / "a.txt"), settings, out=tmp_path / "run")
+    pipeline.train(config, Stopping(3))
+    cut = resume(tmp_path / "run", batch_size=4, teller=Stopping(3))
+    assert cut.was_interrupted and cut.history.parts == 4
+    run = resume(tmp_path / "run", batch_size=8)
+    assert run.history.ended == "all epochs" and run.history.parts == 2
 
 
 # C28

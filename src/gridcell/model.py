@@ -282,7 +282,7 @@ class Model:
                 held = self._predict_held(every, rate=rate, skip_bad_files=skip_bad_files)
                 return list(held)
             paths = [_path(item) for item in every]
-        if rate is not None:
+        if rate is not None and paths:
             raise ConfigError(
                 "rate has no effect on files, which say their own.", fix="leave rate out."
             )

@@ -17,6 +17,7 @@ from gridcell.evaluation import (
     WorstItem,
     choose_main,
     main_score,
+    over_steps,
     quick,
     score,
 )
@@ -125,6 +126,25 @@ def test_a_loop_over_scores_gives_each_once_and_names_find_them() -> None:
     assert "R2" not in found and 0 not in found
     with pytest.raises(ConfigError, match="'0' is not a score of the task classify"):
         found[0]  # type: ignore[index]
+
+
+def test_steps_have_no_intervals_and_nothing_is_said_of_each() -> None:
+    absent = "mean without the labels that have 0 items here: low"
+    notes = (
+        f"{absent}; interval from 200 resamples",
+        "no interval: the resamples agree or have no score",
+        absent,
+    )
+    every = tuple(
+        Score(name, 0.5, 0.4, 0.6, 0.1, "higher", note)
+        for name, note in zip("abc", notes, strict=True)
+    )
+    first, *others = over_steps(Scores("labels", 9, "a", every))
+    assert first.note == (
+        f"{absent}; items are steps; no intervals, since steps of one recording are alike"
+    )
+    assert [score.note for score in others] == ["", absent]
+    assert all(score.low is None and score.high is None for score in (first, *others))
 
 
 def test_scores_print_as_the_table_of_a_training() -> None:

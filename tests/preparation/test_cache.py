@@ -546,6 +546,9 @@ def test_equal_checksums_alone_make_nothing_alike(
     monkeypatch.setattr(cache, "crc32", lambda _: 7)
     got = decoded(written(tmp_path / "photos", 3), tmp_path / "cache")
     assert got.alike is not None and got.alike.tolist() == [0, 1, 2]
+    # Nor do they hide what is: the second picture is compared with those that follow it too.
+    got = decoded(written_again(tmp_path / "again"), tmp_path / "cache")
+    assert got.alike is not None and got.alike.tolist() == [0, 1, 0, 3, 0, 5, 1, 7, 1]
 
 
 def test_a_cache_that_does_not_say_what_is_alike_is_built_again(tmp_path: Path) -> None:

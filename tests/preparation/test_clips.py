@@ -34,7 +34,7 @@ from gridcell.preparation.clips import (
     fit_clips,
 )
 from gridcell.preparation.images import Fit, refit
-from gridcell.preparation.remarks import Remark
+from gridcell.preparation.remarks import Remark, look_at, look_at_frames
 from gridcell.samples import ClipFacts, Samples
 from gridcell.sources.clips import Clip, opened
 
@@ -444,6 +444,20 @@ def damage_of(source: bytes, frames: int = 16) -> Remark | None:
     )
     assert windows.remark == remark
     return remark
+
+
+@pytest.mark.parametrize(
+    ("greys", "spot", "is_blank"),
+    [((7, 7, 7), None, True), ((7, 7, 8), None, False), ((7, 7, 7), 0, False), ((7, 7), 1, False)],
+)
+def test_frames_are_of_one_colour_where_all_have_the_same(
+    greys: tuple[int, ...], spot: int | None, is_blank: bool
+) -> None:
+    frames = [np.full((4, 5, 3), grey, np.uint8) for grey in greys]
+    if spot is not None:
+        frames[spot][3, 1, 2] += 1
+    wanted = Remark("blank") if is_blank else None
+    assert look_at_frames(frames) == look_at(np.stack(frames)) == wanted
 
 
 def test_damage_inside_a_clip_or_at_its_end_is_told() -> None:

@@ -37,8 +37,8 @@ class Onward:
 
     @property
     def is_varied(self) -> bool:
-        """Whether training sees steps varied."""
-        return self.texts.is_varied
+        """Steps are read as they are: only where an epoch begins is drawn."""
+        return False
 
     @property
     def cells(self) -> int:
@@ -82,12 +82,10 @@ class Onward:
         """
         ids, starts = self.texts.ids()
         wanted = (places[:, None] + np.arange(self._stretch)) % self._whole
-        values = torch.from_numpy(ids[wanted])
         lengths = torch.full((len(places),), self._stretch)
-        if self.texts.augment is not None and generator is not None:
-            values = self.texts.augment(values, lengths, generator)
+        targets = self._following[torch.from_numpy(wanted)]
         rows = self.rows[np.searchsorted(starts, places, side="right") - 1]
-        return Batch(values, lengths, self._following[torch.from_numpy(wanted)], rows)
+        return Batch(torch.from_numpy(ids[wanted]), lengths, targets, rows)
 
     @cached_property
     def _following(self) -> Tensor:

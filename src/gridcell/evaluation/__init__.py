@@ -109,11 +109,14 @@ def over_steps(scores: Scores) -> Scores:
 
     Steps of one recording are alike, so that a thousand of them say less than a thousand items.
     """
+
+    def without(note: str) -> str:
+        """What a note says besides of its interval."""
+        parts = note.split("; ")
+        return "; ".join(p for p in parts if not p.startswith(("interval ", "no interval:")))
+
     every = tuple(
-        replace(
-            score, low=None, high=None, note="" if score.note.startswith("interval") else score.note
-        )
-        for score in scores.scores
+        replace(score, low=None, high=None, note=without(score.note)) for score in scores.scores
     )
     note = "items are steps; no intervals, since steps of one recording are alike"
     main = tuple(

@@ -325,18 +325,21 @@ def _alike(values: Values, kept: _Kept, sums: Sequence[int | None]) -> dict[int,
     sound, may be of a thousand different things: they are left to the digests of their files.
     """
     starts = _starts(kept.lengths)
-    firsts: dict[tuple[int, int, float], int] = {}
+    firsts: dict[tuple[int, int, float], list[int]] = {}
     found: dict[int, int] = {}
     told = zip(sums, kept.lengths, kept.scales, strict=True)
     for item, (checksum, length, scale) in enumerate(told):
         if checksum is None:
             continue
-        first = firsts.setdefault((checksum, length, scale), item)
-        if first == item:
-            continue
-        mine, others = (values[starts[k] : starts[k + 1]] for k in (item, first))
-        if np.array_equal(mine, others) and not _is_constant(mine):
-            found[item] = first
+        mine = values[starts[item] : starts[item + 1]]
+        unlike = firsts.setdefault((checksum, length, scale), [])
+        for first in unlike:
+            if np.array_equal(mine, values[starts[first] : starts[first + 1]]):
+                if not _is_constant(mine):
+                    found[item] = first
+                break
+        else:
+            unlike.append(item)
     return found
 
 

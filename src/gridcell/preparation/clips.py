@@ -32,7 +32,7 @@ from gridcell.config import DataConfig
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.fit import ImagePreparation, choose_size, fit_images
 from gridcell.preparation.images import Fit, PictureReader, refit
-from gridcell.preparation.remarks import Remark, look_at
+from gridcell.preparation.remarks import Remark, look_at, look_at_frames
 from gridcell.preparation.unreadable import UnreadableError
 from gridcell.samples import ClipFacts, Facts, Samples
 from gridcell.sources.clips import Clip, ClipFault, av_version, opened, turn_of
@@ -147,7 +147,7 @@ def decode_windows(
         with opened(source) as clip:
             likely = _promised(clip, choose)
         seconds, kept, damage = _kept(source, small, choose, likely=likely, most=len(likely))
-    remark = Remark("damaged", damage) if damage else look_at(np.stack([*kept.values()]))
+    remark = Remark("damaged", damage) if damage else look_at_frames([*kept.values()])
     return ClipWindows(spans_of(_lasting(seconds)), places_of(seconds), kept, remark)
 
 

@@ -117,8 +117,8 @@ def decode_wave(
     Units    floats are 1.0 at full level; whole numbers of 16 or 32 bits are what a WAV holds
     Raises   UnreadableWaveError for an array of another shape or type, or without samples
     """
-    is_wave = wave.ndim in (1, 2) and (wave.dtype.kind == "f" or wave.dtype in FULL_LEVEL)
-    if not is_wave:
+    has_channels = wave.ndim == 1 or (wave.ndim == 2 and wave.shape[1] > 0)
+    if not has_channels or not (wave.dtype.kind == "f" or wave.dtype in FULL_LEVEL):
         raise UnreadableWaveError(
             name, f"is an array of {wave.dtype} {list(wave.shape)}, which are no samples of a sound"
         )

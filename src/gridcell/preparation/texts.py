@@ -170,8 +170,8 @@ class TextPreparation:
     table: Dialect = UNSAID
     """How tables are written, where it was said."""
     stretch: int = 0
-    """Steps that training reads at once, from a random place of a text; 0 for all of them. Where it
-    is not 0 the text is to be written on, and a line break is a word."""
+    """Steps that training reads at once, one stretch behind the other; 0 for all of a text. Where
+    it is not 0 the text is to be written on, and a line break is a word."""
 
     @property
     def layout(self) -> Layout:

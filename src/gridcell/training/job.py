@@ -166,7 +166,8 @@ class Job:
         if self.valid is not None and not self._writes:
             work = 2 * work_in(self.valid)  # those rows and as many training rows
         if any(diagnosis.relus(self.network)):
-            share = min(diagnosis.LOOKED_AT / max(len(self.train), 1), 1.0)
+            rows = len(np.unique(self.train.rows))  # of which `sample` takes some
+            share = min(diagnosis.LOOKED_AT / max(rows, 1), 1.0)
             work += round(share * work_in(self.train))
         return work
 

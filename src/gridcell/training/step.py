@@ -3,6 +3,10 @@
 Where the memory does not hold a batch, it is cut into pieces whose gradients are added up, so that
 the step stays the same but for rounding (and for batchnorm, which averages over a piece, and an
 ensemble, whose members share each piece).
+
+Where the items of a batch go on from those of the one before, the network goes on with what it
+remembers of them; gradients do not go back so far. A batch that is cut otherwise than the one
+before begins anew.
 """
 
 from __future__ import annotations
@@ -96,9 +100,11 @@ class TrainingStep:
         pieces = batch.cut(self.parts)
         weights = [self.objective.weight(piece.targets, piece.lengths) for piece in pieces]
         total, value = sum(weights), 0.0
-        before = self._memories if batch.goes_on else []
+        before: list[StreamState | None] = [None] * len(pieces)
+        if batch.goes_on and len(self._memories) == len(pieces):  # else they were cut otherwise
+            before = [*self._memories]
         after: list[StreamState] = []
-        for number, (piece, weight) in enumerate(zip(pieces, weights, strict=True)):
+        for piece, weight, known in zip(pieces, weights, before, strict=True):
             started = time.perf_counter()
             values = piece.values.to(self.device)
             lengths = None if piece.lengths is None else piece.lengths.to(self.device)
@@ -106,7 +112,6 @@ class TrainingStep:
                 if piece.goes_on is None:
                     predicted = self.network(values, lengths)
                 else:
-                    known = before[number] if before else None
                     predicted, memory = cast(Network, self.network).go_on(values, known)
                     after.append(detached(memory))
             loss = self.objective.loss(predicted, piece.targets.to(self.device), lengths)
@@ -142,7 +147,6 @@ class TrainingStep:
     def _cut_smaller(self, batch: Batch) -> None:
         """Cut batches into twice as many pieces as before, and say so."""
         self.optimizer.zero_grad()
-        self._memories = []  # they are of other pieces
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         items = len(batch.rows)

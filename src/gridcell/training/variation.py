@@ -68,7 +68,7 @@ def choose_variation(
         return Varied(series, series.describe())
     if isinstance(prep, TextPreparation):
         if samples.task == "write":
-            return Varied(None, "none: the text is read on, each epoch from another step")
+            return Varied(None, "none: the text is read as it is, each epoch from another step on")
         text = TextAugment.choose(len(rows))
         return Varied(text, text.describe())
     if isinstance(prep, SoundPreparation):
