@@ -270,8 +270,8 @@ def predict(
     header: bool | None = None,
     date_format: str | None = None,
     rows_in_order: Annotated[bool, Parameter(negative="")] = False,
-    format: Literal["table", "csv", "jsonl"] = "table",
-    on_bad_file: Literal["stop", "skip"] = "stop",
+    format: Literal["table", "csv", "jsonl"] | None = None,
+    on_bad_file: Literal["stop", "skip"] | None = None,
 ) -> int:
     """Answer for files, every file of a folder that the model reads, or the rows of a table.
 
@@ -315,17 +315,24 @@ def predict(
     rows_in_order
         The rows of a table stand in the order of time, whatever columns of times it has.
     format
-        A table for people, CSV, or JSON with a line an item. A class that is called as another
-        column of the CSV, such as path, has the column p(path).
+        A table for people (where left out), CSV, or JSON with a line an item. A class that is
+        called as another column of the CSV, such as path, has the column p(path).
     on_bad_file
-        What to do with a file, or a series or text of a table, that cannot be read: stop, or give
-        it a row without an answer.
+        What to do with a file, or a series or text of a table, that cannot be read: stop (where
+        left out), or give it a row without an answer.
     """
     from gridcell import answers, timeline
     from gridcell.model import Model
     from gridcell.preparation import remarks
     from gridcell.sources.remembered import Dialect
 
+    answering = {"window": window, "step": step, "format": format, "on_bad_file": on_bad_file}
+    for name, value in answering.items():
+        if write is not None and value is not None:
+            raise ConfigError(
+                f"{name} has no effect beside write.",
+                fix=f"leave --{name.replace('_', '-')} out.",
+            )
     if window is None and step is not None:
         raise ConfigError("step has no effect without window.", fix="give a --window too.")
     writing = {"prompt": prompt, "temperature": temperature, "seed": seed}
@@ -358,16 +365,17 @@ def predict(
         return _write(loaded, items, write, asked)
     if loaded.task == "write":
         raise ConfigError("the model writes, and answers for no files.", fix="add --write 300.")
+    form = format or "table"
     paths, is_skipping = _paths(items, loaded.kind), on_bad_file == "skip"
     noticed: dict[str, Remark] = {}
     if window is None:
         predictions = loaded.predict_files(paths, skip_bad_files=is_skipping, dialect=dialect)
-        lines = answers.FORMATS[format](_noticed(predictions, lambda p: p, noticed), loaded)
+        lines = answers.FORMATS[form](_noticed(predictions, lambda p: p, noticed), loaded)
     else:
         windows = timeline.of_files(
             loaded, paths, window_s=window, step_s=step, skip_bad_files=is_skipping
         )
-        lines = answers.WINDOW_FORMATS[format](
+        lines = answers.WINDOW_FORMATS[form](
             _noticed(windows, lambda w: w.prediction, noticed), loaded
         )
     for line in lines:
@@ -548,6 +556,7 @@ def _resume(config: Config, terminal: Any, moved: Path | None) -> Any:
 def _write(model: Model, items: Sequence[str], steps: int, asked: dict[str, Any]) -> int:
     """Print text as it is written."""
     from gridcell import writing
+    from gridcell.sources.wording import listed
 
     if items:
         raise ConfigError(
@@ -558,6 +567,14 @@ def _write(model: Model, items: Sequence[str], steps: int, asked: dict[str, Any]
     for piece in writing.write(model, steps, **asked):
         print(piece, end="", flush=True)
     print()
+    sys.stdout.flush()
+    strange = writing.unknown_in(model, prompt)
+    if strange:
+        print(
+            f"gridcell: the model never saw {listed(map(repr, strange))} of the prompt in "
+            "training: each was read as unknown.",
+            file=sys.stderr,
+        )
     return EXIT_DONE
 
 
