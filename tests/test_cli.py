@@ -472,7 +472,8 @@ def test_no_such_path(run: Run, tmp_path: Path, trained: Path) -> None:
             f"{tmp_path / 'photoz'} does not exist. Did you mean photos?",
             "Fix: name a folder of class folders",
         )
-    refused(run("predict", trained, tmp_path / "no.jpg"), "no.jpg does not exist.")
+    said = run("predict", trained, tmp_path / "no.jpg")
+    refused(said, "no.jpg does not exist.", "Fix: name another file, or pass --on-bad-file skip.")
 
 
 def test_no_images(run: Run, tmp_path: Path) -> None:
