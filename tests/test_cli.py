@@ -782,6 +782,12 @@ def test_values_behind_an_option_tell_that_it_is_repeated(run: Run, option: str)
     refused(run("inspect", "t.csv", option, "a", "--horizon", "4", "5"), "inspect --help lists")
 
 
+def test_names_of_which_there_are_too_many_are_said(run: Run) -> None:
+    said = run("train", "a", "b c", "d", "e", "f")
+    refused(said, "gridcell: train takes no further name, and is given 'b c' d e and 1 more.\n")
+    refused(run("evaluate", "m", "p", "x"), "evaluate takes no further name, and is given x.\n")
+
+
 def test_unknown_words_point_to_the_help_of_their_command() -> None:
     assert cli._command(["train", "photos"]) == "train "
     assert cli._command(["trian"]) == "" and cli._command([]) == ""

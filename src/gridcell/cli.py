@@ -82,8 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except UnusedCliTokensError as error:
-        said = _left_over(words, error.unused_tokens or ())
-        return _complain(said or f"{error}{_help(words)}", EXIT_UNUSABLE)
+        unused = error.unused_tokens or []
+        said = _left_over(words, unused) or f"{_one_too_many(words, unused)}{_help(words)}"
+        return _complain(said, EXIT_UNUSABLE)
     except CycloptsError as error:
         return _complain(f"{error}{_help(words)}", EXIT_UNUSABLE)
     except GridcellError as error:
@@ -644,6 +645,12 @@ def _left_over(words: Sequence[str], unused: Sequence[str]) -> str:
                 f"{' '.join(f'{option} {shlex.quote(each)}' for each in values)}"
             )
     return ""
+
+
+def _one_too_many(words: Sequence[str], unused: Sequence[str]) -> str:
+    """Say which names nothing is done with, such as those of `photos/*`."""
+    rest = f" and {len(unused) - 3:,} more" if len(unused) > 3 else ""
+    return f"{_command(words)}takes no further name, and is given {shlex.join(unused[:3])}{rest}."
 
 
 def _help(words: Sequence[str]) -> str:

@@ -356,9 +356,8 @@ class Model:
             return lambda wave, name: reader.read_wave(wave, int(rate), name=name)
         if not isinstance(reader, ImageReader):
             what = "an array" if is_array else "a picture"
-            raise ConfigError(
-                f"the model reads {self.kind}, and is given {what}.", fix="name files."
-            )
+            read = "tables of steps" if self.kind == "forecasts" else self.kind
+            raise ConfigError(f"the model reads {read}, and is given {what}.", fix="name files.")
         if rate is not None:
             raise ConfigError("rate has no effect on images.", fix="leave rate out.")
         return lambda picture, name: reader.read_picture(picture, name=name)
