@@ -782,6 +782,16 @@ def test_values_behind_an_option_tell_that_it_is_repeated(run: Run, option: str)
     refused(run("inspect", "t.csv", option, "a", "--horizon", "4", "5"), "inspect --help lists")
 
 
+def test_a_misspelt_option_of_predict_is_named(run: Run) -> None:
+    told = "Unknown option: --tempreature. Did you mean --temperature?"
+    refused(run("predict", "m", "--write", "5", "--tempreature", "2"), told, "predict --help lists")
+
+
+def test_the_folder_of_a_run_is_known_as_one(run: Run, trained: Path) -> None:
+    folder = trained.parent
+    refused(run("train", folder), f"it goes on with gridcell train {folder} --resume.")
+
+
 def test_names_of_which_there_are_too_many_are_said(run: Run) -> None:
     said = run("train", "a", "b c", "d", "e", "f")
     refused(said, "gridcell: train takes no further name, and is given 'b c' d e and 1 more.\n")

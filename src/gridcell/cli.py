@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
+from inspect import signature as signature_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -592,9 +593,8 @@ def _paths(items: Iterable[str], kind: Kind) -> Iterator[Path]:
 
     for item in items:
         if item.startswith("-") and item != "-":
-            known = ("--format", "--on-bad-file", "--step", "--window")
             raise ConfigError(
-                f"Unknown option: {item}.{did_you_mean(item, known)}",
+                f"Unknown option: {item}.{did_you_mean(item, _predict_options())}",
                 fix=f"a file of that name is ./{item}.",
             )
         if item == "-":
@@ -605,6 +605,12 @@ def _paths(items: Iterable[str], kind: Kind) -> Iterator[Path]:
             yield from find_files(Path(item), kind)
         else:
             yield Path(item)
+
+
+def _predict_options() -> tuple[str, ...]:
+    """The options of predict, whose other words are names of files, whatever they begin with."""
+    named = signature_of(predict).parameters.values()
+    return tuple(f"--{p.name.replace('_', '-')}" for p in named if p.kind is p.KEYWORD_ONLY)
 
 
 def _noticed(
@@ -648,7 +654,10 @@ def _left_over(words: Sequence[str], unused: Sequence[str]) -> str:
 
 
 def _one_too_many(words: Sequence[str], unused: Sequence[str]) -> str:
-    """Say which names nothing is done with, such as those of `photos/*`."""
+    """Say which names nothing is done with, such as those of `photos/*`, or a misspelt option."""
+    before = words[words.index(unused[0]) - 1] if unused and unused[0] in words else ""
+    if words[:1] == ["predict"] and before.startswith("--") and before not in _predict_options():
+        return f"Unknown option: {before}.{did_you_mean(before, _predict_options())}"
     rest = f" and {len(unused) - 3:,} more" if len(unused) > 3 else ""
     return f"{_command(words)}takes no further name, and is given {shlex.join(unused[:3])}{rest}."
 
