@@ -50,7 +50,7 @@ from gridcell.samples import NOUNS, STEP_TASKS, ItemTask, Kind
 from gridcell.sources import WRITTEN, ts
 from gridcell.sources.dialect import is_table
 from gridcell.sources.remembered import NOTHING_ASKED, UNSAID, Asked, Dialect
-from gridcell.sources.wording import listed, shown
+from gridcell.sources.wording import counted, listed, shown
 from gridcell.workers import in_order
 
 if TYPE_CHECKING:
@@ -196,6 +196,13 @@ class Model:
     def __init__(self, network: networks.Network, description: Description[Preparation]) -> None:
         self.network = network.eval()
         self.description = description
+
+    def __repr__(self) -> str:
+        """What it reads and answers, in a line."""
+        return (
+            f"<gridcell model: kind={self.kind!r}, task={self.task!r}, "
+            f"{counted(len(self.labels), 'label')}, {self.network.notation!r}>"
+        )
 
     @property
     def labels(self) -> tuple[str, ...]:
