@@ -244,7 +244,15 @@ def test_a_table_that_lacks_a_column_of_numbers_is_not_scored_by_the_others(
     new.write_text("\n".join([",".join(other), *rows]))
     for command in ("evaluate", "predict"):
         assert main([command, str(run.model_file), str(new)]) == 2
-        assert f"has no column {last}" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert f"has no column {last}" in said
+        assert "give the columns the names that they had in training" in said
+        assert ("--inputs" in said) == (command == "evaluate")
+    new.write_text("\n".join([header, rows[0].replace(".", "x"), *rows[1:]]))
+    assert main(["predict", str(run.model_file), str(new)]) == 2
+    said = capsys.readouterr().err
+    assert "holds no number in row 2" in said and "Fix: mend them, or pass --on-bad" in said
+    new.write_text("\n".join([",".join(other), *rows]))
     named = [word for name in (*columns[:-1], "renamed") for word in ("--inputs", name)]
     assert main(["evaluate", str(run.model_file), str(new), *named]) == 0
 

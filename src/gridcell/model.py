@@ -603,6 +603,8 @@ def _dialect(dialect: Dialect, written: dict[str, Any]) -> Dialect:
 def _all_of(errors: Sequence[SourceError]) -> SourceError:
     """Return one error that says all; a single one keeps its fix."""
     own = errors[0].fix if len(errors) == 1 else None
+    if own is not None and "--inputs" in own:
+        own = None  # that is for training: a model reads the columns that it learned from
     fix = (own or "mend them").rstrip(".")
     skip = "" if "--on-bad-file skip" in fix else ", or pass --on-bad-file skip"
     return SourceError("\n".join(error.message for error in errors), fix=f"{fix}{skip}.")

@@ -258,7 +258,9 @@ def _check_columns(frame: Frame, columns: Sequence[str], first: str) -> None:
         raise SourceError(
             f"{frame.path} has no {word} {listed(lacking)}{which}. Its columns: "
             f"{listed(frame.names)}.",
-            fix="give all files the same columns, or name those that all have with --inputs.",
+            fix="give all files the same columns, or name those that all have with --inputs."
+            if first
+            else "give the columns the names that they had in training.",
             stage="columns",
         )
 
