@@ -117,7 +117,10 @@ def test_several_labels_are_listed_and_none_is_said() -> None:
     of = model("labels", ("wet", "red"))
     both = Prediction("a.jpg", labels=("wet", "red"), probabilities={"wet": 0.8, "red": 0.6})
     none = Prediction("b.jpg", labels=(), probabilities={"wet": 0.1, "red": 0.2})
-    assert written("table", both, none, of=of) == ["a.jpg  wet, red", "b.jpg  none"]
+    assert written("table", both, none, of=of) == [
+        "a.jpg  wet, red  80.0 %, 60.0 %",
+        "b.jpg  none      red 20.0 %",
+    ]
     found = rows(written("csv", both, none, of=of))
     assert found[0] == {
         "path": "a.jpg",

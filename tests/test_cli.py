@@ -472,7 +472,8 @@ def test_no_such_path(run: Run, tmp_path: Path, trained: Path) -> None:
             f"{tmp_path / 'photoz'} does not exist. Did you mean photos?",
             "Fix: name a folder of class folders",
         )
-    refused(run("predict", trained, tmp_path / "no.jpg"), "no.jpg does not exist.")
+    said = run("predict", trained, tmp_path / "no.jpg")
+    refused(said, "no.jpg does not exist.", "Fix: name another file, or pass --on-bad-file skip.")
 
 
 def test_no_images(run: Run, tmp_path: Path) -> None:
@@ -779,6 +780,22 @@ def test_values_behind_an_option_tell_that_it_is_repeated(run: Run, option: str)
     said = run("inspect", "t.csv", f"{option}=a", "b", "c", "--horizon", "4")
     refused(said, f"Fix: repeat the option: {option} a {option} b {option} c\n")
     refused(run("inspect", "t.csv", option, "a", "--horizon", "4", "5"), "inspect --help lists")
+
+
+def test_a_misspelt_option_of_predict_is_named(run: Run) -> None:
+    told = "Unknown option: --tempreature. Did you mean --temperature?"
+    refused(run("predict", "m", "--write", "5", "--tempreature", "2"), told, "predict --help lists")
+
+
+def test_the_folder_of_a_run_is_known_as_one(run: Run, trained: Path) -> None:
+    folder = trained.parent
+    refused(run("train", folder), f"it goes on with gridcell train {folder} --resume.")
+
+
+def test_names_of_which_there_are_too_many_are_said(run: Run) -> None:
+    said = run("train", "a", "b c", "d", "e", "f")
+    refused(said, "gridcell: train takes no further name, and is given 'b c' d e and 1 more.\n")
+    refused(run("evaluate", "m", "p", "x"), "evaluate takes no further name, and is given x.\n")
 
 
 def test_unknown_words_point_to_the_help_of_their_command() -> None:

@@ -146,11 +146,12 @@ def test_values_become_their_own_type() -> None:
         ("label_smoothing", 1.0, "0", "0.9"),
         ("ema", 1.0, "0", "0.999999"),
         ("patience", 0, "1", "100000"),
-        ("seed", -1, "0", "9.22337e+18"),
+        ("seed", -1, "0", "9223372036854775807"),
         ("valid", 0.95, "0", "0.9"),
         ("test", -0.1, "0", "0.9"),
         ("image_size", 0, "1", "4096"),
         ("image_size", 5000, "1", "4096"),
+        ("tbptt", 0, "1", "1000000"),
     ],
 )
 def test_a_value_out_of_range_names_the_range(name: str, value: float, low: str, high: str) -> None:

@@ -83,7 +83,7 @@ def test_it_beats_the_naive_forecasts(done):
 
 def test_what_was_understood_is_told(done):
     assert "Forecasts x, y, still: 6 steps ahead from the last 48 (as asked)." in done.told
-    assert "4 segments of 12 steps, with the hour, weekday of each step" in done.told
+    assert "4 segments of 12 steps, with the hour and weekday of each step" in done.told
     assert "Windows are split by time, the end last" in done.told
     assert "Column still has one value in all training steps and teaches nothing." in done.told
     assert "Intervals of 80 % and 95 %" in done.told
@@ -275,6 +275,29 @@ def test_a_table_without_an_answer_says_why(done, format, tmp_path, capsys):
     assert "looks back on 48" in capsys.readouterr().out
 
 
+def test_an_evaluation_proposes_no_settings_of_training(done, tmp_path, capsys):
+    table = write_table(tmp_path / "more.csv", steps=120)
+    assert main(["evaluate", str(done.run.model_file), str(table)]) == 0
+    assert "6 steps ahead from the last 48 (as in training)." in capsys.readouterr().out
+    table = write_table(tmp_path / "short.csv", steps=30)
+    assert main(["evaluate", str(done.run.model_file), str(table)]) == 2
+    said = capsys.readouterr().err
+    assert "no window fits" in said and "Fix: give a longer table." in said
+
+
+def test_a_single_column_is_not_called_each_of_several(tmp_path, capsys):
+    table = write_table(tmp_path / "t.csv", steps=480)
+    words = ["inspect", str(table), "--horizon", "6", "--past", "24", "--target", "x"]
+    assert main(words) == 0
+    assert "Prepared as: 1 column, 4 segments of 6 steps, with" in capsys.readouterr().out
+
+
+def test_an_array_is_no_table_of_steps(done):
+    model = Model.load(done.run.model_file)
+    with pytest.raises(ConfigError, match="the model reads tables of steps, and is given an array"):
+        model.predict(np.zeros((200, 3)))
+
+
 def test_the_command_exits_with_2_for_what_cannot_be_used(tmp_path, capsys):
     table = write_table(tmp_path / "t.csv", steps=60)
     assert main(["train", str(table), "--horizon", "24", "--past", "48"]) == 2
@@ -431,7 +454,7 @@ def test_a_table_of_other_columns_is_refused_with_those_that_are_wanted(done, tm
     other = tmp_path / "other.csv"
     other.write_text("when,z\n2024-01-01,1\n2024-01-02,2\n")
     with pytest.raises(
-        ConfigError, match="no table like the one that the model learned"
+        ConfigError, match=r"^this is no table like the one that the model learned"
     ) as refused:
         done.run.model.predict(other)
     assert "name a table with the columns time, x, y, still." in str(refused.value)

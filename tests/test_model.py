@@ -160,6 +160,13 @@ def test_what_is_saved_comes_back_to_the_bit(tmp_path: Path, task: str) -> None:
     assert again.predict(list(files)) == first.predict(list(files))
 
 
+def test_a_model_that_is_printed_says_what_it_reads_and_answers(saved: Path) -> None:
+    model = Model.load(saved)
+    count = f"{len(model.labels)} labels"
+    said = f"<gridcell model: kind='images', task='classify', {count}, '{model.network.notation}'>"
+    assert repr(model) == said
+
+
 def test_a_loaded_network_can_be_trained_on(saved: Path) -> None:
     net = Model.load(saved).network
     assert not net.training

@@ -104,6 +104,8 @@ def test_two_colours_are_told_apart(toy: Path, tmp_path: Path) -> None:
     assert run.scores["accuracy"].baseline is not None
     assert run.scores["accuracy"].baseline < 0.7
     assert run.model.labels == ("blue", "red")
+    assert str(run).startswith(f"Run in {tmp_path / 'run'}\n")
+    assert "kept: epoch" in str(run) and str(run).endswith(str(run.scores))
     assert run.model_file == tmp_path / "run" / "model.gridcell"
     model = gridcell.load(run.model_file)
     new = [paint(tmp_path / "new.png", RED, seed=99), paint(tmp_path / "old.png", BLUE, seed=98)]

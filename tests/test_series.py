@@ -230,6 +230,33 @@ def test_a_wide_table_trains_and_each_new_row_has_an_answer(tmp_path: Path) -> N
     assert found[0].path == f"{new}#2"
 
 
+@pytest.mark.parametrize("write", [long_table, wide_table])
+def test_a_table_that_lacks_a_column_of_numbers_is_not_scored_by_the_others(
+    tmp_path: Path, write: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(write(tmp_path / "t.csv"), tmp_path / "run", epochs=1)
+    columns = Model.load(run.model_file).preparation.columns  # type: ignore[union-attr]
+    header, *rows = write(tmp_path / "new.csv").read_text().splitlines()
+    last = columns[-1]
+    other = header.split(",")
+    other[other.index(last)] = "renamed"
+    new = tmp_path / "new.csv"
+    new.write_text("\n".join([",".join(other), *rows]))
+    for command in ("evaluate", "predict"):
+        assert main([command, str(run.model_file), str(new)]) == 2
+        said = capsys.readouterr().err
+        assert f"has no column {last}" in said
+        assert "give the columns the names that they had in training" in said
+        assert ("--inputs" in said) == (command == "evaluate")
+    new.write_text("\n".join([header, rows[0].replace(".", "x"), *rows[1:]]))
+    assert main(["predict", str(run.model_file), str(new)]) == 2
+    said = capsys.readouterr().err
+    assert "holds no number in row 2" in said and "Fix: mend them, or pass --on-bad" in said
+    new.write_text("\n".join([",".join(other), *rows]))
+    named = [word for name in (*columns[:-1], "renamed") for word in ("--inputs", name)]
+    assert main(["evaluate", str(run.model_file), str(new), *named]) == 0
+
+
 def test_a_class_for_each_step_is_learned_and_answered(  # S32, S34
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -116,6 +116,37 @@ def test_the_command_writes(model_file: Path, capsys: pytest.CaptureFixture[str]
     assert out.startswith("the dog sat on the ") and len(out) == 7 + 60 + 1
 
 
+def test_what_the_model_does_not_know_of_a_prompt_is_named(
+    model_file: Path, words_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file, prompt, named in (
+        (model_file, "the dög 😀", "never saw 'ö', '😀' of the prompt in training"),
+        (words_file, "the quantum cat", "never saw 'quantum' of the prompt in training"),
+        (model_file, "the dog", ""),
+    ):
+        assert main(["predict", str(file), "--write", "5", "--prompt", prompt]) == 0
+        said = capsys.readouterr()
+        assert said.out.startswith(prompt)
+        assert named in said.err if named else not said.err
+
+
+def test_a_character_that_the_model_does_not_know_is_named_beside_those_that_it_knows(
+    model_file: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "more.txt"
+    path.write_text(VERSE * 400 + "é", "utf-8")
+    with pytest.raises(SourceError, match=r"holds the character 'é', .* knows '\\n', ' ', "):
+        pipeline.evaluate(Model.load(model_file), path, from_mapping(path, {}).data)
+
+
+def test_an_encoding_to_name_is_the_only_fix(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("Größe " * 10, "latin-1")
+    with pytest.raises(SourceError, match="for instance --encoding latin-1") as refused:
+        pipeline.train(from_mapping(path, {}))
+    assert refused.value.fix is None
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -127,6 +158,9 @@ def test_the_command_writes(model_file: Path, capsys: pytest.CaptureFixture[str]
         (["--temperature", "0.5"], "temperature has no effect without write"),
         (["a.txt", "--write", "5"], "a.txt has no effect beside write"),
         (["a.txt"], "the model writes, and answers for no files"),
+        (["--write", "5", "--window", "2"], "window has no effect beside write.\n  Fix: leave --w"),
+        (["--write", "5", "--format", "csv"], "format has no effect beside write"),
+        (["--write", "5", "--on-bad-file", "skip"], "Fix: leave --on-bad-file out."),
         ([], "no file is named to answer for"),
     ],
 )
@@ -180,7 +214,7 @@ def test_training_takes_stretches_and_scores_take_whole_pieces(
     rows, valid = parts.rows("train"), parts.rows("valid")
     prep = preparation.fit(data.chosen, data.decoded, rows)
     job = training.prepare(
-        config.train,
+        replace(config.train, tbptt=32),
         data.samples,
         data.decoded,
         prep,
@@ -189,6 +223,9 @@ def test_training_takes_stretches_and_scores_take_whole_pieces(
         memory=tmp_path,
     )
     assert set(job.train.steps().tolist()) == {128} and len(job.train) == 16 * len(rows)  # type: ignore[union-attr]
+    (steps,) = (note for note in job.notes if note.startswith("Steps: "))
+    assert "of 16 stretches of 128 characters, adamw" in steps
+    assert steps.endswith(", gradients back through 32 steps at most.")
     assert job.valid is not None
     assert len(outputs(job.network, job.valid)) == len(job.valid_targets)
     told = "Augmentation: none: the text is read as it is, each epoch from another step on."

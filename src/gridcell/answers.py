@@ -230,10 +230,20 @@ def _answer(p: Prediction) -> tuple[str, str]:
     if p.values is not None:
         return ", ".join(f"{name} {value:.6g}" for name, value in p.values.items()), ""
     if p.labels is not None:
-        return ", ".join(p.labels) or "none", ""
+        return _several(p.labels, p.probabilities)
     if p.events is not None or p.tags is not None:
         return "none", ""
     return p.label or "", _percent(p.probability or 0)
+
+
+def _several(labels: tuple[str, ...], probabilities: dict[str, float]) -> tuple[str, str]:
+    """The labels and how probable each is; where there is none, how probable the likeliest is."""
+    if labels:
+        return ", ".join(labels), ", ".join(_percent(probabilities[label]) for label in labels)
+    likeliest = max(probabilities, key=probabilities.__getitem__, default=None)
+    if likeliest is None:
+        return "none", ""
+    return "none", f"{likeliest} {_percent(probabilities[likeliest])}"
 
 
 def _percent(probability: float) -> str:

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
+from inspect import signature as signature_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -82,8 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except UnusedCliTokensError as error:
-        said = _left_over(words, error.unused_tokens or ())
-        return _complain(said or f"{error}{_help(words)}", EXIT_UNUSABLE)
+        unused = error.unused_tokens or []
+        said = _left_over(words, unused) or f"{_one_too_many(words, unused)}{_help(words)}"
+        return _complain(said, EXIT_UNUSABLE)
     except CycloptsError as error:
         return _complain(f"{error}{_help(words)}", EXIT_UNUSABLE)
     except GridcellError as error:
@@ -270,8 +272,8 @@ def predict(
     header: bool | None = None,
     date_format: str | None = None,
     rows_in_order: Annotated[bool, Parameter(negative="")] = False,
-    format: Literal["table", "csv", "jsonl"] = "table",
-    on_bad_file: Literal["stop", "skip"] = "stop",
+    format: Literal["table", "csv", "jsonl"] | None = None,
+    on_bad_file: Literal["stop", "skip"] | None = None,
 ) -> int:
     """Answer for files, every file of a folder that the model reads, or the rows of a table.
 
@@ -315,17 +317,24 @@ def predict(
     rows_in_order
         The rows of a table stand in the order of time, whatever columns of times it has.
     format
-        A table for people, CSV, or JSON with a line an item. A class that is called as another
-        column of the CSV, such as path, has the column p(path).
+        A table for people (where left out), CSV, or JSON with a line an item. A class that is
+        called as another column of the CSV, such as path, has the column p(path).
     on_bad_file
-        What to do with a file, or a series or text of a table, that cannot be read: stop, or give
-        it a row without an answer.
+        What to do with a file, or a series or text of a table, that cannot be read: stop (where
+        left out), or give it a row without an answer.
     """
     from gridcell import answers, timeline
     from gridcell.model import Model
     from gridcell.preparation import remarks
     from gridcell.sources.remembered import Dialect
 
+    answering = {"window": window, "step": step, "format": format, "on_bad_file": on_bad_file}
+    for name, value in answering.items():
+        if write is not None and value is not None:
+            raise ConfigError(
+                f"{name} has no effect beside write.",
+                fix=f"leave --{name.replace('_', '-')} out.",
+            )
     if window is None and step is not None:
         raise ConfigError("step has no effect without window.", fix="give a --window too.")
     writing = {"prompt": prompt, "temperature": temperature, "seed": seed}
@@ -358,16 +367,17 @@ def predict(
         return _write(loaded, items, write, asked)
     if loaded.task == "write":
         raise ConfigError("the model writes, and answers for no files.", fix="add --write 300.")
+    form = format or "table"
     paths, is_skipping = _paths(items, loaded.kind), on_bad_file == "skip"
     noticed: dict[str, Remark] = {}
     if window is None:
         predictions = loaded.predict_files(paths, skip_bad_files=is_skipping, dialect=dialect)
-        lines = answers.FORMATS[format](_noticed(predictions, lambda p: p, noticed), loaded)
+        lines = answers.FORMATS[form](_noticed(predictions, lambda p: p, noticed), loaded)
     else:
         windows = timeline.of_files(
             loaded, paths, window_s=window, step_s=step, skip_bad_files=is_skipping
         )
-        lines = answers.WINDOW_FORMATS[format](
+        lines = answers.WINDOW_FORMATS[form](
             _noticed(windows, lambda w: w.prediction, noticed), loaded
         )
     for line in lines:
@@ -548,6 +558,7 @@ def _resume(config: Config, terminal: Any, moved: Path | None) -> Any:
 def _write(model: Model, items: Sequence[str], steps: int, asked: dict[str, Any]) -> int:
     """Print text as it is written."""
     from gridcell import writing
+    from gridcell.sources.wording import listed
 
     if items:
         raise ConfigError(
@@ -558,6 +569,14 @@ def _write(model: Model, items: Sequence[str], steps: int, asked: dict[str, Any]
     for piece in writing.write(model, steps, **asked):
         print(piece, end="", flush=True)
     print()
+    sys.stdout.flush()
+    strange = writing.unknown_in(model, prompt)
+    if strange:
+        print(
+            f"gridcell: the model never saw {listed(map(repr, strange))} of the prompt in "
+            "training: each was read as unknown.",
+            file=sys.stderr,
+        )
     return EXIT_DONE
 
 
@@ -574,9 +593,8 @@ def _paths(items: Iterable[str], kind: Kind) -> Iterator[Path]:
 
     for item in items:
         if item.startswith("-") and item != "-":
-            known = ("--format", "--on-bad-file", "--step", "--window")
             raise ConfigError(
-                f"Unknown option: {item}.{did_you_mean(item, known)}",
+                f"Unknown option: {item}.{did_you_mean(item, _predict_options())}",
                 fix=f"a file of that name is ./{item}.",
             )
         if item == "-":
@@ -587,6 +605,12 @@ def _paths(items: Iterable[str], kind: Kind) -> Iterator[Path]:
             yield from find_files(Path(item), kind)
         else:
             yield Path(item)
+
+
+def _predict_options() -> tuple[str, ...]:
+    """The options of predict, whose other words are names of files, whatever they begin with."""
+    named = signature_of(predict).parameters.values()
+    return tuple(f"--{p.name.replace('_', '-')}" for p in named if p.kind is p.KEYWORD_ONLY)
 
 
 def _noticed(
@@ -627,6 +651,15 @@ def _left_over(words: Sequence[str], unused: Sequence[str]) -> str:
                 f"{' '.join(f'{option} {shlex.quote(each)}' for each in values)}"
             )
     return ""
+
+
+def _one_too_many(words: Sequence[str], unused: Sequence[str]) -> str:
+    """Say which names nothing is done with, such as those of `photos/*`, or a misspelt option."""
+    before = words[words.index(unused[0]) - 1] if unused and unused[0] in words else ""
+    if words[:1] == ["predict"] and before.startswith("--") and before not in _predict_options():
+        return f"Unknown option: {before}.{did_you_mean(before, _predict_options())}"
+    rest = f" and {len(unused) - 3:,} more" if len(unused) > 3 else ""
+    return f"{_command(words)}takes no further name, and is given {shlex.join(unused[:3])}{rest}."
 
 
 def _help(words: Sequence[str]) -> str:

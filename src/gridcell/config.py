@@ -467,4 +467,5 @@ def _check_date_format(text: str) -> None:
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise ConfigError(f"{name} = {value:g} is out of range: it must be {low:g} to {high:g}.")
+        got, least, most = (f"{v}" if isinstance(v, int) else f"{v:g}" for v in (value, low, high))
+        raise ConfigError(f"{name} = {got} is out of range: it must be {least} to {most}.")

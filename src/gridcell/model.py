@@ -50,7 +50,7 @@ from gridcell.samples import NOUNS, STEP_TASKS, ItemTask, Kind
 from gridcell.sources import WRITTEN, ts
 from gridcell.sources.dialect import is_table
 from gridcell.sources.remembered import NOTHING_ASKED, UNSAID, Asked, Dialect
-from gridcell.sources.wording import listed, shown
+from gridcell.sources.wording import counted, listed, shown
 from gridcell.workers import in_order
 
 if TYPE_CHECKING:
@@ -196,6 +196,13 @@ class Model:
     def __init__(self, network: networks.Network, description: Description[Preparation]) -> None:
         self.network = network.eval()
         self.description = description
+
+    def __repr__(self) -> str:
+        """What it reads and answers, in a line."""
+        return (
+            f"<gridcell model: kind={self.kind!r}, task={self.task!r}, "
+            f"{counted(len(self.labels), 'label')}, {self.network.notation!r}>"
+        )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -356,9 +363,8 @@ class Model:
             return lambda wave, name: reader.read_wave(wave, int(rate), name=name)
         if not isinstance(reader, ImageReader):
             what = "an array" if is_array else "a picture"
-            raise ConfigError(
-                f"the model reads {self.kind}, and is given {what}.", fix="name files."
-            )
+            read = "tables of steps" if self.kind == "forecasts" else self.kind
+            raise ConfigError(f"the model reads {read}, and is given {what}.", fix="name files.")
         if rate is not None:
             raise ConfigError("rate has no effect on images.", fix="leave rate out.")
         return lambda picture, name: reader.read_picture(picture, name=name)
@@ -597,6 +603,8 @@ def _dialect(dialect: Dialect, written: dict[str, Any]) -> Dialect:
 def _all_of(errors: Sequence[SourceError]) -> SourceError:
     """Return one error that says all; a single one keeps its fix."""
     own = errors[0].fix if len(errors) == 1 else None
+    if own is not None and "--inputs" in own:
+        own = None  # that is for training: a model reads the columns that it learned from
     fix = (own or "mend them").rstrip(".")
     skip = "" if "--on-bad-file skip" in fix else ", or pass --on-bad-file skip"
     return SourceError("\n".join(error.message for error in errors), fix=f"{fix}{skip}.")

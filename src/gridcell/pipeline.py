@@ -538,9 +538,11 @@ def _with_labels_of(model: Model, samples: Samples) -> Samples:
     unknown = [label for label in samples.labels if label not in known and rare is None]
     if unknown and (samples.has_label_columns or model.task in ("regress", "write")):
         what = "character" if model.task == "write" else "column"
+        # Characters are quoted, since a space or a comma among them would not be seen.
+        knows = map(repr, model.labels) if model.task == "write" else model.labels
         raise SourceError(
             f"the data holds the {what} {unknown[0]!r}, which the model never saw in training; "
-            f"it knows {listed(model.labels)}.",
+            f"it knows {listed(knows)}.",
             fix="leave it out, or train again with it.",
         )
     missing = [label for label in model.labels if label not in samples.labels]

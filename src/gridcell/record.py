@@ -49,6 +49,11 @@ class Run:
     scores: Scores | None
     """On the test rows; None where there are none."""
 
+    def __str__(self) -> str:
+        """Where it lies, how it went and its scores, as they are told behind a training."""
+        scores = () if self.scores is None else (str(self.scores),)
+        return "\n".join([f"Run in {self.folder}", *self.history.told(), *scores])
+
     @property
     def model_file(self) -> Path:
         """The model file."""

@@ -14,6 +14,7 @@ import torch
 from gridcell.errors import ConfigError
 from gridcell.model import Model
 from gridcell.preparation import TextPreparation
+from gridcell.preparation.texts import UNKNOWN
 from gridcell.sources.characters import codes_of
 from gridcell.sources.words import UNKNOWN_WORD, Spacing, words_and_breaks
 
@@ -47,6 +48,14 @@ def write(
     if steps < 1:
         raise ConfigError(f"write = {steps} is out of range: it must be 1 or more.")
     return _written(model, model.preparation, steps, prompt or "\n", temperature, seed)
+
+
+def unknown_in(model: Model, prompt: str) -> list[str]:
+    """Return the characters or words of a prompt that the model does not know, each once."""
+    prep = model.preparation
+    assert isinstance(prep, TextPreparation)
+    each = dict.fromkeys(words_and_breaks(prompt) if prep.level == "words" else prompt)
+    return [step for step in each if UNKNOWN in prep.ids(*codes_of([step]), np.arange(1))[0]]
 
 
 def _written(

@@ -517,10 +517,16 @@ def test_a_missing_file_is_a_fault_that_may_pass(tmp_path: Path) -> None:
 
 
 def test_the_fix_of_a_bad_image_names_formats_of_images(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableError) as caught:
-        decode(tmp_path / "gone.png", height=8, width=8, channels=3, fit="stretch")
-    assert caught.value.fix == "convert it to PNG or JPEG, or pass --on-bad-file skip."
-    assert caught.value.name == str(tmp_path / "gone.png")
+    for name, content, fix in (
+        ("bad.png", b"no image", "convert it to PNG or JPEG, or pass --on-bad-file skip."),
+        ("gone.png", None, "name another file, or pass --on-bad-file skip."),
+    ):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(UnreadableError) as caught:
+            decode(tmp_path / name, height=8, width=8, channels=3, fit="stretch")
+        assert caught.value.fix == fix
+        assert caught.value.name == str(tmp_path / name)
     assert UnreadableError("a", "is bad").fix == "convert it, or pass --on-bad-file skip."
 
 

@@ -366,6 +366,9 @@ def test_an_empty_table_is_refused(tmp_path: Path, text: str) -> None:
 def test_invisible_characters_of_a_name_are_shown(tmp_path: Path) -> None:
     path = write(tmp_path, "\u200bwert,b\n1,2\n")
     with open_frame(path) as found, pytest.raises(ConfigError) as caught:
+        found.need("b,b", "inputs")
+    assert caught.value.fix == "repeat the option: --inputs b --inputs b."
+    with open_frame(path) as found, pytest.raises(ConfigError) as caught:
         found.need("wert", "inputs")
     text = str(caught.value)
     assert "has no column wert (for inputs). Did you mean" in text

@@ -103,6 +103,15 @@ def test_a_file_that_lacks_a_column_is_named(folder: Path) -> None:
     assert "3 files used, 1 skipped as unreadable" in said(found)
 
 
+def test_a_file_that_is_not_there_is_told_in_words(tmp_path: Path) -> None:
+    for name in ("1.csv", "3.csv"):
+        write(tmp_path / name, ["x;y", "1,5;2", "2;3"])
+    table = write(tmp_path / "table.csv", ["file,label", "1.csv,a", "2.csv,b", "3.csv,b"])
+    found = said(read(table, on_bad_file="skip"))
+    assert f"\n    {tmp_path / '2.csv'} does not exist" in found and "Errno" not in found
+    assert "In all files: columns separated by semicolon" in found
+
+
 def test_all_bad_files_are_listed(folder: Path) -> None:
     write(folder / "walk" / "2.csv", ["t,x,y", "0,1,2,3"])
     (folder / "walk" / "3.csv").write_bytes(b"")

@@ -578,14 +578,24 @@ def test_cells_of_several_labels_are_classes_only_with_a_hint(
 @pytest.mark.parametrize(
     "cells",
     [
-        ["dog", "cat", "dog;cat", "cat"],
+        ["dog", "cat", "dog;sky", "cat"],
         ["Bonn;DE", "Rome;IT", "Oslo;NO"],
         ["dog;sky", "dog|sky", "sky;cat", "cat;dog"],
     ],
-    ids=["few", "no part recurs", "two marks"],
+    ids=["few, and of no classes", "no part recurs", "two marks"],
 )
 def test_marks_in_the_names_of_classes_give_no_hint(folder: Path, cells: list[str]) -> None:
     assert "--task labels" not in said(read(write(folder, labelled(cells * 3))))
+
+
+def test_a_few_cells_that_name_two_of_the_classes_give_a_hint(folder: Path) -> None:
+    path = write(folder, labelled(["dog", "cat", "dog;cat", "cat"] * 3))
+    assert (
+        "3 of 12 cells of column label hold a semicolon, as 'dog;cat' does, and each is taken as "
+        "one class. If it separates labels, of which there would be 2, pass --task labels."
+    ) in said(read(path))
+    text = refused(write(folder, labelled(["dog", "", "dog;cat", "cat", "dog"])))
+    assert "Fix: fill them in, or pass --task labels, of which an empty cell names none." in text
 
 
 def test_a_column_of_label_sets_that_all_differ_names_the_task(folder: Path) -> None:

@@ -353,6 +353,7 @@ def test_a_score_that_bfloat16_makes_another_is_explained() -> None:
         "The kept network has accuracy 0.2000 on 20 training rows as they are, not varied, and "
         "0.2500 on the validation rows."
     )
+    assert "on 1 training row as it is, not varied, and" in replace(fit, rows=1).told()
     told = replace(fit, differs_in_bfloat16=True).told()
     assert told.endswith("rows, in float32 as the model answers; epochs are scored in bfloat16.")
 

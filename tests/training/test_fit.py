@@ -535,6 +535,28 @@ def test_the_history_says_how_it_went() -> None:
     assert history.told()[0].endswith("kept: epoch 2, validation accuracy 0.7500.")
 
 
+def test_the_history_says_that_most_of_a_training_was_in_vain() -> None:
+    def history(scores: Sequence[float | None], ended: Any = "budget") -> History:
+        known = [score for score in scores if score is not None]
+        best = scores.index(max(known)) + 1 if known else len(scores)
+        epochs = tuple(
+            EpochRecord(number, 0.1, 0.2, score, 0.01, 1.0, number == best)
+            for number, score in enumerate(scores, start=1)
+        )
+        return History(epochs, best, ended, 1.0, 10.0, "accuracy")
+
+    assert history([0.9, *[0.5] * 4, 0.4]).told()[1:] == [
+        "None of the 5 epochs after it was better; the last one's validation accuracy is 0.4000."
+    ]
+    for quiet in (
+        history([0.9, *[0.5] * 4]),  # too few to say so
+        history([*[0.1] * 6, 0.9, *[0.5] * 5]),  # the most of it was before
+        history([0.9, *[0.5] * 9], "early"),  # said already
+        history([None] * 8),
+    ):
+        assert len(quiet.told()) == 1
+
+
 def test_the_network_is_left_without_a_trace_of_the_average() -> None:
     """Batchnorm's running numbers are those of the kept epoch, as all weights are."""
     net = network("conv(4, 3) batchnorm relu")

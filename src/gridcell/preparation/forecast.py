@@ -171,14 +171,17 @@ class ForecastPreparation:
     def describe(self, facts: Facts) -> str:
         """A sentence for the user."""
         assert isinstance(facts, ForecastFacts)
+        each = "" if len(self.targets) == 1 else ", each an item of its own"
         parts = [
-            f"{counted(len(self.targets), 'column')}, each an item of its own, "
+            f"{counted(len(self.targets), 'column')}{each}, "
             f"{self.past // self.segment:,} segments of {counted(self.segment, 'step')}"
         ]
         if self.others or self.known:
             parts.append(f"{counted(len(self.others) + len(self.known), 'other column')} beside it")
         if self.calendar:
-            parts.append(f"with the {', '.join(self.calendar)} of each step")
+            *before, last = self.calendar
+            named = f"{', '.join(before)} and {last}" if before else last
+            parts.append(f"with the {named} of each step")
         if self.missing != "stop":
             parts.append(TOLD[self.missing])
         return ", ".join(parts)
@@ -298,7 +301,7 @@ class ForecastReader:
         except ConfigError as error:
             columns = [name for name in (data.id_column, data.time_column, *prep.columns) if name]
             raise ConfigError(
-                "it is no table like the one that the model learned from: " + error.message,
+                "this is no table like the one that the model learned from: " + error.message,
                 fix=f"name a table with the columns {listed(columns)}.",
             ) from error
         if prep.calendar and table.times is None:

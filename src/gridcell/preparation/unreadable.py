@@ -13,6 +13,8 @@ from gridcell.errors import SourceError
 from gridcell.sources.scan import cannot_open
 from gridcell.sources.wording import shown
 
+ANOTHER_FILE = "name another file, or pass --on-bad-file skip."
+
 
 class UnreadableError(SourceError):
     """A file cannot be decoded; `reason` is the rest of the sentence that `name` begins.
@@ -27,13 +29,15 @@ class UnreadableError(SourceError):
         self.name = name
         self.reason = reason
         self.is_lasting = is_lasting
-        super().__init__(f"{name} {reason}.", fix=self.fix_bad_file)
+        # Converting a file that is not there helps nobody.
+        fix = self.fix_bad_file if is_lasting else ANOTHER_FILE
+        super().__init__(f"{name} {reason}.", fix=fix)
 
 
 class UnopenedError(UnreadableError):
     """A file cannot be opened: it isn't there, is a folder, or may not be read."""
 
-    fix_bad_file: ClassVar[str] = "name another file, or pass --on-bad-file skip."
+    fix_bad_file: ClassVar[str] = ANOTHER_FILE
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,8 @@ def _as_remembered(
     }
     data = replace(data, **unheeded)
     data = remembered.columns_in(names, data)
+    if reader == "series" and names and not data.inputs and remembered.inputs != VALUE:
+        remembered.check_inputs(names, path)
     if names and not data.target:
         data = replace(data, target=remembered.target_in(names, path))
     return data

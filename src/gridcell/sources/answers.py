@@ -196,18 +196,25 @@ def _classify(
 def _several_labels(name: str, column: Sequence[str]) -> str | None:
     """Say that cells seem to hold several labels each, as `a;b`; None where they do not.
 
-    Most of them then hold one mark, and most of what it separates stands beside different things.
+    Most of them then hold one mark, and most of what it separates stands beside different things;
+    or all of what it separates stands in cells of its own too.
     """
     marks = _separators(column)
-    if len(marks) != 1 or 2 * sum(marks[0] in cell for cell in column) <= len(column):
+    if len(marks) != 1:
+        return None
+    marked = [cell for cell in column if marks[0] in cell]
+    is_most = 2 * len(marked) > len(column)
+    parts = set().union(*(_parts(cell, marks[0]) for cell in marked))
+    if not is_most and not parts <= set(column):
         return None
     stands_in = Counter(part for cell in set(column) for part in _parts(cell, marks[0]))
     if 2 * sum(count > 1 for count in stands_in.values()) <= len(stands_in):
         return None
-    example = next(cell for cell in column if marks[0] in cell)
+    which = "Most" if is_most else f"{len(marked):,} of {len(column):,}"
+    verb = "holds" if len(marked) == 1 else "hold"
     return (
-        f"Most cells of column {shown(name)} hold a {LABEL_SEPARATORS[marks[0]]}, as "
-        f"{shown(example)!r} does, and each is taken as one class. If it separates labels, of "
+        f"{which} cells of column {shown(name)} {verb} a {LABEL_SEPARATORS[marks[0]]}, as "
+        f"{shown(marked[0])!r} does, and each is taken as one class. If it separates labels, of "
         f"which there would be {len(stands_in):,}, pass --task labels."
     )
 

@@ -18,7 +18,7 @@ from gridcell.samples import SPLIT_NAMES, UNASSIGNED
 from gridcell.sources import classes
 from gridcell.sources.answers import Answers
 from gridcell.sources.cells import Cells, is_missing
-from gridcell.sources.wording import SPLIT_WORDS, counted, listed, shown
+from gridcell.sources.wording import SPLIT_WORDS, counted, fix_unknown_column, listed, shown
 
 SPLIT_COLUMNS = ("split", "set", "subset")
 
@@ -38,7 +38,7 @@ def check_columns(
             raise ConfigError(
                 f"{cells.path} has no column {shown(name)} (for {option})."
                 f"{did_you_mean(name, cells.names)} Its columns: {listed(cells.names)}.",
-                fix="name one of its columns.",
+                fix=fix_unknown_column(name, option, cells.names),
                 stage="columns",
             )
     taken = [name for _, name in asked if name is not None]

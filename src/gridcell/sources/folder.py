@@ -191,6 +191,8 @@ def _no_file(path: Path, tally: walk.Tally, medium: Medium | None) -> SourceErro
     tables = [name for name in tally.extensions if name in supported]
     if tables:
         fix += f", or one of the {listed(tables)} files itself"
+    if ".gridcell" in tally.extensions:
+        fix += f"; where a run lies there, it goes on with gridcell train {path} --resume"
     return SourceError(
         f"{path} holds no {noun}. Extensions seen: {listed(seen) or 'none'}. "
         f"Supported: {' '.join(supported)}.",

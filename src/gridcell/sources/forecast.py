@@ -102,6 +102,8 @@ def read(
     table = read_table(path, data)
     assert data.horizon is not None
     past, why = _past(table, data)
+    if purpose == "score":
+        why = "as in training"
     facts = ForecastFacts(
         values=table.values,
         starts=table.cut.starts,
@@ -120,7 +122,7 @@ def read(
         date_format=table.date_format,
         id_column=data.id_column,
     )
-    firsts, said = _windows(path, facts)
+    firsts, said = _windows(path, facts, purpose)
     facts = replace(facts, firsts=firsts)
     given = window_parts(firsts, past + data.horizon, table.parts)
     labels = tuple(table.columns[place] for place in table.targets)
@@ -590,7 +592,9 @@ def _past(table: Table, data: DataConfig) -> tuple[int, str]:
     if past > season:
         past -= past % season
     past = max(past, data.horizon)
-    return past, "as so long a table allows" if past < wanted else _seasons_told(past, season)
+    if past < wanted:
+        return past, "as many as so short a table allows"
+    return past, _seasons_told(past, season)
 
 
 def _seasons_told(past: int, season: int) -> str:
@@ -599,7 +603,9 @@ def _seasons_told(past: int, season: int) -> str:
     return counted(past // season, "season")
 
 
-def _windows(path: Path, facts: ForecastFacts) -> tuple[NDArray[np.int64], list[str]]:
+def _windows(
+    path: Path, facts: ForecastFacts, purpose: classes.Purpose
+) -> tuple[NDArray[np.int64], list[str]]:
     """Return the first step of each window, and what was left out."""
     length = facts.past + facts.horizon
     counts = np.maximum(np.diff(facts.starts) - length + 1, 0)
@@ -611,7 +617,9 @@ def _windows(path: Path, facts: ForecastFacts) -> tuple[NDArray[np.int64], list[
             f"{path}: no window fits: its longest stretch without a gap has "
             f"{counted(longest, 'step')}, and a window needs {length:,} ({facts.past:,} to look "
             f"back on and {facts.horizon:,} to forecast).",
-            fix="give a smaller --past or --horizon.",
+            fix="give a longer table."
+            if purpose == "score"
+            else "give a smaller --past or --horizon.",
         )
     notes = []
     gone = np.isnan(facts.values[:, list(facts.targets)])

@@ -40,7 +40,7 @@ from gridcell.sources.column_types import (
 )
 from gridcell.sources.database import connect
 from gridcell.sources.dialect import HEAD_ROWS, SEPARATOR_WORDS, Head, plain_copy, text_head
-from gridcell.sources.wording import counted, itemised, listed, shown
+from gridcell.sources.wording import counted, fix_unknown_column, itemised, listed, shown
 
 if TYPE_CHECKING:
     import duckdb
@@ -114,7 +114,7 @@ class Frame:
             raise ConfigError(
                 f"{self.path} has no column {shown(name)} (for {option})."
                 f"{did_you_mean(name, self.names)} Its columns: {listed(self.names)}.",
-                fix="name one of its columns.",
+                fix=fix_unknown_column(name, option, self.names),
                 stage="columns",
             )
         return name

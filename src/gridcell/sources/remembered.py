@@ -173,6 +173,22 @@ class Remembered:
             found["inputs"] = self.inputs
         return replace(data, **found)
 
+    def check_inputs(self, names: Sequence[str], path: Path) -> None:
+        """Refuse a table that lacks a column of numbers: others in its place are other numbers.
+
+        Raises   SourceError
+        """
+        lacking = [name for name in self.inputs if name not in names]
+        if lacking:
+            word = "column" if len(lacking) == 1 else "columns"
+            raise SourceError(
+                f"{shown(str(path))} has no {word} {listed(map(shown, lacking))}, which the model "
+                f"reads. Its columns: {listed(names)}.",
+                fix="give the columns the names that they had in training, or name those to read "
+                "in their place with --inputs.",
+                stage="columns",
+            )
+
     def target_in(self, names: Sequence[str], path: Path) -> tuple[str, ...]:
         """Return the columns that were learned, which must be among those of the table at `path`.
 

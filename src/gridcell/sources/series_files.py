@@ -23,7 +23,7 @@ from gridcell.sources import ts, walk
 from gridcell.sources.database import connect
 from gridcell.sources.dialect import is_table
 from gridcell.sources.frame import Frame, open_frame, read_head
-from gridcell.sources.scan import BAD_LISTED, Progress
+from gridcell.sources.scan import BAD_LISTED, Progress, cannot_open
 from gridcell.sources.series_steps import (
     LISTED_COLUMNS,
     VALUE,
@@ -115,14 +115,18 @@ def read_files(
             except ConfigError:
                 raise
             except (GridcellError, OSError) as error:
-                message = error.message if isinstance(error, GridcellError) else str(error)
+                message = (
+                    error.message
+                    if isinstance(error, GridcellError)
+                    else f"{shown(str(path))} {cannot_open(str(path), error)}"
+                )
                 bad.append(message.removesuffix("."))
                 stages.add(error.stage if isinstance(error, GridcellError) else "content")
             else:
                 rows.append(row)
                 pieces.append(steps.values)
                 said.update(
-                    note.replace(Path(name).name, "the file")
+                    note.replace(Path(name).name, "the file").removeprefix("the file: ")
                     for note in (*frame.notes, *steps.notes)
                 )
             if progress is not None:
@@ -254,7 +258,9 @@ def _check_columns(frame: Frame, columns: Sequence[str], first: str) -> None:
         raise SourceError(
             f"{frame.path} has no {word} {listed(lacking)}{which}. Its columns: "
             f"{listed(frame.names)}.",
-            fix="give all files the same columns, or name those that all have with --inputs.",
+            fix="give all files the same columns, or name those that all have with --inputs."
+            if first
+            else "give the columns the names that they had in training.",
             stage="columns",
         )
 

@@ -148,9 +148,9 @@ def text_of(path: Path, encoding: str = "auto") -> str:
     """
     text, reason = text_folder.read_text(str(path), encoding)
     if reason:
-        raise SourceError(
-            f"{shown(str(path))} {reason}.", fix="name a file with text in it.", stage="writing"
-        )
+        # A reason with an encoding in it is a fix of its own.
+        fix = None if "--encoding" in reason else "name a file with text in it."
+        raise SourceError(f"{shown(str(path))} {reason}.", fix=fix, stage="writing")
     return clean(text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 
 from gridcell.samples import TEST, TRAIN, VALID
@@ -44,6 +45,21 @@ def listed(names: Iterable[str], *, most: int = 12) -> str:
     every = [shown(name) for name in names]
     rest = len(every) - most
     return ", ".join(every[:most]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def fix_unknown_column(name: str, option: str, columns: Iterable[str]) -> str:
+    """Return the fix where no column has a name: several, joined by commas, are given one by one.
+
+    >>> fix_unknown_column("a,b", "target", ["a", "b"])
+    'repeat the option: --target a --target b.'
+    >>> fix_unknown_column("c", "target", ["a", "b"])
+    'name one of its columns.'
+    """
+    flag = f"--{option.removeprefix('--')}"
+    parts = [part.strip() for part in name.split(",")]
+    if flag in ("--target", "--inputs", "--known") and len(parts) > 1 and {*parts} <= {*columns}:
+        return f"repeat the option: {' '.join(f'{flag} {shlex.quote(part)}' for part in parts)}."
+    return "name one of its columns."
 
 
 def itemised(lines: Sequence[str], *, most: int) -> str:

@@ -73,9 +73,10 @@ class Fit:
 
     def told(self) -> str:
         """Both, for the user."""
+        as_is = "as it is" if self.rows == 1 else "as they are"
         text = (
             f"The kept network has {self.name} {self.train:.4f} on "
-            f"{counted(self.rows, 'training row')} as they are, not varied, and {self.valid:.4f} "
+            f"{counted(self.rows, 'training row')} {as_is}, not varied, and {self.valid:.4f} "
             "on the validation rows"
         )
         if self.differs_in_bfloat16:

@@ -9,6 +9,9 @@ from gridcell.sources.wording import counted
 from gridcell.training.signals import Signal
 from gridcell.training.state import Ended, EpochRecord
 
+FEWEST_IN_VAIN = 5
+"""Epochs behind the best one from which on it is said that they were in vain."""
+
 
 @dataclass(frozen=True)
 class StepRecord:
@@ -64,7 +67,19 @@ class History:
         )
         return [
             f"{why}, {self.seconds:,.0f} s, {counted(round(self.items_per_s), 'item')} a second; "
-            f"kept: epoch {self.best_epoch:,}{score}."
+            f"kept: epoch {self.best_epoch:,}{score}.",
+            *self._told_in_vain(),
+        ]
+
+    def _told_in_vain(self) -> list[str]:
+        """Tell of most of a training that made nothing better; early stopping has said so."""
+        after, last = len(self.epochs) - self.best_epoch, self.epochs[-1]
+        is_told = after >= FEWEST_IN_VAIN and 2 * after >= len(self.epochs)
+        if self.ended == "early" or last.valid_score is None or not is_told:
+            return []
+        return [
+            f"None of the {after:,} epochs after it was better; the last one's validation "
+            f"{self.score_name} is {last.valid_score:.4f}."
         ]
 
 

@@ -33,6 +33,7 @@ from gridcell.networks.answers import Answers
 from gridcell.networks.run import Room, channels_last, outputs
 from gridcell.preparation import Preparation, TextPreparation, outputs_of, told
 from gridcell.preparation.cache import Decoded
+from gridcell.preparation.texts import NOUNS
 from gridcell.samples import STEP_TASKS, Samples
 from gridcell.sources.wording import counted
 from gridcell.training import diagnosis, profile
@@ -398,6 +399,12 @@ def prepare(
         precision = PrecisionChoice(about.precision, f"{about.precision}, as before")
     most = counted(-(-decided.batch_size // parts), "item")
     pieces = "" if parts == 1 else f" in pieces of at most {most}"
+    stretches = ""
+    if isinstance(train, Onward):
+        each = counted(int(train.steps()[0]), NOUNS[train.texts.preparation.level])
+        stretches = f" stretches of {each}"
+    back = counted(config.tbptt or 0, "step")
+    cut = "" if config.tbptt is None else f", gradients back through {back} at most"
     notes = (
         *told(prep, decoded, train_rows),
         *of_vectors,
@@ -406,8 +413,8 @@ def prepare(
         f"{chosen.reason}; {network.parameters_count:,} parameters, {told_work(work)} an item.",
         *(note[0].upper() + note[1:] for note in network.notes),
         decided.told_epochs(),
-        f"Steps: batches of {decided.batch_size}{pieces}, {decided.optimizer} at rate "
-        f"{decided.rate:g}, {decided.schedule}.",
+        f"Steps: batches of {decided.batch_size}{stretches}{pieces}, {decided.optimizer} at rate "
+        f"{decided.rate:g}, {decided.schedule}{cut}.",
         f"Arithmetic: {precision.reason}, on {device_name(device)}.",
         *engines_told(network, precision.precision, device),
         f"Augmentation: {varied.reason}.",
