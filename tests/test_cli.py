@@ -235,7 +235,7 @@ def test_a_place_on_the_disk_is_not_taken_for_a_network(
     assert said.code == 2 and f"{tmp_path} is a folder, and {command} wants a model" in said.err
     (tmp_path / "model.gridcell").touch()
     said = run(command, tmp_path)
-    assert said.code == 2 and f"name its model: {tmp_path / 'model.gridcell'}" in said.err
+    assert said.code == 2 and f"{tmp_path / 'model.gridcell'} is empty" in said.err
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused_before_training(

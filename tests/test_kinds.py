@@ -132,6 +132,20 @@ def test_evaluating_says_what_predicting_does(every: dict[str, Done], kind: str)
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_evaluate_in_python_is_the_command(every: dict[str, Done], kind: str) -> None:
+    data, model = every[kind].data, every[kind].model
+    wanted = pipeline.evaluate(model, data, DataConfig())
+    for named in (model, every[kind].run.model_file, str(every[kind].run.folder)):
+        assert gridcell.evaluate(named, str(data), quiet=True) == wanted
+    with pytest.raises(SourceError, match="test"):
+        gridcell.evaluate(model, data, part="test", quiet=True)
+    with pytest.raises(gridcell.GridcellError, match="part = 'tests' is none of auto, train"):
+        gridcell.evaluate(model, data, part="tests")  # type: ignore[arg-type]
+    with pytest.raises(gridcell.GridcellError, match=r"only settings of the data .* got epochs"):
+        gridcell.evaluate(model, data, epochs=3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_files_alone_get_the_answer_that_they_get_among_others(
     every: dict[str, Done], kind: str
 ) -> None:

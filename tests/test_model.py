@@ -167,6 +167,10 @@ def test_a_model_that_is_printed_says_what_it_reads_and_answers(saved: Path) -> 
     assert repr(model) == said
 
 
+def test_the_folder_of_a_run_stands_for_its_model(saved: Path) -> None:
+    assert Model.load(saved.parent).description == Model.load(saved).description
+
+
 def test_a_loaded_network_can_be_trained_on(saved: Path) -> None:
     net = Model.load(saved).network
     assert not net.training

@@ -13,7 +13,8 @@ from gridcell.errors import ConfigError
 
 
 def test_the_public_names_are_those_that_are_meant_to_be() -> None:
-    names = ["GridcellError", "__version__", "cross_validate", "load", "resume", "train"]
+    verbs = ["cross_validate", "evaluate", "load", "predict_windows", "resume", "train", "write"]
+    names = ["GridcellError", "__version__", *verbs]
     assert dir(gridcell) == sorted(gridcell.__all__) == names
     assert issubclass(ConfigError, gridcell.GridcellError)
 
@@ -22,6 +23,10 @@ CALLS: list[Callable[[Any], object]] = [
     gridcell.train,
     gridcell.load,
     gridcell.resume,
+    lambda value: gridcell.evaluate("model.gridcell", value),
+    lambda value: gridcell.evaluate(value, "photos"),
+    lambda value: gridcell.write(value, 3),
+    lambda value: gridcell.predict_windows(value, ["a.wav"], window=1.0),
     lambda value: gridcell.cross_validate(value, folds="fold"),
     lambda value: gridcell.train("photos", out=value if value is not None else 3),
     lambda value: gridcell.resume("runs/photos", data=value if value is not None else 3),

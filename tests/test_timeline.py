@@ -17,6 +17,7 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
+import gridcell
 from gridcell import answers, networks, timeline
 from gridcell.cli import main
 from gridcell.errors import ConfigError, SourceError
@@ -176,6 +177,8 @@ def test_a_tone_that_changes_is_seen_to_change(long_sound: Path) -> None:
     labels = [w.prediction.label for w in found]
     assert labels[:3] == ["low"] * 3 and labels[4:] == ["high"] * 4
     assert {w.prediction.path for w in found} == {str(long_sound)}
+    for files in (long_sound, [str(long_sound)]):
+        assert [*gridcell.predict_windows(listener(), files, window=1.0)] == found
 
 
 @pytest.mark.parametrize("task", ["classify", "labels", "regress"])

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import gridcell
 from gridcell import pipeline, preparation, training, writing
 from gridcell.batches import Batch, items_of, training_batches, work_in
 from gridcell.cli import main
@@ -76,6 +77,13 @@ def test_what_was_learned_is_written(model_file: Path) -> None:
     model = Model.load(model_file)
     text = "".join(writing.write(model, 150, prompt="the cat sat", temperature=0.1))
     assert text.startswith(" on the mat, and the dog sat on the cat.\nthe cat")
+
+
+def test_writing_in_python_is_the_text_of_the_command(model_file: Path) -> None:
+    wanted = "".join(writing.write(Model.load(model_file), 40, prompt="the ", seed=3))
+    assert gridcell.write(model_file, 40, prompt="the ", seed=3) == wanted and len(wanted) == 40
+    with pytest.raises(gridcell.GridcellError, match="write = 0 is out of range"):
+        gridcell.write(model_file, 0)
 
 
 def test_several_members_cannot_write(tmp_path: Path) -> None:

@@ -10,18 +10,32 @@ Importing this loads no PyTorch; the first use of a name does.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gridcell.errors import GridcellError  # loads in no time
 from gridcell.process import wait_politely  # early: with it a command's time begins
 from gridcell.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gridcell.evaluation import Scores
     from gridcell.folds import CrossRun
     from gridcell.model import Model
     from gridcell.record import Run
+    from gridcell.timeline import Window
 
-__all__ = ["GridcellError", "__version__", "cross_validate", "load", "resume", "train"]
+__all__ = [
+    "GridcellError",
+    "__version__",
+    "cross_validate",
+    "evaluate",
+    "load",
+    "predict_windows",
+    "resume",
+    "train",
+    "write",
+]
 
 
 def __dir__() -> list[str]:
@@ -130,7 +144,7 @@ def resume(
 
 
 def load(path: str | Path) -> Model:
-    """Read a model file; nothing in it is run.
+    """Read a model file, or that in the folder of a run; nothing in it is run.
 
     Raises   ModelFileError where it is missing, damaged, unsafe, or from a later version
     """
@@ -139,3 +153,101 @@ def load(path: str | Path) -> Model:
     from gridcell.model import Model
 
     return Model.load(path_of(path, what="a model.gridcell"))
+
+
+def evaluate(
+    model: Model | str | Path,
+    path: str | Path,
+    *,
+    part: Literal["auto", "train", "valid", "test", "all"] = "auto",
+    quiet: bool = False,
+    **settings: Any,
+) -> Scores | None:
+    """Score a model on labelled data; does what the command `gridcell evaluate` does.
+
+    model      as `load` or a run gives it, or the path of its file
+    part       which of the data's own splits; auto takes test where there is one, else all rows
+    settings   how data are read, such as target="fault" or encoding="latin-1"
+
+    Returns    the scores, None where nothing can be scored
+    Raises     GridcellError for data or settings that cannot be used
+    """
+    wait_politely()
+    from gridcell import config, pipeline
+    from gridcell.teller import Silent
+    from gridcell.terminal import Terminal
+
+    parts = ("auto", "train", "valid", "test", "all")
+    if part not in parts:
+        raise GridcellError(f"part = {part!r} is none of {', '.join(parts)}.", fix="name one.")
+    chosen = config.from_mapping(config.path_of(path, what=DATA), settings)
+    if chosen != config.Config(chosen.path, data=chosen.data):
+        raise GridcellError(
+            f"only settings of the data have an effect here; got {', '.join(settings)}.",
+            fix="leave those of the split and the training out.",
+        )
+    known = _model_of(model)
+    if quiet:
+        return pipeline.evaluate(known, chosen.path, chosen.data, part=part, teller=Silent())
+    with Terminal() as terminal:
+        return pipeline.evaluate(known, chosen.path, chosen.data, part=part, teller=terminal)
+
+
+def predict_windows(
+    model: Model | str | Path,
+    files: str | Path | Sequence[str | Path],
+    *,
+    window: float,
+    step: float | None = None,
+    skip_bad_files: bool = False,
+) -> Iterator[Window]:
+    """Answer along sounds or clips, window by window: `gridcell predict --window`.
+
+    model    as `load` or a run gives it, or the path of its file
+    window   seconds of a window; a file that is shorter is one window
+    step     seconds from the start of one to that of the next; half a window where left out
+
+    Yields   a `Window` with `start` and `end` in seconds and a `prediction`, file after file
+    Raises   GridcellError for a model without a timeline, or seconds or files that cannot be used
+    """
+    wait_politely()
+    from gridcell import timeline
+    from gridcell.config import path_of
+
+    every = [files] if isinstance(files, str | Path) else files
+    paths = [path_of(file, what="a sound or a clip") for file in every]
+    return timeline.of_files(
+        _model_of(model), paths, window_s=window, step_s=step, skip_bad_files=skip_bad_files
+    )
+
+
+def write(
+    model: Model | str | Path,
+    steps: int,
+    *,
+    prompt: str = "\n",
+    temperature: float = 1.0,
+    seed: int = 0,
+) -> str:
+    """Return so many characters, or words, as a text might go on: `gridcell predict --write`.
+
+    model         as `load` or a run gives it, or the path of its file
+    prompt        what stands before the first; it is read and not returned
+    temperature   below 1 the likely becomes likelier still, above 1 everything more alike
+    seed          the same writes the same
+
+    Raises        GridcellError for a model that was not trained to write, or numbers out of range
+    """
+    wait_politely()
+    from gridcell import writing
+
+    written = writing.write(
+        _model_of(model), steps, prompt=prompt, temperature=temperature, seed=seed
+    )
+    return "".join(written)
+
+
+def _model_of(model: Model | str | Path) -> Model:
+    from gridcell.model import Model
+
+    return model if isinstance(model, Model) else load(model)

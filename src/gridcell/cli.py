@@ -238,7 +238,7 @@ def evaluate(
     Parameters
     ----------
     model
-        A model.gridcell file.
+        A model.gridcell file, or the folder of its run.
     path
         Folder or table with answers, as for train.
     part
@@ -287,7 +287,7 @@ def predict(
     Parameters
     ----------
     model
-        A model.gridcell file.
+        A model.gridcell file, or the folder of its run.
     items
         Files, folders, tables of series or texts, or - to read a path a line from standard input.
     window

@@ -61,6 +61,8 @@ if TYPE_CHECKING:
 
 WRITTEN_TEXTS = ("delimiter", "encoding", "header")
 """What of a dialect texts have a use for."""
+MODEL_FILE = "model.gridcell"
+"""What it is called in the folder of its run."""
 MEMBERS = ("model.json", "weights.safetensors")
 MOST_REMEMBERED = 10**9
 PREDICT_BATCH = 256
@@ -383,10 +385,12 @@ class Model:
 
     @classmethod
     def load(cls, path: Path) -> Model:
-        """Read a model file; nothing in it is run.
+        """Read a model file, or that in the folder of a run; nothing in it is run.
 
         Raises   ModelFileError where it is missing, cut, changed, unsafe, or from a later version
         """
+        if os.path.isfile(path / MODEL_FILE):
+            path = path / MODEL_FILE
         described, weights = bundle.read(path, MEMBERS, what="the model.gridcell inside a run")
         try:
             description = _read_description(described)

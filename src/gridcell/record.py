@@ -25,13 +25,12 @@ from gridcell.cache import free_bytes, told_bytes, write_whole
 from gridcell.config import Config, json_text, to_mapping
 from gridcell.errors import ConfigError, StorageError
 from gridcell.evaluation import Scores
-from gridcell.model import Model
+from gridcell.model import MODEL_FILE, Model
 from gridcell.samples import SPLIT_NAMES, Samples
 from gridcell.splits import Parts
 from gridcell.training import Diagnosis, History, Job
 from gridcell.version import VERSION
 
-MODEL_FILE = "model.gridcell"
 RECORD_FILE = "run.json"
 CLAIM_FILE = ".being-written"
 PART = re.compile(r"\..*\.part")

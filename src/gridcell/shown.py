@@ -33,7 +33,7 @@ def table_of(
 ) -> tuple[list[Row], str, Sequence[str]]:
     """Return the rows of a network's table, a heading, and what was added to the notation.
 
-    network   notation, a preset's name, or a model file
+    network   notation, a preset's name, or a model file or the folder of its run
     input     such as "32x32x3" or "Tx40x1"; needed for all but a model file
     """
     if is_model_file(network):
@@ -55,8 +55,9 @@ def table_of(
 
 
 def is_model_file(network: str) -> bool:
-    """Whether a network is named by a model file, not by notation or a preset."""
-    return network.endswith(".gridcell") or os.path.isfile(network)
+    """Whether a network is named by a model file or the folder of its run, not by notation."""
+    in_run = os.path.join(network, "model.gridcell")
+    return network.endswith(".gridcell") or os.path.isfile(network) or os.path.isfile(in_run)
 
 
 def built_of(network: str, input: str | None, *, outputs: int | None, command: str) -> Network:
@@ -78,9 +79,6 @@ def built_of(network: str, input: str | None, *, outputs: int | None, command: s
 
 def refuse_a_path(network: str, command: str) -> None:
     """Raise ConfigError for what names a place on the disk, which no notation does."""
-    model = Path(network) / "model.gridcell"
-    if os.path.isfile(model):  # pathlib's own refuses the length of a long network
-        raise ConfigError(f"{network} is a folder of a run.", fix=f"name its model: {model}.")
     if "/" in network or os.sep in network:
         kind = "a folder" if os.path.isdir(network) else "no file that is there"
         raise ConfigError(
