@@ -248,7 +248,11 @@ def inspect(config: Config, teller: Teller | None = None) -> tuple[Data, Parts]:
         parts = splits.split(data.samples, wanted, seed=config.train.seed)
     else:
         parts = splits.fold(data.samples, wanted, number=0, seed=config.train.seed)
-    tell.section("Split", parts.notes)
+    notes = [*parts.notes]
+    if data.samples.task == "write" and UNKNOWN_WORD in data.samples.labels:
+        samples, told = sources.writing.learned(data.samples, parts.rows("train"))
+        data, notes = replace(data, samples=samples), [*notes, told]
+    tell.section("Split", notes)
     tell.findings(doctor.examine(data.samples, parts.split))
     tell.findings(doctor.without_content(data.samples, parts.split, _empty(data)))
     return data, parts

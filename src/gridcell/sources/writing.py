@@ -7,11 +7,12 @@ order, so that the end of the text can be held out.
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
@@ -86,10 +87,9 @@ def read(
             f"{least * size:,} are needed.",
             fix="name a longer text.",
         )
-    labels = _words_to_write(steps, purpose) if is_words else tuple(sorted(set(steps)))
+    labels = tuple(sorted({*steps, UNKNOWN_WORD} if is_words else set(steps)))
     place = {label: number for number, label in enumerate(labels)}
-    unknown = place.get(UNKNOWN_WORD, -1)
-    following = (place.get(step, unknown) for piece in pieces for step in piece[1:])
+    following = (place[step] for piece in pieces for step in piece[1:])
     lengths = [len(piece) - 1 for piece in pieces]
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     count = len(pieces)
@@ -106,27 +106,34 @@ def read(
         notes=(
             f"{counted(len(steps), noun)} from {path.name} in {counted(count, 'piece')} "
             f"that follow one another; of each {noun} the next is to be learned.",
-            _told_words(steps, labels)
-            if is_words
-            else f"{counted(len(labels), 'different character')}: "
-            f"{listed(map(repr, labels), most=20)}.",
+            f"{counted(len(labels) - is_words, f'different {noun}')}"
+            + ("." if is_words else f": {listed(map(repr, labels), most=20)}."),
         ),
     )
 
 
-def _words_to_write(words: Sequence[str], purpose: classes.Purpose) -> tuple[str, ...]:
-    """The words that are learned; to score, all: the model says which of them it knows."""
-    seen = Counter(words).most_common()
-    if purpose == "train":
-        # Of words seen equally often, those that come first in the text.
-        seen = [pair for pair in seen if pair[1] >= LEAST_SEEN][:MOST_WORDS]
-    return tuple(sorted({UNKNOWN_WORD, *(word for word, _ in seen)}))
+def learned(samples: Samples, rows: NDArray[np.int64]) -> tuple[Samples, str]:
+    """Leave the words to be written that `rows`, the training rows, teach; and tell of them.
 
-
-def _told_words(words: Sequence[str], labels: Sequence[str]) -> str:
-    known = set(labels)
-    rest = sum(word not in known for word in words)
+    Of a word that is seen once the text doesn't say where it belongs. Words seen equally often
+    stand in the order of their characters.
+    """
+    assert samples.tags is not None
+    seen = np.bincount(samples.tags.take(rows).numbers, minlength=len(samples.labels))
+    unknown = samples.labels.index(UNKNOWN_WORD)
+    order = np.argsort(-seen, kind="stable")
+    kept = [number for number in order[:MOST_WORDS] if seen[number] >= LEAST_SEEN]
+    known = sorted({*kept, unknown})
+    place = np.full(len(samples.labels), known.index(unknown))
+    place[known] = np.arange(len(known))
+    numbers = place[samples.tags.numbers]
+    rest = np.mean(numbers == known.index(unknown))
     return (
-        f"{counted(len(known) - 1, 'different word')} to be written, each seen at least twice; "
-        f"{100 * rest / len(words):.1f} % of the text are others, learned as one unknown."
+        replace(
+            samples,
+            labels=tuple(samples.labels[number] for number in known),
+            tags=replace(samples.tags, numbers=numbers),
+        ),
+        f"{counted(len(known) - 1, 'different word')} to be written, each seen at least twice in "
+        f"training; {100 * rest:.1f} % of the text are others, learned as one unknown.",
     )
