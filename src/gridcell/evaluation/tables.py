@@ -142,12 +142,17 @@ def confused_pairs(scores: Scores, most: int = 5) -> list[str]:
 def beside_a_guess(scores: Scores) -> str:
     """Say so where the main score is no better than a trivial guess's, or may not be; else "".
 
+    Where all answers are one and the same class, that is said whatever the score.
     Of errors, whose size differs from item to item, an interval says little about a difference.
 
     >>> score = Score("accuracy", 0.1, 0.08, 0.12, 0.1, "higher")
     >>> beside_a_guess(Scores("classify", 270, "accuracy", (score,)))
     'It is no better than a trivial guess: accuracy 10.0 %, the guess 10.0 %.'
     """
+    return " ".join(filter(None, [_beside_a_guess(scores), _one_answer(scores)]))
+
+
+def _beside_a_guess(scores: Scores) -> str:
     score = next((each for each in scores.scores if each.name == scores.main), None)
     if score is None or score.value is None or score.baseline is None:
         return ""
@@ -162,6 +167,19 @@ def beside_a_guess(scores: Scores) -> str:
     if not is_better:
         return f"It is no better than {than}: {name} {value}, the guess {guess}."
     return f"It may be no better than {than}: {name} {value} ({between}), the guess {guess}."
+
+
+def _one_answer(scores: Scores) -> str:
+    """Say so where items of several classes are all answered alike; else "".
+
+    >>> _one_answer(Scores("classify", 26, "accuracy", (), (), [[0, 11], [0, 15]], ("a", "b")))
+    "All answers are 'b'."
+    """
+    if scores.confusion is None or sum(map(any, scores.confusion)) < 2:
+        return ""
+    columns = zip(scores.labels, zip(*scores.confusion, strict=True), strict=True)
+    answered = [label for label, column in columns if any(column)]
+    return f"All answers are '{shown(answered[0])}'." if len(answered) == 1 else ""
 
 
 def beside_unknown(scores: Scores) -> str:
