@@ -72,8 +72,8 @@ SHORT_TEXT_CHARACTERS = 20
 
 # Every step of a text teaches, so few stretches are a large batch, and an epoch of small ones takes
 # no longer. On validation rows of Shakespeare's characters, seed 0, batches of 16 came to 1.47 nats
-# at rate 0.003 and 1.46 at 0.006; from the eighth epoch on the text was learned by heart. (Stretches
-# were twice as long then, and each began with nothing remembered.)
+# at rate 0.003 and 1.46 at 0.006; from the eighth epoch on the text was learned by heart. Stretches
+# were twice as long then, and each began with nothing remembered.
 WRITING = Effort(1200, 1.2e13, 40, largest_batch=16, rate=5e-3)
 
 
