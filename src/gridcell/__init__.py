@@ -9,8 +9,9 @@ Importing this loads no PyTorch; the first use of a name does.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, get_args
 
 from gridcell.errors import GridcellError  # loads in no time
 from gridcell.process import wait_politely  # early: with it a command's time begins
@@ -19,10 +20,12 @@ from gridcell.version import VERSION as __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from gridcell.config import Part
     from gridcell.evaluation import Scores
     from gridcell.folds import CrossRun
     from gridcell.model import Model
     from gridcell.record import Run
+    from gridcell.teller import Teller
     from gridcell.timeline import Window
 
 __all__ = [
@@ -57,8 +60,6 @@ def train(
     """
     wait_politely()
     from gridcell import config, pipeline
-    from gridcell.teller import Silent
-    from gridcell.terminal import Terminal
 
     if "resume" in settings:
         raise GridcellError(
@@ -68,10 +69,8 @@ def train(
     place = config.path_of(path, what=DATA)
     folder = None if out is None else config.path_of(out, what="a folder")
     chosen = config.from_mapping(place, settings, out=folder)
-    if quiet:
-        return pipeline.train(chosen, Silent())
-    with Terminal() as terminal:
-        return pipeline.train(chosen, terminal)
+    with _telling(quiet) as teller:
+        return pipeline.train(chosen, teller)
 
 
 def cross_validate(
@@ -91,17 +90,13 @@ def cross_validate(
     wait_politely()
     from gridcell import config
     from gridcell import folds as crossing
-    from gridcell.teller import Silent
-    from gridcell.terminal import Terminal
 
     settings = {**settings, "folds": folds}
     place = config.path_of(path, what=DATA)
     folder = None if out is None else config.path_of(out, what="a folder")
     chosen = config.from_mapping(place, settings, out=folder)
-    if quiet:
-        return crossing.cross_validate(chosen, Silent())
-    with Terminal() as terminal:
-        return crossing.cross_validate(chosen, terminal)
+    with _telling(quiet) as teller:
+        return crossing.cross_validate(chosen, teller)
 
 
 def resume(
@@ -128,8 +123,6 @@ def resume(
     """
     wait_politely()
     from gridcell import config, resuming
-    from gridcell.teller import Silent
-    from gridcell.terminal import Terminal
 
     run = config.path_of(folder, what="the folder of a run")
     more: dict[str, Any] = {"budget": budget, "epochs": epochs, "rate": rate}
@@ -137,10 +130,8 @@ def resume(
     config.from_mapping(run, more)  # their types and ranges
     more["batch_size"] = batch_size
     more["data"] = None if data is None else config.path_of(data, what=DATA)
-    if quiet:
-        return resuming.resume(run, **more, teller=Silent())
-    with Terminal() as terminal:
-        return resuming.resume(run, **more, teller=terminal)
+    with _telling(quiet) as teller:
+        return resuming.resume(run, **more, teller=teller)
 
 
 def load(path: str | Path) -> Model:
@@ -159,7 +150,7 @@ def evaluate(
     model: Model | str | Path,
     path: str | Path,
     *,
-    part: Literal["auto", "train", "valid", "test", "all"] = "auto",
+    part: Part = "auto",
     quiet: bool = False,
     **settings: Any,
 ) -> Scores | None:
@@ -174,10 +165,8 @@ def evaluate(
     """
     wait_politely()
     from gridcell import config, pipeline
-    from gridcell.teller import Silent
-    from gridcell.terminal import Terminal
 
-    parts = ("auto", "train", "valid", "test", "all")
+    parts = get_args(config.Part)
     if part not in parts:
         raise GridcellError(f"part = {part!r} is none of {', '.join(parts)}.", fix="name one.")
     chosen = config.from_mapping(config.path_of(path, what=DATA), settings)
@@ -187,10 +176,8 @@ def evaluate(
             fix="leave those of the split and the training out.",
         )
     known = _model_of(model)
-    if quiet:
-        return pipeline.evaluate(known, chosen.path, chosen.data, part=part, teller=Silent())
-    with Terminal() as terminal:
-        return pipeline.evaluate(known, chosen.path, chosen.data, part=part, teller=terminal)
+    with _telling(quiet) as teller:
+        return pipeline.evaluate(known, chosen.path, chosen.data, part=part, teller=teller)
 
 
 def predict_windows(
@@ -245,6 +232,19 @@ def write(
         _model_of(model), steps, prompt=prompt, temperature=temperature, seed=seed
     )
     return "".join(written)
+
+
+@contextmanager
+def _telling(quiet: bool) -> Iterator[Teller]:
+    """Who is told how things go: the terminal, unless it is to be quiet."""
+    from gridcell.teller import Silent
+    from gridcell.terminal import Terminal
+
+    if quiet:
+        yield Silent()
+    else:
+        with Terminal() as terminal:
+            yield terminal
 
 
 def _model_of(model: Model | str | Path) -> Model:

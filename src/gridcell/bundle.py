@@ -27,6 +27,8 @@ from gridcell.version import MODEL_FORMAT, VERSION
 
 MANIFEST = "manifest.json"
 CHECKPOINT_MEMBER = "training.json"
+MODEL_FILE = "model.gridcell"
+"""What a model is called in the folder of its run."""
 LARGEST_JSON_BYTES = 64 << 20
 
 
@@ -110,7 +112,7 @@ def _refuse_checkpoint(path: Path, archive: zipfile.ZipFile, names: Sequence[str
     """Name the model where a checkpoint of its training is given in its place."""
     if CHECKPOINT_MEMBER in names or CHECKPOINT_MEMBER not in archive.namelist():
         return
-    model = path.parent / "model.gridcell"
+    model = path.parent / MODEL_FILE
     resume = f"gridcell train {shlex.quote(str(path.parent))} --resume"
     raise ModelFileError(
         f"{path} is a checkpoint of a training, and no model.",

@@ -30,6 +30,7 @@ from gridcell.config import (
     DataConfig,
     Decimal,
     Delimiter,
+    Part,
     SplitConfig,
     TrainConfig,
 )
@@ -225,7 +226,7 @@ def evaluate(
     /,
     *,
     data: Annotated[DataConfig, Flat] = DataConfig(),
-    part: Literal["auto", "train", "valid", "test", "all"] = "auto",
+    part: Part = "auto",
     json: Json = False,
 ) -> int:
     """Score a model on labelled data.

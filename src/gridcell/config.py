@@ -29,6 +29,10 @@ SHORT_LETTERS = frozenset("dmyjHIMS")
 """Those that may have - in front: a number without zeros before it."""
 
 
+Part = Literal["auto", "train", "valid", "test", "all"]
+"""What of the data is scored; auto is the test part where there is one, else all."""
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """What to read, and how raw items become arrays."""

@@ -61,8 +61,6 @@ if TYPE_CHECKING:
 
 WRITTEN_TEXTS = ("delimiter", "encoding", "header")
 """What of a dialect texts have a use for."""
-MODEL_FILE = "model.gridcell"
-"""What it is called in the folder of its run."""
 MEMBERS = ("model.json", "weights.safetensors")
 MOST_REMEMBERED = 10**9
 PREDICT_BATCH = 256
@@ -389,8 +387,8 @@ class Model:
 
         Raises   ModelFileError where it is missing, cut, changed, unsafe, or from a later version
         """
-        if os.path.isfile(path / MODEL_FILE):
-            path = path / MODEL_FILE
+        if os.path.isfile(path / bundle.MODEL_FILE):
+            path = path / bundle.MODEL_FILE
         described, weights = bundle.read(path, MEMBERS, what="the model.gridcell inside a run")
         try:
             description = _read_description(described)

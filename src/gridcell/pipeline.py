@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from gridcell import baseline, doctor, evaluation, preparation, record, sources, splits, training
 from gridcell.batches import items_of, work_in
 from gridcell.cache import cache_folder, told_bytes
-from gridcell.config import Config, DataConfig, TrainConfig
+from gridcell.config import Config, DataConfig, Part, TrainConfig
 from gridcell.errors import ConfigError, GridcellError, SourceError, TrainingError
 from gridcell.evaluation import Scores
 from gridcell.model import Description, Model
@@ -268,7 +267,7 @@ def evaluate(
     path: Path,
     data: DataConfig,
     *,
-    part: Literal["auto", "train", "valid", "test", "all"] = "auto",
+    part: Part = "auto",
     teller: Teller | None = None,
 ) -> Scores | None:
     """Score a model on labelled data; one labelled item will do.

@@ -21,11 +21,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from gridcell.bundle import MODEL_FILE
 from gridcell.cache import free_bytes, told_bytes, write_whole
 from gridcell.config import Config, json_text, to_mapping
 from gridcell.errors import ConfigError, StorageError
 from gridcell.evaluation import Scores
-from gridcell.model import MODEL_FILE, Model
+from gridcell.model import Model
 from gridcell.samples import SPLIT_NAMES, Samples
 from gridcell.splits import Parts
 from gridcell.training import Diagnosis, History, Job

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gridcell import networks
 from gridcell.axes import Layout
+from gridcell.bundle import MODEL_FILE
 from gridcell.cache import told_bytes
 from gridcell.errors import ConfigError
 from gridcell.networks import Network, Row
@@ -56,7 +57,7 @@ def table_of(
 
 def is_model_file(network: str) -> bool:
     """Whether a network is named by a model file or the folder of its run, not by notation."""
-    in_run = os.path.join(network, "model.gridcell")
+    in_run = os.path.join(network, MODEL_FILE)
     return network.endswith(".gridcell") or os.path.isfile(network) or os.path.isfile(in_run)
 
 

@@ -44,7 +44,7 @@ def test_each_item_goes_on_where_the_one_at_its_place_ended() -> None:
         assert torch.equal(stream, (first + torch.arange(60)) % 240)
     # All of the text is read once, and every id is that of its step.
     assert sorted(streams.flatten().tolist()) == list(range(240))
-    ids = torch.from_numpy(items.texts.ids()[0])
+    ids = torch.from_numpy(items.texts.ids[0])
     for batch in batches:
         assert torch.equal(batch.values, ids[batch.targets]) and batch.values.dtype == torch.int32
         assert batch.rows.tolist() == [int(first) // PIECE for first in batch.targets[:, 0]]

@@ -74,7 +74,7 @@ def test_a_text_is_the_same_alone_and_in_a_batch() -> None:
 
 def test_words_are_looked_up_once() -> None:
     found = items()
-    assert found._ids is found._ids
+    assert found.ids is found.ids
 
 
 def test_a_window_is_the_whole_text() -> None:

@@ -80,7 +80,7 @@ class Onward:
 
         `goes_on` is left open: it is for the order to say.
         """
-        ids, starts = self.texts.ids()
+        ids, starts = self.texts.ids
         wanted = (places[:, None] + np.arange(self._stretch)) % self._whole
         lengths = torch.full((len(places),), self._stretch)
         targets = self._following[torch.from_numpy(wanted)]
@@ -94,7 +94,7 @@ class Onward:
     @property
     def _whole(self) -> int:
         """Steps of the text."""
-        return int(self.texts.ids()[1][-1])
+        return int(self.texts.ids[1][-1])
 
     @property
     def _stretch(self) -> int:

@@ -171,12 +171,12 @@ def training_batches(
     threads   that read ahead; with 0 each batch is read when it is asked for. The batches are the
               same, however many they are
     """
-    is_varied = is_varied and items.is_varied
+    is_varied, in_turn = is_varied and items.is_varied, isinstance(items, InTurn)
 
     def make(number: int, places: NDArray[np.int64]) -> Batch:
         draw = torch.Generator().manual_seed(step_seed(seed, epoch, number)) if is_varied else None
         batch = items.batch(places, draw)
-        return replace(batch, goes_on=number > 0) if isinstance(items, InTurn) else batch
+        return replace(batch, goes_on=number > 0) if in_turn else batch
 
     parts = epoch_batches(items, size=size, seed=seed, epoch=epoch)
     if not threads:

@@ -54,7 +54,7 @@ class Texts:
 
     def steps(self) -> NDArray[np.int64]:
         """Steps of each item."""
-        return np.asarray(np.diff(self.ids()[1]))
+        return np.asarray(np.diff(self.ids[1]))
 
     def truths(self) -> Tensor:
         """Targets of all items in order; the class of every step where steps have one."""
@@ -73,7 +73,7 @@ class Texts:
     def batch(self, places: NDArray[np.int64], generator: torch.Generator | None = None) -> Batch:
         """Return these texts as int32 ids `[B, T]` (or `[B, T, 1 + L]`), lengths and targets."""
         order = places[np.argsort(self.rows[places], kind="stable")]
-        rows, (ids, starts) = self.rows[order], self.ids()
+        rows, (ids, starts) = self.rows[order], self.ids
         counts = self.steps()[order]
         firsts = np.zeros(len(order), np.int64)
         longest = max(1, int(counts.max(initial=0)))
@@ -88,12 +88,9 @@ class Texts:
         )
         return Batch(found, lengths, targets, rows)
 
+    @cached_property
     def ids(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Ids of all items, one after another, and where each begins, and the end."""
-        return self._ids
-
-    @cached_property
-    def _ids(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         ids, starts = self.preparation.ids(self.decoded.values, self.decoded.starts, self.rows)
         if self.tags is not None:
             wanted = np.diff(self.tags.starts)[self.rows]

@@ -102,9 +102,7 @@ class Stream:
         """Take the next n steps of every sequence, `x [B, n, C, *grid]`, and answer."""
         self._check_piece(x)
         with _in_evaluation(self.network):
-            if self.network.normalize is not None:
-                x = self.network.normalize(x)
-            y, self._state = through(self.network.steps, x, self._state)
+            y, self._state = self.network.go_on(x, self._state)
         return y
 
     def _check_piece(self, x: Tensor) -> None:
