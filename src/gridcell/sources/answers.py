@@ -21,7 +21,7 @@ from gridcell.config import Task
 from gridcell.errors import ConfigError, SourceError
 from gridcell.samples import ItemTask
 from gridcell.sources import classes
-from gridcell.sources.cells import Cells, is_missing
+from gridcell.sources.cells import Cells, is_missing, missing_in
 from gridcell.sources.wording import counted, listed, shown
 
 CLASSES_OF_NUMBERS = 20
@@ -108,9 +108,7 @@ def _is_binary(column: Sequence[str]) -> bool:
 
 def _check_missing(cells: Cells, name: str, task: Task, *, may_be_empty: bool) -> None:
     column = cells.columns[name]
-    bad = [
-        row for row, cell in enumerate(column) if is_missing(cell) and (cell or not may_be_empty)
-    ]
+    bad = missing_in(column, may_be_empty=may_be_empty)
     if not bad:
         return
     words = sorted({column[row] for row in bad} - {""})

@@ -111,6 +111,16 @@ def is_missing(cell: str) -> bool:
     return cell.lower() in MISSING_WORDS
 
 
+def missing_in(cells: Sequence[str], *, may_be_empty: bool = False) -> list[int]:
+    """Return the places of cells that hold nothing, or a word for it.
+
+    may_be_empty   whether an empty one says something
+    """
+    return [
+        place for place, cell in enumerate(cells) if is_missing(cell) and (cell or not may_be_empty)
+    ]
+
+
 def _text(
     path: Path, *, encoding: str, delimiter: str, header: bool | None, most: int | None
 ) -> Cells:

@@ -32,7 +32,7 @@ from gridcell.sources.answers import (
     may_name_none,
     read_answers,
 )
-from gridcell.sources.cells import Cells, is_missing
+from gridcell.sources.cells import Cells, is_missing, missing_in
 from gridcell.sources.columns import (
     settled_answers,
     told_ignored,
@@ -267,9 +267,7 @@ def _tags(
 def _check_answers(
     frame: Frame, name: str, found: Coded, *, may_be_empty: bool = False, fix: str = FIX_MISSING
 ) -> None:
-    bad = [
-        i for i, cell in enumerate(found.values) if is_missing(cell) and (cell or not may_be_empty)
-    ]
+    bad = missing_in(found.values, may_be_empty=may_be_empty)
     if bad:
         rows = np.flatnonzero(np.isin(found.codes, bad))
         words = sorted({found.values[i] for i in bad} - {""})

@@ -397,14 +397,6 @@ def prepare(
             # Plans of earlier versions do not name it, the settings do.
             decided = replace(decided, optimizer=config.optimizer)
         precision = PrecisionChoice(about.precision, f"{about.precision}, as before")
-    most = counted(-(-decided.batch_size // parts), "item")
-    pieces = "" if parts == 1 else f" in pieces of at most {most}"
-    stretches = ""
-    if isinstance(train, Onward):
-        each = counted(int(train.steps()[0]), NOUNS[train.texts.preparation.level])
-        stretches = f" stretches of {each}"
-    back = counted(config.tbptt or 0, "step")
-    cut = "" if config.tbptt is None else f", gradients back through {back} at most"
     notes = (
         *told(prep, decoded, train_rows),
         *of_vectors,
@@ -413,8 +405,7 @@ def prepare(
         f"{chosen.reason}; {network.parameters_count:,} parameters, {told_work(work)} an item.",
         *(note[0].upper() + note[1:] for note in network.notes),
         decided.told_epochs(),
-        f"Steps: batches of {decided.batch_size}{stretches}{pieces}, {decided.optimizer} at rate "
-        f"{decided.rate:g}, {decided.schedule}{cut}.",
+        _told_steps(decided, train, parts=parts, tbptt=config.tbptt),
         f"Arithmetic: {precision.reason}, on {device_name(device)}.",
         *engines_told(network, precision.precision, device),
         f"Augmentation: {varied.reason}.",
@@ -434,6 +425,21 @@ def prepare(
         truths_of=lambda items: _truths(samples, items, items.rows),
         columns=len(samples.labels),
     )
+
+
+def _told_steps(decided: Plan, train: Items, *, parts: int, tbptt: int | None) -> str:
+    """What each step learns from, and how, for the user."""
+    batches = f"batches of {decided.batch_size}"
+    if isinstance(train, Onward):
+        each = counted(int(train.steps()[0]), NOUNS[train.texts.preparation.level])
+        batches += f" stretches of {each}"
+    if parts > 1:
+        most = counted(-(-decided.batch_size // parts), "item")
+        batches += f" in pieces of at most {most}"
+    told = f"Steps: {batches}, {decided.optimizer} at rate {decided.rate:g}, {decided.schedule}"
+    if tbptt is not None:
+        told += f", gradients back through {counted(tbptt, 'step')} at most"
+    return f"{told}."
 
 
 def _names(samples: Samples, rows: NDArray[np.int64]) -> list[str]:
