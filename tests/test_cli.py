@@ -26,6 +26,7 @@ import gridcell
 from gridcell import cli, pipeline, preparation
 from gridcell.cli import main
 from gridcell.config import DataConfig
+from gridcell.errors import ConfigError
 
 SRC = Path(gridcell.__file__).parent.parent
 NET = "conv(8, 3) relu maxpool(2)"
@@ -364,6 +365,41 @@ def test_predict_reads_paths_from_standard_input(
     found = [json.loads(line) for line in said.out.splitlines()]
     assert [item["path"] for item in found] == [str(path) for path in paths]
     assert [item["label"] for item in found] == ["red", "blue"]
+
+
+def test_predict_reads_the_files_that_a_table_names(run: Run, trained: Path, toy: Path) -> None:
+    table = toy / "new.csv"
+    table.write_text(
+        "note;file\nfirst;red/aab.png\nagain;blue\\aaa.png\ntwice;red/aab.png\n", "utf-8"
+    )
+    said = run("predict", trained, table, "--format", "jsonl")
+    found = [json.loads(line) for line in said.out.splitlines()]
+    wanted = [str(toy / "red" / "aab.png"), str(toy / "blue" / "aaa.png")]
+    assert [item["path"] for item in found] == wanted
+    assert [item["label"] for item in found] == ["red", "blue"]
+
+
+def test_predict_is_told_which_column_names_the_files(run: Run, trained: Path, toy: Path) -> None:
+    table = toy / "new.csv"
+    table.write_text("before,after\nred/aab.png,blue/aaa.png\n", "utf-8")
+    refused(run("predict", trained, table), "before, after", "--path-column before")
+    said = run("predict", trained, table, "--path-column", "after", "--format", "csv")
+    assert said.out.splitlines()[1].split(",")[:2] == [str(toy / "blue" / "aaa.png"), "blue"]
+    [answer] = gridcell.load(trained).predict(table, path_column="after")
+    assert answer.label == "blue"
+    with pytest.raises(ConfigError, match="path_column has no effect"):
+        gridcell.load(trained).predict([table], path_column="after")
+    refused(run("predict", trained, table, "--path-column", "aftr"), "aftr", "after")
+    refused(run("predict", trained, toy / "red", "--path-column", "x"), "is a table of paths")
+
+
+def test_a_file_that_a_table_names_and_that_is_gone(run: Run, trained: Path, toy: Path) -> None:
+    table = toy / "new.csv"
+    table.write_text("file\nred/aab.png\nred/gone.png\n", "utf-8")
+    refused(run("predict", trained, table), "gone.png", "--on-bad-file skip")
+    said = run("predict", trained, table, "--on-bad-file", "skip", "--format", "jsonl")
+    first, second = (json.loads(line) for line in said.out.splitlines())
+    assert first["label"] == "red" and "gone.png" in second["reason"]
 
 
 def test_an_option_that_predict_has_not_is_no_file(run: Run, trained: Path, toy: Path) -> None:

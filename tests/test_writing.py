@@ -194,6 +194,15 @@ def test_what_cannot_be_written_is_refused(
             NetworkError,
             "its backward walk starts at the last step",
         ),
+        *(
+            ({"net": net}, VERSE * 500, NetworkError, "cannot be part of a network that writes")
+            for net in (
+                "conv(8, time=3) lstm(8)",
+                "conv(8, time=3, padding=valid) lstm(8)",
+                "residual(conv(8, time=3)) lstm(8)",
+                "maxpool(time=2) lstm(8)",
+            )
+        ),
         ({"label_smoothing": 0.1}, VERSE * 500, ConfigError, "no effect on the task write"),
     ],
 )

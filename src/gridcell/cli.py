@@ -49,7 +49,6 @@ from gridcell.version import VERSION
 if TYPE_CHECKING:
     from gridcell.model import Model, Prediction
     from gridcell.preparation.remarks import Remark
-    from gridcell.samples import Kind
 
 Answer = TypeVar("Answer")
 BEGAN: ContextVar[float] = ContextVar("BEGAN")
@@ -267,6 +266,7 @@ def predict(
     prompt: str | None = None,
     temperature: float | None = None,
     seed: int | None = None,
+    path_column: str | None = None,
     decimal: Decimal = "auto",
     delimiter: Delimiter = "auto",
     encoding: str = "auto",
@@ -290,7 +290,8 @@ def predict(
     model
         A model.gridcell file, or the folder of its run.
     items
-        Files, folders, tables of series or texts, or - to read a path a line from standard input.
+        Files, folders, tables of series, of texts or of the paths of images, sounds or clips, or -
+        to read a path a line from standard input.
     window
         Answer for each stretch of so many seconds of a sound or clip; for the whole where left out.
     step
@@ -305,6 +306,9 @@ def predict(
         out.
     seed
         Start of the random choice of what is written; 0 where left out.
+    path_column
+        Column of a table of paths that names the files; that of training, or found by itself,
+        where left out.
     decimal
         The mark before the decimals of a table's numbers; as found, or as training was told.
     delimiter
@@ -327,9 +331,16 @@ def predict(
     from gridcell import answers, timeline
     from gridcell.model import Model
     from gridcell.preparation import remarks
+    from gridcell.sources import check_path_column
     from gridcell.sources.remembered import Dialect
 
-    answering = {"window": window, "step": step, "format": format, "on_bad_file": on_bad_file}
+    answering = {
+        "window": window,
+        "step": step,
+        "format": format,
+        "on_bad_file": on_bad_file,
+        "path_column": path_column,
+    }
     for name, value in answering.items():
         if write is not None and value is not None:
             raise ConfigError(
@@ -369,7 +380,8 @@ def predict(
     if loaded.task == "write":
         raise ConfigError("the model writes, and answers for no files.", fix="add --write 300.")
     form = format or "table"
-    paths, is_skipping = _paths(items, loaded.kind), on_bad_file == "skip"
+    check_path_column(path_column, map(Path, items), loaded.kind)
+    paths, is_skipping = _paths(items, loaded, path_column), on_bad_file == "skip"
     noticed: dict[str, Remark] = {}
     if window is None:
         predictions = loaded.predict_files(paths, skip_bad_files=is_skipping, dialect=dialect)
@@ -588,9 +600,11 @@ def _terminal(is_quiet: bool) -> Any:
     return Terminal(PatientConsole(stderr=is_quiet))
 
 
-def _paths(items: Iterable[str], kind: Kind) -> Iterator[Path]:
-    """Files as they were named, those of a folder, and those that standard input names."""
-    from gridcell.sources import find_files
+def _paths(items: Iterable[str], model: Model, column: str | None) -> Iterator[Path]:
+    """Files as they were named, those of a folder or table, and those that standard input names."""
+    from gridcell.sources import find_files, is_list_of_files
+
+    kind, asked = model.kind, model.description.asked
 
     for item in items:
         if item.startswith("-") and item != "-":
@@ -602,8 +616,8 @@ def _paths(items: Iterable[str], kind: Kind) -> Iterator[Path]:
             for line in sys.stdin:
                 if line.strip():
                     yield Path(line.rstrip("\r\n"))
-        elif os.path.isdir(item):
-            yield from find_files(Path(item), kind)
+        elif os.path.isdir(item) or is_list_of_files(Path(item), kind):
+            yield from find_files(Path(item), kind, asked=asked, column=column)
         else:
             yield Path(item)
 

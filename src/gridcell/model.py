@@ -255,11 +255,15 @@ class Model:
         items: str | Path | InMemory | Sequence[str | Path | InMemory],
         *,
         rate: int | None = None,
+        path_column: str | None = None,
         skip_bad_files: bool = False,
         dialect: Dialect = UNSAID,
         **written: Any,
     ) -> list[Prediction]:
         """Answer for a file, a folder (every file of the model's kind in it) or a list of files.
+
+        Of images, sounds and clips also for the files that a table names; `path_column` is the one
+        that names them, that of training or found by itself where left out.
 
         A model of images also answers for pictures in memory, one or a list: Pillow's, or arrays
         of 8 bits [H, W] or [H, W, 3]. They are named `image 1`, `image 2` ... One of sounds answers
@@ -277,12 +281,15 @@ class Model:
                  Prediction has no answer and a reason; so has that of a series or text alone
                  where the others of its table can be read. ConfigError for what is neither
         """
-        from gridcell.sources import find_files
+        from gridcell.sources import check_path_column, find_files
 
         dialect = _dialect(dialect, written)
         if isinstance(items, (str, Path)):
-            paths = find_files(_path(items), self.kind)
+            path = _path(items)
+            check_path_column(path_column, [path], self.kind)
+            paths = find_files(path, self.kind, asked=self.description.asked, column=path_column)
         else:
+            check_path_column(path_column, [], self.kind)
             every = [items] if _is_held(items) or not isinstance(items, Iterable) else [*items]
             if any(map(_is_held, every)):
                 self._reader(dialect)
@@ -596,7 +603,7 @@ def _dialect(dialect: Dialect, written: dict[str, Any]) -> Dialect:
     if strange is not None:
         raise ConfigError(
             f"predict has no setting {strange}.{did_you_mean(strange, WRITTEN)}",
-            fix=f"its settings are rate, skip_bad_files, {', '.join(WRITTEN)}.",
+            fix=f"its settings are rate, path_column, skip_bad_files, {', '.join(WRITTEN)}.",
         )
     said = from_mapping(Path(), written).data
     return replace(dialect, **{name: getattr(said, name) for name in written})

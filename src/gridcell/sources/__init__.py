@@ -6,7 +6,7 @@ The kinds of source are told apart by what lies at the path, never by a setting.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from gridcell.sources import (
     writing,
 )
 from gridcell.sources.dialect import EXTENSIONS, is_table
-from gridcell.sources.remembered import Remembered
+from gridcell.sources.remembered import NOTHING_ASKED, Asked, Remembered
 from gridcell.sources.scan import Progress
 from gridcell.sources.series_files import LackingSorterError, has_column
 from gridcell.sources.series_steps import VALUE
@@ -176,10 +176,35 @@ def _refuse_unheeded(data: DataConfig, reader: str, kind: Kind) -> None:
             )
 
 
-def find_files(path: Path, kind: Kind) -> list[Path]:
-    """Return every file in a folder, however deep, that is named as this kind; or the file itself.
+def is_list_of_files(path: Path, kind: Kind) -> bool:
+    """Say whether a model of this kind, which reads no tables, finds a table that names files."""
+    return kind in kinds.SEEN and is_table(path.name)
 
-    Hidden and system entries are passed over. The content of no file is looked at.
+
+def check_path_column(column: str | None, paths: Iterable[Path], kind: Kind) -> None:
+    """Refuse the name of the column of paths where no table of them is among `paths`.
+
+    Raises   ConfigError
+    """
+    if column is not None and not any(is_list_of_files(path, kind) for path in paths):
+        raise ConfigError(
+            f"path_column has no effect: nothing that is asked for is a table of paths of {kind}."
+            if kind in kinds.SEEN
+            else f"path_column has no effect on {kind} that are answered for.",
+            fix="leave --path-column out.",
+        )
+
+
+def find_files(
+    path: Path, kind: Kind, *, asked: Asked = NOTHING_ASKED, column: str | None = None
+) -> list[Path]:
+    """Return every file in a folder, however deep, that is named as this kind; the files that a
+    table names; or the file itself.
+
+    Hidden and system entries of a folder are passed over. The content of no file that is returned
+    is looked at.
+
+    asked, column   for a table, see `table.files_named`
 
     Raises   SourceError if nothing is at `path`, no such file is in it, or a folder in it may not
              be opened
@@ -198,6 +223,8 @@ def find_files(path: Path, kind: Kind) -> list[Path]:
         raise SourceError(
             f"{shown(str(path))} does not exist.", fix=f"name {medium.one} or a folder."
         )
+    if is_list_of_files(path, kind):
+        return table.files_named(path, asked, column=column)
     return [path]
 
 

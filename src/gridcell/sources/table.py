@@ -33,6 +33,7 @@ from gridcell.sources.columns import (
 from gridcell.sources.dialect import is_table
 from gridcell.sources.events import needed_columns, read_events, time_columns
 from gridcell.sources.frame import read_all_cells, read_head
+from gridcell.sources.remembered import Asked
 from gridcell.sources.scan import Progress, good_rows, scan
 from gridcell.sources.series_files import numbered_files, read_files
 from gridcell.sources.wording import counted, itemised, listed, shown
@@ -168,6 +169,25 @@ def columns_of(path: Path, data: DataConfig) -> tuple[str, ...]:
         header=data.header,
         most=HEADER_PROBED,
     ).names
+
+
+def files_named(path: Path, asked: Asked, *, column: str | None = None) -> list[Path]:
+    """Return the files that a table names, each once, in the order of its rows.
+
+    asked    what training was told of its tables, which counts where this one shows nothing else
+    column   the one that names the files; that of training, or found by itself, where left out
+
+    Raises   as `read` does, but for files that do not exist
+    """
+
+    def files(data: DataConfig) -> list[Path]:
+        cells = _cells(path, data)
+        check_columns(cells, [("path_column", column)], fix="name one column.")
+        known = asked.path_column if asked.path_column in cells.names else None
+        found, _ = _files(cells, column or known or _path_column(cells, ()))
+        return [path.parent / name for name in dict.fromkeys(found)]
+
+    return asked.dialect.read(path, DataConfig(), files)
 
 
 def names_files(path: Path, data: DataConfig) -> bool:

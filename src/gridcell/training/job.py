@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from gridcell.config import Config, TrainConfig, to_mapping
 from gridcell.doctor import Finding
 from gridcell.errors import ConfigError, NetworkError, ShapeError
 from gridcell.networks.answers import Answers
+from gridcell.networks.build import Step
 from gridcell.networks.run import Room, channels_last, outputs
 from gridcell.preparation import Preparation, TextPreparation, outputs_of, told
 from gridcell.preparation.cache import Decoded
@@ -348,10 +349,11 @@ def prepare(
     of_vectors: tuple[str, ...] = ()
     if vectors is not None and found is not None:
         of_vectors = (start_from(network, found, vectors, prep),)
+    if samples.task == "write":
+        _check_looks_back(network.steps)
+        network.stream()  # refuses what would have to see the answer first
     if is_each:
         _check_keeps_steps(network)
-    if samples.task == "write":
-        network.stream()  # refuses what would have to see the answer first
     channels_last(network)
     network.to(device)
     layers.set_truncation(network, config.tbptt)
@@ -445,6 +447,22 @@ def _told_steps(decided: Plan, train: Items, *, parts: int, tbptt: int | None) -
 def _names(samples: Samples, rows: NDArray[np.int64]) -> list[str]:
     """Files that some rows came from, each once."""
     return [samples.paths[row] for row in np.unique(rows)]
+
+
+def _check_looks_back(steps: Sequence[Step]) -> None:
+    """Refuse windows over time in a network that writes: they thin the steps or look ahead.
+
+    Raises   NetworkError
+    """
+    for step in steps:
+        for branch in step.branches:
+            _check_looks_back(branch)
+        if isinstance(step.module, layers.Conv | layers.Pool) and step.module.mixes_steps:
+            raise NetworkError(
+                f"{step.spec} cannot be part of a network that writes: each step is to be answered "
+                "from those up to it, and a window over time needs later ones or leaves some out.",
+                fix="leave it out; an lstm remembers what came before.",
+            )
 
 
 def _check_keeps_steps(network: networks.Network) -> None:
