@@ -215,6 +215,14 @@ def test_what_cannot_be_learned_from_is_refused(
         pipeline.train(from_mapping(path, settings, out=tmp_path / "run"))
 
 
+def test_a_window_of_one_step_may_be_part_of_what_writes(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(VERSE * 500, "utf-8")
+    settings = {"net": "embed(4) conv(8, time=1) lstm(8)", "epochs": 1}
+    run = pipeline.train(from_mapping(path, settings, out=tmp_path / "run"))
+    assert "conv(8, time=1)" in run.model.network.notation
+
+
 def test_only_a_text_file_can_be_written_on(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("a,b\n1,2\n")

@@ -284,12 +284,11 @@ class Model:
         from gridcell.sources import check_path_column, find_files
 
         dialect = _dialect(dialect, written)
-        if isinstance(items, (str, Path)):
-            path = _path(items)
-            check_path_column(path_column, [path], self.kind)
-            paths = find_files(path, self.kind, asked=self.description.asked, column=path_column)
+        alone = _path(items) if isinstance(items, (str, Path)) else None
+        check_path_column(path_column, [alone] if alone else [], self.kind)
+        if alone is not None:
+            paths = find_files(alone, self.kind, asked=self.description.asked, column=path_column)
         else:
-            check_path_column(path_column, [], self.kind)
             every = [items] if _is_held(items) or not isinstance(items, Iterable) else [*items]
             if any(map(_is_held, every)):
                 self._reader(dialect)

@@ -33,7 +33,7 @@ from gridcell.sources.columns import (
 from gridcell.sources.dialect import is_table
 from gridcell.sources.events import needed_columns, read_events, time_columns
 from gridcell.sources.frame import read_all_cells, read_head
-from gridcell.sources.remembered import Asked
+from gridcell.sources.remembered import Asked, Remembered
 from gridcell.sources.scan import Progress, good_rows, scan
 from gridcell.sources.series_files import numbered_files, read_files
 from gridcell.sources.wording import counted, itemised, listed, shown
@@ -182,12 +182,12 @@ def files_named(path: Path, asked: Asked, *, column: str | None = None) -> list[
 
     def files(data: DataConfig) -> list[Path]:
         cells = _cells(path, data)
-        check_columns(cells, [("path_column", column)], fix="name one column.")
-        known = asked.path_column if asked.path_column in cells.names else None
-        found, _ = _files(cells, column or known or _path_column(cells, ()))
+        check_columns(cells, [("path_column", column)])
+        data = Remembered(path_column=asked.path_column).columns_in(cells.names, data)
+        found, _ = _files(cells, data.path_column or _path_column(cells, ()))
         return [path.parent / name for name in dict.fromkeys(found)]
 
-    return asked.dialect.read(path, DataConfig(), files)
+    return asked.dialect.read(path, DataConfig(path_column=column), files)
 
 
 def names_files(path: Path, data: DataConfig) -> bool:

@@ -457,7 +457,10 @@ def _check_looks_back(steps: Sequence[Step]) -> None:
     for step in steps:
         for branch in step.branches:
             _check_looks_back(branch)
-        if isinstance(step.module, layers.Conv | layers.Pool) and step.module.mixes_steps:
+        module = step.module
+        if not isinstance(module, layers.Conv | layers.Pool) or not module.mixes_steps:
+            continue
+        if module.windows[0].reach > 1:
             raise NetworkError(
                 f"{step.spec} cannot be part of a network that writes: each step is to be answered "
                 "from those up to it, and a window over time needs later ones or leaves some out.",
