@@ -21,12 +21,13 @@ from PIL import Image
 import gridcell
 from gridcell import bundle, cli, folds, networks, pipeline, record
 from gridcell.axes import Layout
+from gridcell.batches import Batch
 from gridcell.config import from_mapping
 from gridcell.errors import ConfigError, ModelFileError, SourceError
 from gridcell.networks import Choice, Network, presets
 from gridcell.preparation import cache
 from gridcell.resuming import resume
-from gridcell.training import Checkpoints, checkpoint
+from gridcell.training import Checkpoints, PrecisionChoice, checkpoint, job
 from gridcell.training.objective import Objective
 from gridcell.training.step import TrainingStep
 from tests.recordings import SOUND_NET, Listening, speakers, tones
@@ -84,6 +85,46 @@ def test_a_stopped_run_goes_on_to_the_same_model(
     assert one["scores"] == other["scores"]
     losses = [[e["loss"] for e in r["training"]["history"]["epochs"]] for r in (one, other)]
     assert losses[0] == losses[1] and len(losses[0]) == 6
+
+
+# C28
+@pytest.mark.parametrize(
+    ("used", "there", "told"),
+    [
+        (1, 4, ""),
+        (2, 4, ""),
+        (None, 4, "Threads: 2 before, 4 now, so"),
+        (2, 1, "Threads: 2 before, 1 now, so"),
+    ],
+)
+def test_a_step_goes_on_with_as_many_threads_as_before(
+    toy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    used: int | None,
+    there: int,
+    told: str,
+) -> None:
+    choice = PrecisionChoice("float32", "as the test has it", threads=used)
+    monkeypatch.setattr(job, "measured_precision", lambda *_, **__: choice)
+    before, teller = torch.get_num_threads(), Listening()
+    torch.set_num_threads(2)
+    try:
+        train(toy, tmp_path / "cut", Stopping(1))
+        torch.set_num_threads(there)
+        stepped_on: list[int] = []
+        taken = TrainingStep.take
+
+        def take(step: TrainingStep, batch: Batch, rate: float) -> float:
+            stepped_on.append(torch.get_num_threads())
+            return taken(step, batch, rate)
+
+        monkeypatch.setattr(TrainingStep, "take", take)
+        resume(tmp_path / "cut", teller=teller)
+    finally:
+        torch.set_num_threads(before)
+    assert set(stepped_on) == {min(used or there, there)}
+    assert (told in teller.text) if told else ("Threads:" not in teller.text)
 
 
 # C28

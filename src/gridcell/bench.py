@@ -38,7 +38,7 @@ from gridcell.networks.run import channels_last
 from gridcell.training import Objective, choose_precision
 from gridcell.training.device import synchronise
 from gridcell.training.optimizer import choose_optimizer
-from gridcell.training.precision import Precision, has_bfloat16
+from gridcell.training.precision import Precision, has_bfloat16, on_threads
 from gridcell.training.step import TrainingStep
 
 STANDARD = (
@@ -231,11 +231,14 @@ def measure_network(
     if has_bfloat16(device):
         tried.append("float32" if choice.precision == "bfloat16" else "bfloat16")
     notes = [*network.notes]
-    seconds = _step_seconds(network, objective, batch, tried, device, notes.append)
+    with on_threads(choice.threads):
+        seconds = _step_seconds(network, objective, batch, tried, device, notes.append)
     speeds = tuple(
         step_speed(each, seconds[each], machine, items=batch_size, multiply_adds=work)
         for each in tried
     )
+    if choice.threads is not None:
+        notes.append(f"{choice.reason}.")
     if "bfloat16" in tried and _is_recurrent(network):
         notes.append("what recurrent layers add up stays in float32 within a step in bfloat16.")
     if any(speed.share is not None and speed.share > 1 for speed in speeds):

@@ -6,6 +6,7 @@ before, must be the same, and the training takes its next step.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import replace
@@ -178,12 +179,11 @@ def _of(epochs: int | None) -> str:
 
 
 def _threads(about: About) -> list[str]:
-    now = torch.get_num_threads()
-    if now == about.threads:
+    before = about.step_threads or about.threads
+    now = min(about.step_threads or math.inf, torch.get_num_threads())
+    if now == before:
         return []
-    return [
-        f"Threads: {about.threads} before, {now} now, so the last bits of its sums will differ."
-    ]
+    return [f"Threads: {before} before, {now} now, so the last bits of its sums will differ."]
 
 
 def _in_pieces(about: About, state: State, size: int | None) -> tuple[State, list[str]]:

@@ -566,3 +566,27 @@ def test_the_network_is_left_without_a_trace_of_the_average() -> None:
     norm = next(module for module in net.modules() if isinstance(module, BatchNorm))
     assert is_same(state(net), watcher.weights[1])
     assert (norm.running_mean != 0).any()
+
+
+def test_steps_use_the_threads_they_are_given_and_scoring_all() -> None:
+    before = torch.get_num_threads()
+    scored_on: list[int] = []
+
+    def score(answers: Any, targets: Any) -> float:
+        scored_on.append(torch.get_num_threads())
+        return 1.0
+
+    class Counting(Watching):
+        def step(self, record: StepRecord) -> None:
+            super().step(record)
+            stepped_on.append(torch.get_num_threads())
+
+    stepped_on: list[int] = []
+    net = network()
+    torch.set_num_threads(3)
+    try:
+        fitted(net, score=score, watcher=Counting(net), threads=1)
+        after = torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+    assert set(stepped_on) == {1} and set(scored_on) == {3} and after == 3

@@ -87,19 +87,20 @@ def run_by_length(
     # A recorded graph must not look at lengths; on a GPU a look would wait for all work before it.
     if lengths is None or not is_fused or x.device.type != "cpu" or is_traced():
         return run(x, lengths, first, cut_in_pieces(steps, examples, truncate=truncate))
-    order = torch.argsort(lengths, descending=True, stable=True)
-    descending: list[int] = lengths[order].tolist()
-    longest = descending[0]
+    known: list[int] = lengths.tolist()
+    longest = max(known)
     if longest == 0:
         return x.new_zeros(examples, steps, features), first
-    if longest == descending[-1]:
+    if longest == min(known):
         pieces = cut_in_pieces(longest, examples, truncate=truncate)
         y, ends = run(x[:, :longest], None, first, pieces)
         return _lengthened(y, steps), ends
+    descending = sorted(known, reverse=True)
     cuts = cuts_in_time(descending, call_cost=CALL_COST)
     if not cuts and truncate is None:
         y, ends = run(x[:, :longest], lengths, first, cut_in_pieces(longest, examples))
         return _lengthened(y, steps), ends
+    order = torch.argsort(lengths, descending=True, stable=True)
     y, ends = run(
         x[:, :longest].index_select(0, order),
         lengths[order],

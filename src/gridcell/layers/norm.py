@@ -45,7 +45,7 @@ class Normalize(nn.Module):
         shape = (*self.mean.shape, *(1,) * (x.ndim - 2 - self.mean.ndim))
         check_lengths(lengths, x, layer="normalize")
         values = x if x.is_floating_point() else x.float()
-        y = (values - self.mean.view(shape)) * (1 / self.deviation).view(shape)
+        y = (values - self.mean.view(shape)) * self.deviation.reciprocal().view(shape)
         return mask_steps(y, lengths)
 
     out_layout = same_layout

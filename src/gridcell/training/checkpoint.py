@@ -43,6 +43,8 @@ class About:
     precision: Precision
     threads: int
     """Threads of PyTorch: another number sums in another order, to other bits."""
+    step_threads: int | None = None
+    """Those that a step uses; None for all of them."""
     fold: int | None = None
     """Which fold of a cross-validation it is."""
     split_digest: str | None = None

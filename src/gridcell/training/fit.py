@@ -31,7 +31,7 @@ from gridcell.training.history import History, Silence, StepRecord, Watcher
 from gridcell.training.objective import Objective
 from gridcell.training.optimizer import choose_optimizer
 from gridcell.training.plan import USUAL_EPOCHS, Plan
-from gridcell.training.precision import Precision, arithmetic
+from gridcell.training.precision import Precision, arithmetic, on_threads
 from gridcell.training.schedule import rate_share
 from gridcell.training.signals import Signals
 from gridcell.training.state import (
@@ -86,6 +86,7 @@ def fit(
     around: Around | None = None,
     names: Names | None = None,
     room: Room | None = None,
+    threads: int | None = None,
 ) -> History:
     """Train `network` in place; it ends with the weights of the best epoch.
 
@@ -99,6 +100,7 @@ def fit(
     around          what else the plan's time budget is to hold
     names           names the rows of a batch whose loss is not a number
     room            how many items at once the memory holds when epochs are scored
+    threads         that a step uses; None for all of PyTorch's
 
     The first loss that is not finite ends the training: the history says so, and the network has
     the weights of the best epoch before.
@@ -136,7 +138,8 @@ def fit(
         run.keep()
     try:
         while run.epoch <= plan.epochs and not is_over:
-            cut = run.steps_of_epoch()
+            with on_threads(threads):
+                cut = run.steps_of_epoch()
             here = run.state()  # of an epoch that was cut: what is scored of it now counts for now
             record = run.scored(score, valid_targets)
             run.watcher.epoch(record)
@@ -202,6 +205,8 @@ class _Run:
         self.objective, self.plan, self.precision, self.seed = objective, plan, precision, seed
         self.watcher, self.checkpoints, self.around, self.best = watcher, checkpoints, around, best
         self.room = room
+        # By the threads that there are: those of a short step leave a core, but no time to wait.
+        self.reading = reading_threads(next(network.parameters()).device, is_on_disk=on_disk(train))
         self.average = WeightAverage(network, plan.ema) if plan.ema else None
         self.step = TrainingStep(
             network,
@@ -272,7 +277,7 @@ class _Run:
             seed=self.seed,
             epoch=self.epoch,
             first=self.number,
-            threads=reading_threads(self.step.device, is_on_disk=on_disk(self.train)),
+            threads=self.reading,
         )
         earlier, start = self.epoch_s, time.perf_counter()
         waited = start

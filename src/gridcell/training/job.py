@@ -100,6 +100,7 @@ class Job:
             objective=self.objective,
             plan=self.plan,
             precision=self.precision.precision,
+            threads=self.precision.threads,
             score=score,
             score_name=name,
             valid_targets=self.valid_targets,
@@ -128,6 +129,7 @@ class Job:
             plan=self.plan,
             precision=self.precision.precision,
             threads=torch.get_num_threads(),
+            step_threads=self.precision.threads,
             fold=fold,
             split_digest=split_digest,
             notation=self.network.notation,
@@ -398,7 +400,8 @@ def prepare(
         if config.optimizer != "auto":
             # Plans of earlier versions do not name it, the settings do.
             decided = replace(decided, optimizer=config.optimizer)
-        precision = PrecisionChoice(about.precision, f"{about.precision}, as before")
+        told_before = f"{about.precision}, as before"
+        precision = PrecisionChoice(about.precision, told_before, about.step_threads)
     notes = (
         *told(prep, decoded, train_rows),
         *of_vectors,

@@ -17,9 +17,9 @@ from gridcell.networks import Network
 from gridcell.process import is_out_of_memory
 from gridcell.training.device import device_name
 from gridcell.training.objective import Objective
-from gridcell.training.precision import Precision, PrecisionChoice, choose_precision
+from gridcell.training.precision import PrecisionChoice, Way, choose_precision
 
-FORMAT = 2
+FORMAT = 3
 """One more whenever layers compute otherwise in one of the two, so that all is measured anew."""
 
 
@@ -42,7 +42,7 @@ def measured_precision(
     machine = (platform.node(), device_name(device), torch.__version__, torch.get_num_threads())
     about = (FORMAT, *machine, network.notation, str(network.layout), tuple(whole.values.shape))
     file = memory / "precision" / f"{hashlib.sha256(repr(about).encode()).hexdigest()[:20]}.json"
-    known: Precision | None = remembered(file, Precision)
+    known: Way | None = remembered(file, Way)
     for parts in (2**n for n in range(len(whole.rows).bit_length() + 1)):
         try:
             loss = _loss_of(whole.cut(parts)[0], objective, device)
@@ -54,7 +54,7 @@ def measured_precision(
     else:
         return PrecisionChoice("float32", "float32: the memory is too full to try another")
     if asked == "auto" and known is None:
-        remember(file, choice.precision)
+        remember(file, Way(choice.precision, choice.threads))
     return choice
 
 

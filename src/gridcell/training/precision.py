@@ -2,6 +2,8 @@
 
 In bfloat16 the products of convolutions and dense layers are formed from 8-bit mantissas and
 summed in float32; weights, their updates, norms and losses stay float32 (autocast).
+
+And on how many threads: those of a short step wait for each other longer than they work.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ import copy
 import math
 import platform
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,10 +26,22 @@ from gridcell.layers import set_generator
 from gridcell.training.device import synchronise
 
 Precision = Literal["float32", "bfloat16"]
+BOTH: tuple[Precision, ...] = ("float32", "bfloat16")
 LEAST_TRIED, MOST_TRIED = 2, 12
 ENOUGH_S = 3.0
 LEAST_GAIN = 1.1
+SHORT_STEP_S = 0.025
+"""Up to this length of a step fewer threads are tried."""
 LARGEST_LOSS_CHANGE = 0.05
+NO_BFLOAT16 = "this processor has no bfloat16 instructions"
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a step is taken: in which arithmetic, and on how many threads (None for all)."""
+
+    precision: Precision
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,8 @@ class PrecisionChoice:
 
     precision: Precision
     reason: str
+    threads: int | None = None
+    """Threads of the processor that a step uses; None for all of PyTorch's."""
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -55,13 +71,25 @@ def arithmetic(precision: Precision, device: torch.device) -> AbstractContextMan
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
+@contextmanager
+def on_threads(count: int | None) -> Iterator[None]:
+    """A context in which PyTorch uses so many threads at most; None for as many as before."""
+    before = torch.get_num_threads()
+    if count is not None and count < before:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def choose_precision(
     asked: Literal["auto", "float32", "bfloat16"],
     network: nn.Module,
     loss: Callable[[nn.Module], Tensor],
     device: torch.device,
     *,
-    remembered: Precision | None = None,
+    remembered: Way | None = None,
 ) -> PrecisionChoice:
     """Measure a few real steps in both arithmetics and take the faster safe one.
 
@@ -69,40 +97,86 @@ def choose_precision(
     remembered   what the same measurement found earlier on this machine, so that a repeated run
                  takes the same arithmetic and gives the same bits
 
-    bfloat16 is taken where it is at least a tenth faster and its loss within 5 % of float32's.
+    bfloat16 is taken where it is at least a tenth faster and its loss within 5 % of float32's. Of
+    a short step on the processor both are measured on one thread as well, then on two, four and so
+    on while that gains; fewer threads than all are taken where they are at least a tenth faster.
     """
     if asked != "auto":
         return PrecisionChoice(asked, f"{asked}, as asked")
-    if not has_bfloat16(device):
-        return PrecisionChoice("float32", "float32: this processor has no bfloat16 instructions")
-    if remembered is not None:
-        return PrecisionChoice(remembered, f"{remembered}, as measured here before")
-    seconds, losses = _measured(network, loss, device)
-    gain = seconds["float32"] / seconds["bfloat16"]
-    change = abs(losses["bfloat16"] - losses["float32"]) / max(abs(losses["float32"]), 1e-6)
-    if not change <= LARGEST_LOSS_CHANGE:
-        return PrecisionChoice("float32", f"float32: bfloat16 changes the loss by {change:.0%}")
-    milliseconds = {name: 1000 * value for name, value in seconds.items()}
-    measured = (
-        f"{milliseconds['bfloat16']:.0f} ms a step in bfloat16, "
-        f"{milliseconds['float32']:.0f} in float32"
-    )
-    if gain < LEAST_GAIN:
-        return PrecisionChoice("float32", f"float32: {measured}")
-    return PrecisionChoice("bfloat16", f"bfloat16: {measured}")
+    tried = BOTH if has_bfloat16(device) else BOTH[:1]
+    if remembered is not None and remembered.precision in tried:
+        told = f"{_told(remembered)}, as measured here before"
+        return PrecisionChoice(remembered.precision, told, remembered.threads)
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    if len(tried) == 1 and threads == 1:
+        return PrecisionChoice("float32", f"float32: {NO_BFLOAT16}")
+    seconds, losses = _measured(network, loss, device, tried)
+    if len(tried) == 1:
+        on_all = NO_BFLOAT16
+    elif (change := _change(losses)) <= LARGEST_LOSS_CHANGE:
+        in_low, in_full = (_milliseconds(seconds[each]) for each in ("bfloat16", "float32"))
+        on_all = f"{in_low} ms a step in bfloat16, {in_full} in float32"
+    else:
+        on_all, tried = f"bfloat16 changes the loss by {change:.0%}", BOTH[:1]
+    taken = _faster(seconds, tried)
+    if threads > 1 and seconds[taken] <= SHORT_STEP_S:
+        way, shortest = _on_fewer_threads(
+            lambda: _measured(network, loss, device, tried)[0], tried, threads
+        )
+        if shortest * LEAST_GAIN <= seconds[taken]:
+            both = f"{_milliseconds(shortest)} ms a step, {_milliseconds(seconds[taken])} on all"
+            return PrecisionChoice(way.precision, f"{_told(way)}: {both} ({on_all})", way.threads)
+    return PrecisionChoice(taken, f"{taken}: {on_all}")
+
+
+def _change(losses: dict[Precision, float]) -> float:
+    """How far bfloat16 changes the loss, as a share; NaN where there is no telling."""
+    return abs(losses["bfloat16"] - losses["float32"]) / max(abs(losses["float32"]), 1e-6)
+
+
+def _faster(seconds: dict[Precision, float], tried: Sequence[Precision]) -> Precision:
+    has_gained = "bfloat16" in tried and seconds["float32"] / seconds["bfloat16"] >= LEAST_GAIN
+    return "bfloat16" if has_gained else "float32"
+
+
+def _on_fewer_threads(
+    measured: Callable[[], dict[Precision, float]], tried: Sequence[Precision], all_threads: int
+) -> tuple[Way, float]:
+    """Return the best way on fewer threads than all, and its seconds a step."""
+    best, shortest, threads = Way("float32", 1), math.inf, 1
+    while threads < all_threads:
+        with on_threads(threads):
+            seconds = measured()
+        taken = _faster(seconds, tried)
+        if seconds[taken] >= shortest:
+            break
+        best, shortest, threads = Way(taken, threads), seconds[taken], 2 * threads
+    return best, shortest
+
+
+def _told(way: Way) -> str:
+    if way.threads is None:
+        return way.precision
+    return f"{way.precision} on {way.threads} thread{'' if way.threads == 1 else 's'}"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:.{1 if seconds < 0.00995 else 0}f}"
 
 
 def _measured(
-    network: nn.Module, loss: Callable[[nn.Module], Tensor], device: torch.device
+    network: nn.Module,
+    loss: Callable[[nn.Module], Tensor],
+    device: torch.device,
+    tried: Sequence[Precision],
 ) -> tuple[dict[Precision, float], dict[Precision, float]]:
     """Return the shortest step and the first loss in each arithmetic.
 
-    The two take turns, and of each the shortest counts: what else the machine does then slows
-    both alike, or neither.
+    They take turns, and of each the shortest counts: what else the machine does then slows all
+    alike, or none.
     """
-    both: tuple[Precision, ...] = ("float32", "bfloat16")
-    trials = {precision: copy.deepcopy(network).train() for precision in both}
-    seconds: dict[Precision, float] = dict.fromkeys(both, math.inf)
+    trials = {precision: copy.deepcopy(network).train() for precision in tried}
+    seconds: dict[Precision, float] = dict.fromkeys(tried, math.inf)
     losses: dict[Precision, float] = {}
     started = time.perf_counter()
     for number in range(MOST_TRIED):
