@@ -29,6 +29,7 @@ from gridcell.preparation import cache
 from gridcell.resuming import resume
 from gridcell.training import Checkpoints, PrecisionChoice, checkpoint, job
 from gridcell.training.objective import Objective
+from gridcell.training.plan import EFFORTS
 from gridcell.training.step import TrainingStep
 from tests.recordings import SOUND_NET, Listening, speakers, tones
 from tests.test_cli import Run as Command
@@ -248,6 +249,28 @@ def test_a_checkpoint_whose_plan_names_no_optimizer_goes_on_with_that_of_the_set
     as_an_earlier_gridcell(tmp_path / "cut", lambda about: about["plan"].pop("optimizer"))
     resume(tmp_path / "cut")
     assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
+
+
+@pytest.mark.parametrize("asked", [None, 0.3])
+def test_label_smoothing_goes_on_as_it_began(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: float | None
+) -> None:
+    settings: dict[str, Any] = {"epochs": 2, "label_smoothing": asked}
+    whole = Listening()
+    train(toy, tmp_path / "whole", whole, **settings)
+    train(toy, tmp_path / "cut", Stopping(3), **settings)
+    train(toy, tmp_path / "earlier", Stopping(3), **settings)
+    as_an_earlier_gridcell(tmp_path / "earlier", lambda about: about["plan"].pop("label_smoothing"))
+    # Another version may choose another one.
+    monkeypatch.setitem(EFFORTS, "images", replace(EFFORTS["images"], label_smoothing=0.5))
+    resume(tmp_path / "cut")
+    resume(tmp_path / "earlier")
+    assert weights(tmp_path / "whole") == weights(tmp_path / "cut") == weights(tmp_path / "earlier")
+    assert ("label smoothing 0.3" in whole.text) == (asked is not None)
+    new = Listening()
+    train(toy, tmp_path / "new", new, **settings)
+    same = weights(tmp_path / "whole") == weights(tmp_path / "new")
+    assert same == (asked is not None) and ("label smoothing 0.5" in new.text) != same
 
 
 def test_the_data_are_found_from_anywhere(

@@ -22,6 +22,7 @@ from gridcell.training.plan import (
     Effort,
     effort_of,
     plan,
+    smoothing_of,
     told_work,
     usual_rate,
 )
@@ -253,5 +254,8 @@ def test_only_many_small_pictures_train_with_muon() -> None:
     assert of(32, colour=True, items=10_000) == MANY_SMALL_PHOTOS
     assert of(32, colour=False, items=10_000) == MANY_SMALL_GREYS
     assert {MANY_SMALL_PHOTOS.optimizer, MANY_SMALL_GREYS.optimizer} == {"muon"}
+    assert smoothing_of(TrainConfig(), MANY_SMALL_PHOTOS) == 0.2
+    assert smoothing_of(TrainConfig(), MANY_SMALL_GREYS) == smoothing_of(TrainConfig()) == 0.1
+    assert smoothing_of(TrainConfig(label_smoothing=0.0), MANY_SMALL_PHOTOS) == 0.0
     assert of(128, colour=True, items=10_000) == EFFORTS["images"]
     assert of(32, colour=True, items=9999) == EFFORTS["images"]

@@ -5,6 +5,7 @@ The kinds of source are told apart by what lies at the path, never by a setting.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -220,12 +221,21 @@ def find_files(
             )
         return [path / name for name in found]
     if not os.path.exists(path):
+        places = f"{medium.one}, a folder, or a table of paths"
         raise SourceError(
-            f"{shown(str(path))} does not exist.", fix=f"name {medium.one} or a folder."
+            f"{shown(str(path))} does not exist.{did_you_mean(path.name, _beside(path))}",
+            fix=f"name {places if kind in kinds.SEEN else f'{medium.one} or a folder'}.",
         )
     if is_list_of_files(path, kind):
         return table.files_named(path, asked, column=column)
     return [path]
+
+
+def _beside(path: Path) -> list[str]:
+    """Names of what lies where a missing file was looked for."""
+    with contextlib.suppress(OSError):
+        return os.listdir(path.parent)
+    return []
 
 
 def _reader(path: Path, data: DataConfig, purpose: classes.Purpose) -> str:
@@ -238,9 +248,8 @@ def _reader(path: Path, data: DataConfig, purpose: classes.Purpose) -> str:
         return "texts" if texts.is_texts(path, data) else "folder"
     name = path.name.lower()
     if not os.path.exists(path):
-        beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise SourceError(
-            f"{shown(str(path))} does not exist.{did_you_mean(path.name, beside)}",
+            f"{shown(str(path))} does not exist.{did_you_mean(path.name, _beside(path))}",
             fix="name a folder of class folders, a table, or a text.",
         )
     if writing.is_writing(path, data):

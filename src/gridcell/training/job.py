@@ -47,7 +47,16 @@ from gridcell.training.history import History, Watcher
 from gridcell.training.measured import measured_precision
 from gridcell.training.objective import Objective, choose_objective
 from gridcell.training.optimizer import muon_filters
-from gridcell.training.plan import Effort, Plan, effort_of, plan, told_work, usual_rate
+from gridcell.training.plan import (
+    USUAL_SMOOTHING,
+    Effort,
+    Plan,
+    effort_of,
+    plan,
+    smoothing_of,
+    told_work,
+    usual_rate,
+)
 from gridcell.training.precision import PrecisionChoice
 from gridcell.training.residuals import with_intervals
 from gridcell.training.signals import learning_layers
@@ -361,11 +370,17 @@ def prepare(
     layers.set_truncation(network, config.tbptt)
     if config.precision == "auto":
         layers.keep_state(network)  # the rest of the network may be faster in bfloat16
+    effort = effort_of(samples, items=len(train_rows))
+    smoothing = smoothing_of(config, effort)
+    if about is not None and about.plan.label_smoothing is not None:
+        smoothing = about.plan.label_smoothing
+    elif about is not None and samples.task != "write":
+        smoothing = smoothing_of(config)  # begun by a version that knew no other
     objective = choose_objective(
         STEP_TASKS.get(samples.task, samples.task),
         _learned(samples, train_rows),
         classes=len(samples.labels),
-        label_smoothing=0.0 if samples.task == "write" else config.label_smoothing,
+        label_smoothing=smoothing,
         is_balanced=config.class_weights == "balanced",
     )
     targets = objective.prepare(samples.targets)
@@ -387,9 +402,12 @@ def prepare(
     whitening: str | None = None
     if about is None:
         whitening = start_from_rows(network, train, seed=config.seed)
-        effort = _with_filters(effort_of(samples, items=len(train_rows)), config, network)
+        effort = _with_filters(effort, config, network)
         members = networks.members_of(network)
-        decided = plan(config, items=len(train), multiply_adds=work, members=members, effort=effort)
+        decided = replace(
+            plan(config, items=len(train), multiply_adds=work, members=members, effort=effort),
+            label_smoothing=objective.label_smoothing,
+        )
         size = decided.batch_size
         _check_single_items(network, train, size=size, device=device)
         precision = measured_precision(
@@ -442,6 +460,8 @@ def _told_steps(decided: Plan, train: Items, *, parts: int, tbptt: int | None) -
         most = counted(-(-decided.batch_size // parts), "item")
         batches += f" in pieces of at most {most}"
     told = f"Steps: {batches}, {decided.optimizer} at rate {decided.rate:g}, {decided.schedule}"
+    if decided.label_smoothing not in (None, 0.0, USUAL_SMOOTHING):
+        told += f", label smoothing {decided.label_smoothing:g}"
     if tbptt is not None:
         told += f", gradients back through {counted(tbptt, 'step')} at most"
     return f"{told}."

@@ -15,8 +15,6 @@ from gridcell.layers import valid_steps
 from gridcell.networks.answers import Answers
 from gridcell.samples import ItemTask
 
-USUAL_SMOOTHING = 0.1
-
 
 @dataclass(frozen=True)
 class Objective:
@@ -101,10 +99,12 @@ def choose_objective(
     targets: NDArray[np.generic],
     *,
     classes: int,
-    label_smoothing: float | None,
+    label_smoothing: float,
     is_balanced: bool,
 ) -> Objective:
     """Fit what a loss needs to the training targets: class weights, or the target's scale.
+
+    label_smoothing   of a class; other tasks have none
 
     Raises   ConfigError where classes are to be balanced and the task has none
     """
@@ -123,10 +123,7 @@ def choose_objective(
     weights: tuple[float, ...] = ()
     if task == "classify" and is_balanced:
         weights = balanced_weights(targets.astype(np.int64), classes)
-    smoothing = 0.0
-    if task == "classify":
-        smoothing = USUAL_SMOOTHING if label_smoothing is None else label_smoothing
-    return Objective(Answers(task), smoothing, weights)
+    return Objective(Answers(task), label_smoothing if task == "classify" else 0.0, weights)
 
 
 def balanced_weights(targets: NDArray[np.int64], classes: int) -> tuple[float, ...]:

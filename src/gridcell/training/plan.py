@@ -29,6 +29,8 @@ USUAL: dict[OptimizerName, tuple[float, float]] = {
     "muon": (3e-3, 1.0),
 }
 """The usual rate and weight decay of each."""
+USUAL_SMOOTHING = 0.1
+"""Share of each target that is spread over all classes."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Effort:
     optimizer: OptimizerName = "adamw"
     rate: float | None = None
     """Learning rate of that optimizer; the usual one where left out."""
+    label_smoothing: float = USUAL_SMOOTHING
+    """Where a class is learned."""
 
 
 EFFORTS: dict[Kind, Effort] = {
@@ -60,8 +64,9 @@ EFFORTS: dict[Kind, Effort] = {
 # On 5,000 validation rows of CIFAR-10, seed 0, a network of half the width, six epochs: AdamW with
 # weight decay 0.5 85.9 %, Muon with decay 1 87.0, with 0.3 86.9. Of Fashion-MNIST in three epochs:
 # AdamW 93.7 %, Muon 94.5. Few or large images were not measured. The network of photographs runs
-# faster, so that it affords more work.
-MANY_SMALL_PHOTOS = Effort(2400, 2.7e13, MOST_EPOCHS, optimizer="muon")
+# faster, so that it affords more work. Of CIFAR-10 in 12 epochs, the training files alone, a tenth
+# held out, seed 0: label smoothing 0.1 89.9 %, 0.2 90.5.
+MANY_SMALL_PHOTOS = Effort(2400, 2.7e13, MOST_EPOCHS, optimizer="muon", label_smoothing=0.2)
 MANY_SMALL_GREYS = Effort(2400, 1.95e13, MOST_EPOCHS, optimizer="muon")
 
 # Parts of words take longer to learn than words. On validation rows of names, 129 steps an epoch,
@@ -74,7 +79,7 @@ SHORT_TEXT_CHARACTERS = 20
 # no longer. On validation rows of Shakespeare's characters, seed 0, batches of 16 came to 1.47 nats
 # at rate 0.003 and 1.46 at 0.006; from the eighth epoch on the text was learned by heart. Stretches
 # were twice as long then, and each began with nothing remembered.
-WRITING = Effort(1200, 1.2e13, 40, largest_batch=16, rate=5e-3)
+WRITING = Effort(1200, 1.2e13, 40, largest_batch=16, rate=5e-3, label_smoothing=0.0)
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,9 @@ class Plan:
     budget_s: float | None
     epochs_reason: str
     optimizer: OptimizerName = "adamw"
-    """Last and with a default, since checkpoints of earlier versions do without."""
+    """With a default, as what follows, since checkpoints of earlier versions do without."""
+    label_smoothing: float | None = None
+    """The objective's; None where an earlier version did not name it."""
 
     @property
     def known_epochs(self) -> int | None:
@@ -159,6 +166,13 @@ def plan(
         epochs_reason=reason,
         optimizer=optimizer,
     )
+
+
+def smoothing_of(config: TrainConfig, effort: Effort | None = None) -> float:
+    """The label smoothing that is asked for, else that of the kind of data."""
+    if config.label_smoothing is not None:
+        return config.label_smoothing
+    return USUAL_SMOOTHING if effort is None else effort.label_smoothing
 
 
 def effort_of(samples: Samples, *, items: int) -> Effort:
