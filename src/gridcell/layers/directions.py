@@ -82,5 +82,7 @@ def through_layers(
             y = torch.cat([y, reverse_steps(reversed_y, lengths)], -1)
         x = y if layer == layers - 1 else between(y)
     directions = 2 if both else 1
-    kinds = [torch.stack(kind) for kind in zip(*ends, strict=True)]
+    kinds = [
+        torch.stack(kind) if len(kind) > 1 else kind[0][None] for kind in zip(*ends, strict=True)
+    ]
     return x, tuple(kind.view(layers, directions, *kind.shape[1:]) for kind in kinds)

@@ -387,4 +387,4 @@ class LSTM(nn.Module):
             is_fused=engine.is_fused,
             truncate=self.truncate if self.training else None,
         )
-        return y, LSTMState(*(kind.to(x.dtype) for kind in end))
+        return y, LSTMState(*(kind.to(x.dtype) for kind in end) if is_end_wanted else end)
