@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from gridcell import pipeline
+from gridcell import pipeline, scoring
 from gridcell.batches import Sounds
 from gridcell.config import from_mapping
 from gridcell.errors import NetworkError
@@ -120,7 +120,7 @@ def test_it_learns_when_each_label_is_there(tmp_path: Path) -> None:  # S32
     assert score.low is None and "steps of one recording are alike" in score.note
 
     model = Model.load(run.model_file)
-    again = pipeline.evaluate(model, table, from_mapping(table, {}).data)
+    again = scoring.evaluate(model, table, from_mapping(table, {}).data)
     assert again is not None and again["average precision"].value is not None
     assert again["average precision"].value > 0.8
     [none, some] = model.predict([tmp_path / "0.wav", tmp_path / "1.wav"])

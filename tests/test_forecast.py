@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import gridcell
-from gridcell import pipeline
+from gridcell import pipeline, scoring
 from gridcell.cli import main
 from gridcell.config import DataConfig, from_mapping
 from gridcell.errors import ConfigError, ModelFileError, NetworkError, SourceError
@@ -191,15 +191,15 @@ def test_the_dialect_that_training_was_told_is_kept(tmp_path):
     (answer,) = model.predict(table)
     assert answer.forecast is not None and abs(answer.forecast[0].value) < 100
     new = commas(tmp_path / "new.csv", seed=3)
-    scores = pipeline.evaluate(model, new, DataConfig())
+    scores = scoring.evaluate(model, new, DataConfig())
     assert scores is not None and scores["RMSE of x"].value < 100
-    asked = pipeline.evaluate(model, new, DataConfig(decimal="point"))  # which goes first
+    asked = scoring.evaluate(model, new, DataConfig(decimal="point"))  # which goes first
     assert asked is not None and asked["RMSE of x"].value > 100
 
 
 def test_evaluate_reads_new_data_as_training_did(done, tmp_path):
     table = write_table(tmp_path / "new.csv", steps=24 * 6, seed=3)
-    scores = pipeline.evaluate(done.run.model, table, DataConfig())
+    scores = scoring.evaluate(done.run.model, table, DataConfig())
     assert scores is not None
     assert scores.items == 24 * 6 - 54 + 1
     assert scores["standardised MSE"].value < scores["standardised MSE"].baseline
@@ -213,24 +213,24 @@ class Counting(Listening):
 def test_evaluate_says_that_it_scores_windows_and_which(done, tmp_path, monkeypatch):
     table = write_table(tmp_path / "new.csv", steps=24 * 6, seed=3)
     teller = Counting()
-    pipeline.evaluate(done.run.model, table, DataConfig(), teller=teller)
+    scoring.evaluate(done.run.model, table, DataConfig(), teller=teller)
     assert teller.text.endswith("91 windows\n")
     monkeypatch.setitem(pipeline.MOST_ITEMS, pipeline.TEST, 200)  # of 3 columns
     teller = Counting()
-    scores = pipeline.evaluate(done.run.model, table, DataConfig(), teller=teller)
+    scores = scoring.evaluate(done.run.model, table, DataConfig(), teller=teller)
     assert scores is not None and scores.items == 46
     assert teller.text.endswith("46 windows, one in 2 of 91: neighbours are nearly the same\n")
 
 
 def test_evaluate_on_the_training_data_warns(done):
     teller = Listening()
-    pipeline.evaluate(done.run.model, done.table, DataConfig(), teller=teller)
+    scoring.evaluate(done.run.model, done.table, DataConfig(), teller=teller)
     assert "the data that the model was trained on" in teller.text
 
 
 def test_settings_that_the_model_brings_are_refused(done):
     with pytest.raises(ConfigError, match="horizon has no effect here"):
-        pipeline.evaluate(done.run.model, done.table, DataConfig(horizon=6, past=9))
+        scoring.evaluate(done.run.model, done.table, DataConfig(horizon=6, past=9))
 
 
 def test_the_same_seed_gives_the_same_numbers(done, tmp_path):

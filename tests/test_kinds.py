@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import gridcell
-from gridcell import pipeline
+from gridcell import pipeline, reading, scoring
 from gridcell.batches.sounds import window_starts
 from gridcell.cli import main
 from gridcell.config import DataConfig, from_mapping
@@ -121,7 +121,7 @@ def test_a_loaded_model_is_the_one_that_was_trained(every: dict[str, Done], kind
 @pytest.mark.parametrize("kind", KINDS)
 def test_evaluating_says_what_predicting_does(every: dict[str, Done], kind: str) -> None:
     data, model = every[kind].data, every[kind].model
-    found = pipeline.evaluate(model, data, DataConfig())
+    found = scoring.evaluate(model, data, DataConfig())
     predictions = model.predict(data)
     assert found is not None and found.items == len(predictions)
     truths = [Path(p.path).parent.name for p in predictions]
@@ -134,7 +134,7 @@ def test_evaluating_says_what_predicting_does(every: dict[str, Done], kind: str)
 @pytest.mark.parametrize("kind", KINDS)
 def test_evaluate_in_python_is_the_command(every: dict[str, Done], kind: str) -> None:
     data, model = every[kind].data, every[kind].model
-    wanted = pipeline.evaluate(model, data, DataConfig())
+    wanted = scoring.evaluate(model, data, DataConfig())
     for named in (model, every[kind].run.model_file, str(every[kind].run.folder)):
         assert gridcell.evaluate(named, str(data), quiet=True) == wanted
     with pytest.raises(SourceError, match="test"):
@@ -163,7 +163,7 @@ def test_files_get_the_answers_of_what_the_cache_holds_of_them(
     every: dict[str, Done], kind: str
 ) -> None:
     data, model = every[kind].data, every[kind].model
-    found = pipeline.read(data, DataConfig(), teller=Silent(), chosen=model.preparation)
+    found = reading.read(data, DataConfig(), teller=Silent(), chosen=model.preparation)
     files = [Path(found.samples.root) / path for path in found.samples.paths]
     cached = model.answers(found.decoded, np.arange(len(files)))
     assert (answered(model, files) == cached).all()
@@ -347,7 +347,7 @@ def test_evaluating_tells_of_silent_sounds_too(every: dict[str, Done], tmp_path:
     data = copy_of(every["sounds"].data, tmp_path / "data", each=2)
     write_sound(data / "low" / "silent.wav", np.zeros(2000))
     teller = Listening()
-    pipeline.evaluate(every["sounds"].model, data, DataConfig(), teller=teller)
+    scoring.evaluate(every["sounds"].model, data, DataConfig(), teller=teller)
     assert "1 file is silent: low/silent.wav." in teller.text
 
 
@@ -391,16 +391,16 @@ def test_a_model_decides_how_it_is_evaluated(
     every: dict[str, Done], kind: str, settings: dict[str, Any], text: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        pipeline.evaluate(every[kind].model, every[kind].data, DataConfig(**settings))
+        scoring.evaluate(every[kind].model, every[kind].data, DataConfig(**settings))
     assert text in str(caught.value)
     same = DataConfig(kind=kind)  # type: ignore[arg-type]
-    assert pipeline.evaluate(every[kind].model, every[kind].data, same) is not None
+    assert scoring.evaluate(every[kind].model, every[kind].data, same) is not None
 
 
 def test_data_of_another_kind_are_refused(every: dict[str, Done]) -> None:
     for kind, other in (("sounds", "clips"), ("clips", "sounds")):
         with pytest.raises(GridcellError) as caught:
-            pipeline.evaluate(every[kind].model, every[other].data, DataConfig())
+            scoring.evaluate(every[kind].model, every[other].data, DataConfig())
         assert f"holds no {kind[:-1]}" in str(caught.value)
 
 
@@ -578,7 +578,7 @@ def test_when_a_label_is_there_is_learned(tmp_path: Path) -> None:
         assert longest.start == pytest.approx(start, abs=0.08)
         assert longest.end == pytest.approx(end, abs=0.08)
         assert 0.5 <= longest.probability <= 1
-    scores = pipeline.evaluate(again, table, DataConfig())
+    scores = scoring.evaluate(again, table, DataConfig())
     assert scores is not None and scores.items == 24 * (1 + round(1.2 * 100))
 
 
@@ -595,7 +595,7 @@ def test_clips_are_read_at_so_many_moments(every: dict[str, Done], tmp_path: Pat
     run = trained(every["clips"].data, tmp_path / "run", **FAST["clips"] | {"epochs": 1}, frames=3)
     prep = run.model.preparation
     assert isinstance(prep, ClipPreparation) and prep.frames == 3
-    data = pipeline.read(every["clips"].data, DataConfig(), teller=Silent(), chosen=prep)
+    data = reading.read(every["clips"].data, DataConfig(), teller=Silent(), chosen=prep)
     assert set(np.diff(data.decoded.starts)) == {3}
 
 

@@ -23,7 +23,7 @@ from PIL import Image
 
 import gridcell.bundle
 from gridcell import model as model_file
-from gridcell import networks
+from gridcell import networks, reading
 from gridcell.errors import ConfigError, GridcellError, ModelFileError, SourceError, StorageError
 from gridcell.model import Description, Model, Prediction
 from gridcell.networks.answers import Answers
@@ -591,7 +591,6 @@ def test_more_items_than_a_batch_are_answered_in_order(
 
 def test_files_give_the_answers_of_their_cached_pixels_to_the_bit(tmp_path: Path) -> None:
     """The same way from file to pixels in training and in prediction."""
-    from gridcell import pipeline
     from gridcell.config import DataConfig
     from gridcell.teller import Silent
 
@@ -601,7 +600,7 @@ def test_files_give_the_answers_of_their_cached_pixels_to_the_bit(tmp_path: Path
     for fit in ("stretch", "crop", "pad"):
         prep = replace(model.preparation, fit=fit)
         fitting = Model(model.network, replace(model.description, preparation=prep))
-        data = pipeline.read(tmp_path / "data", DataConfig(), teller=Silent(), chosen=prep)
+        data = reading.read(tmp_path / "data", DataConfig(), teller=Silent(), chosen=prep)
         cached = fitting.answers(data.decoded, np.arange(12))
         files = [Path(data.samples.root) / path for path in data.samples.paths]
         found = np.array([list(p.probabilities.values()) for p in fitting.predict(list(files))])

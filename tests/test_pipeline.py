@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 import gridcell
-from gridcell import evaluation, pipeline
+from gridcell import evaluation, pipeline, reading, scoring
 from gridcell.batches import Batch, Images
 from gridcell.config import Config, DataConfig, from_mapping
 from gridcell.doctor import Finding
@@ -111,7 +111,7 @@ def test_two_colours_are_told_apart(toy: Path, tmp_path: Path) -> None:
     new = [paint(tmp_path / "new.png", RED, seed=99), paint(tmp_path / "old.png", BLUE, seed=98)]
     assert [p.label for p in model.predict(list(new))] == ["red", "blue"]
     rows = np.arange(50)
-    data = pipeline.read(toy, DataConfig(), teller=Silent(), chosen=model.preparation)
+    data = reading.read(toy, DataConfig(), teller=Silent(), chosen=model.preparation)
     assert (model.answers(data.decoded, rows) == run.model.answers(data.decoded, rows)).all()
 
 
@@ -174,7 +174,7 @@ def test_numbers_of_a_table_are_learned(tmp_path: Path) -> None:
     dark = paint(tmp_path / "dark.png", (20, 20, 20), noise=5)
     values = run.model.predict(dark)[0].values
     assert values is not None and 950 < values["weight"] < 1200
-    again = pipeline.evaluate(run.model, tmp_path / "shades" / "table.csv", DataConfig())
+    again = scoring.evaluate(run.model, tmp_path / "shades" / "table.csv", DataConfig())
     assert again is not None and again["R2"].value is not None and again["R2"].value > 0.9
 
 
@@ -202,11 +202,11 @@ def test_several_labels_of_a_table_are_learned(tmp_path: Path) -> None:
 def test_columns_may_stand_in_another_order_where_a_model_is_scored(tmp_path: Path) -> None:
     path = tags(tmp_path / "tags")
     run = trained(path, tmp_path / "run", target=("red", "light"), epochs=4)
-    one = pipeline.evaluate(run.model, path, DataConfig(target=("red", "light")))
-    other = pipeline.evaluate(run.model, path, DataConfig(target=("light", "red")))
+    one = scoring.evaluate(run.model, path, DataConfig(target=("red", "light")))
+    other = scoring.evaluate(run.model, path, DataConfig(target=("light", "red")))
     assert one is not None and one == other
     with pytest.raises(SourceError, match="lacks the column 'light' that the model answers"):
-        pipeline.evaluate(run.model, path, DataConfig(target=("red",)))
+        scoring.evaluate(run.model, path, DataConfig(target=("red",)))
 
 
 def test_the_columns_that_were_learned_are_scored_whatever_stands_beside_them(
@@ -214,12 +214,12 @@ def test_the_columns_that_were_learned_are_scored_whatever_stands_beside_them(
 ) -> None:
     path = tags(tmp_path / "tags")
     run = trained(path, tmp_path / "run", epochs=1, target=["red"], task="classify")
-    found = pipeline.evaluate(gridcell.load(run.model_file), path, DataConfig())
+    found = scoring.evaluate(gridcell.load(run.model_file), path, DataConfig())
     assert found is not None and found.items == 80
     path.write_text(path.read_text().replace("red,", "crimson,", 1))
     with pytest.raises(SourceError, match=r"has no column red, which .*\n.*--target"):
-        pipeline.evaluate(run.model, path, DataConfig())
-    named = pipeline.evaluate(run.model, path, DataConfig(target=("crimson",)))
+        scoring.evaluate(run.model, path, DataConfig())
+    named = scoring.evaluate(run.model, path, DataConfig(target=("crimson",)))
     assert named is not None and named["accuracy"].value == found["accuracy"].value
 
 
@@ -272,7 +272,7 @@ def test_what_was_scored_agrees_with_its_count(
     task: str, part: str, one: str, several: str
 ) -> None:
     def called(items: int) -> str:
-        return pipeline._called(evaluation.Scores(task, items, "accuracy", ()), task, part)
+        return scoring.called(evaluation.Scores(task, items, "accuracy", ()), task, part)
 
     assert (called(1), called(2), called(0)) == (one, several, several)
 
@@ -342,7 +342,7 @@ def test_the_worst_items_are_named_by_their_files(tmp_path: Path) -> None:
 
 def test_the_digest_tells_whether_data_are_the_same(toy: Path, tmp_path: Path) -> None:
     def digest(path: Path) -> str:
-        data = pipeline.read(path, DataConfig(), teller=Silent())
+        data = reading.read(path, DataConfig(), teller=Silent())
         return gridcell.record.data_digest(data.samples)  # type: ignore[attr-defined, no-any-return]
 
     first = digest(toy)
@@ -735,7 +735,7 @@ def test_other_data_are_scored_beside_the_same_baselines(tmp_path: Path) -> None
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(tmp_path / "data" / "test", elsewhere)
     model = gridcell.load(run.model_file)
-    found = pipeline.evaluate(model, elsewhere, DataConfig())
+    found = scoring.evaluate(model, elsewhere, DataConfig())
     assert found is not None and run.scores is not None
     assert found.items == 16
     for score in run.scores.scores:
@@ -748,14 +748,14 @@ def test_other_data_are_scored_beside_the_same_baselines(tmp_path: Path) -> None
 )
 def test_the_data_s_own_parts_may_be_named(tmp_path: Path, part: Any, items: int) -> None:
     run = trained(own_splits(tmp_path / "data"), tmp_path / "run", epochs=1)
-    found = pipeline.evaluate(run.model, tmp_path / "data", DataConfig(), part=part)
+    found = scoring.evaluate(run.model, tmp_path / "data", DataConfig(), part=part)
     assert found is not None and found.items == items
 
 
 def test_a_part_that_the_data_has_not_is_refused(toy: Path, tmp_path: Path) -> None:
     run = trained(toy, tmp_path / "run", epochs=1)
     with pytest.raises(SourceError) as caught:
-        pipeline.evaluate(run.model, toy, DataConfig(), part="test")
+        scoring.evaluate(run.model, toy, DataConfig(), part="test")
     assert "the data names no test rows." in str(caught.value)
     assert "Fix: pass --part all." in str(caught.value)
 
@@ -764,9 +764,9 @@ def test_items_of_a_class_that_the_model_does_not_know_are_left_out_and_counted(
     toy: Path, tmp_path: Path
 ) -> None:
     run = trained(toy, tmp_path / "run")
-    known = pipeline.evaluate(run.model, colours(tmp_path / "other", 3), DataConfig())
+    known = scoring.evaluate(run.model, colours(tmp_path / "other", 3), DataConfig())
     path = colours(tmp_path / "other", 3, green=2, amber=4)
-    found = pipeline.evaluate(run.model, path, DataConfig())
+    found = scoring.evaluate(run.model, path, DataConfig())
     assert known is not None and found is not None
     assert found == dataclasses.replace(known, unknown=found.unknown)
     assert found.unknown == evaluation.Unknown(6, {"amber": 4, "green": 2}, "accuracy", 0.5)
@@ -776,9 +776,9 @@ def test_items_of_a_class_that_the_model_does_not_know_are_left_out_and_counted(
 def test_only_the_rows_that_are_scored_count_as_unknown(tmp_path: Path) -> None:
     run = trained(own_splits(tmp_path / "data"), tmp_path / "run", epochs=1)
     paint(tmp_path / "data" / "train" / "green" / "a.png", (60, 200, 60))
-    found = pipeline.evaluate(run.model, tmp_path / "data", DataConfig())
+    found = scoring.evaluate(run.model, tmp_path / "data", DataConfig())
     assert found is not None and found.items == 16 and found.unknown is None
-    found = pipeline.evaluate(run.model, tmp_path / "data", DataConfig(), part="all")
+    found = scoring.evaluate(run.model, tmp_path / "data", DataConfig(), part="all")
     assert found is not None and found.items == 48
     assert found.unknown is not None and found.unknown.labels == {"green": 1}
 
@@ -787,7 +787,7 @@ def test_data_of_which_the_model_knows_no_label_are_refused(toy: Path, tmp_path:
     run = trained(toy, tmp_path / "run", epochs=1)
     path = colours(tmp_path / "other", 0, green=2, amber=2)
     with pytest.raises(SourceError) as caught:
-        pipeline.evaluate(run.model, path, DataConfig())
+        scoring.evaluate(run.model, path, DataConfig())
     text = str(caught.value)
     assert "the model knows no label of the data: they hold amber, green, the model" in text
     assert "the model knows blue, red." in text
@@ -796,7 +796,7 @@ def test_data_of_which_the_model_knows_no_label_are_refused(toy: Path, tmp_path:
 def test_classes_are_matched_by_name_and_not_by_place(tmp_path: Path) -> None:
     run = trained(colours(tmp_path / "data", 20, green=20), tmp_path / "run", epochs=8)
     assert run.model.labels == ("blue", "green", "red")
-    found = pipeline.evaluate(run.model, colours(tmp_path / "two", 6, seed=77), DataConfig())
+    found = scoring.evaluate(run.model, colours(tmp_path / "two", 6, seed=77), DataConfig())
     assert found is not None
     assert found["accuracy"].value == 1.0
     assert found.confusion == [[6, 0, 0], [0, 0, 0], [0, 0, 6]]
@@ -805,16 +805,16 @@ def test_classes_are_matched_by_name_and_not_by_place(tmp_path: Path) -> None:
 def test_one_item_of_one_class_can_be_scored(toy: Path, tmp_path: Path) -> None:
     run = trained(toy, tmp_path / "run")
     paint(tmp_path / "one" / "red" / "new.png", RED, seed=99)
-    found = pipeline.evaluate(run.model, tmp_path / "one", DataConfig())
+    found = scoring.evaluate(run.model, tmp_path / "one", DataConfig())
     assert found is not None and found["accuracy"].value == 1.0
     assert found.confusion == [[0, 0], [0, 1]]
     with pytest.raises(SourceError, match="holds 1 image, but no class folders"):
-        pipeline.evaluate(run.model, tmp_path / "one" / "red", DataConfig())
+        scoring.evaluate(run.model, tmp_path / "one" / "red", DataConfig())
     paint(tmp_path / "one" / "blue" / "cut.png", BLUE)
     cut(tmp_path / "one" / "blue" / "cut.png")
     teller = Listening()
     skipping = DataConfig(on_bad_file="skip")
-    found = pipeline.evaluate(run.model, tmp_path / "one", skipping, teller=teller)
+    found = scoring.evaluate(run.model, tmp_path / "one", skipping, teller=teller)
     assert found is not None and found.items == 1
     assert "Left out, none of its files can be decoded: blue." in teller.text
 
@@ -822,17 +822,17 @@ def test_one_item_of_one_class_can_be_scored(toy: Path, tmp_path: Path) -> None:
 def test_a_test_split_alone_can_be_scored(toy: Path, tmp_path: Path) -> None:
     run = trained(toy, tmp_path / "run")
     colours(tmp_path / "new" / "test", 3, seed=7)
-    found = pipeline.evaluate(run.model, tmp_path / "new", DataConfig())
+    found = scoring.evaluate(run.model, tmp_path / "new", DataConfig())
     assert found is not None and found.items == 6
     with pytest.raises(SourceError, match="the data names no train rows"):
-        pipeline.evaluate(run.model, tmp_path / "new", DataConfig(), part="train")
+        scoring.evaluate(run.model, tmp_path / "new", DataConfig(), part="train")
 
 
 def test_idx_files_of_test_rows_alone_can_be_scored(tmp_path: Path) -> None:
     run = trained(idx_files(tmp_path / "digits"), tmp_path / "run")
     for file in (tmp_path / "digits").glob("train-*"):
         file.unlink()
-    found = pipeline.evaluate(run.model, tmp_path / "digits", DataConfig())
+    found = scoring.evaluate(run.model, tmp_path / "digits", DataConfig())
     assert found == run.scores
 
 
@@ -841,7 +841,7 @@ def test_one_row_of_a_table_can_be_scored(tmp_path: Path) -> None:
     run = trained(path, tmp_path / "run", epochs=1)
     one = path.with_name("one.csv")
     one.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
-    found = pipeline.evaluate(run.model, one, DataConfig())
+    found = scoring.evaluate(run.model, one, DataConfig())
     assert found is not None and found.items == 1
     assert found["MAE"].value is not None and found["R2"].value is None
 
@@ -862,15 +862,15 @@ def test_a_label_that_no_cell_names_counts_as_absent(tmp_path: Path) -> None:
     run = trained(path, tmp_path / "run", task="labels", epochs=12)
     assert run.model.labels == ("b", "g", "r")
     some = words(tmp_path / "data", ["r;g", "g", "r", "g;r"], name="some", seed=500)
-    data = pipeline.read(some, DataConfig(task="labels"), teller=Silent())
+    data = reading.read(some, DataConfig(task="labels"), teller=Silent())
     targets = pipeline._with_labels_of(run.model, data.samples).targets
     assert targets.tolist() == [[0, 1, 1], [0, 1, 0], [0, 0, 1], [0, 1, 1]]
     assert targets.dtype == np.float32
-    found = pipeline.evaluate(run.model, some, DataConfig())
+    found = scoring.evaluate(run.model, some, DataConfig())
     assert found is not None and found.items == 4
     assert [row.items for row in found.per_class] == [0, 3, 3]
     more = words(tmp_path / "data", ["r;g", "x", "g;x", "r"], name="more", seed=900)
-    found = pipeline.evaluate(run.model, more, DataConfig())
+    found = scoring.evaluate(run.model, more, DataConfig())
     assert found is not None and found.items == 4
     assert [row.items for row in found.per_class] == [0, 2, 2]  # of what it knows
     assert found.unknown is not None and found.unknown.labels == {"x": 2}
@@ -878,7 +878,7 @@ def test_a_label_that_no_cell_names_counts_as_absent(tmp_path: Path) -> None:
     assert exact is not None and (found.unknown.value or 0) <= exact
     none = words(tmp_path / "data", ["x", "y", "x;y"], name="none", seed=990)
     with pytest.raises(SourceError, match="they hold x, y, the model knows b, g, r"):
-        pipeline.evaluate(run.model, none, DataConfig())
+        scoring.evaluate(run.model, none, DataConfig())
 
 
 def test_an_item_may_have_none_of_several_labels(tmp_path: Path) -> None:
@@ -888,7 +888,7 @@ def test_an_item_may_have_none_of_several_labels(tmp_path: Path) -> None:
     dark = paint(tmp_path / "new.png", (40, 40, 40), seed=7)
     assert run.model.predict(dark)[0].labels == ()
     none = words(tmp_path / "data", ["", ""], name="none", seed=500)
-    found = pipeline.evaluate(run.model, none, DataConfig())
+    found = scoring.evaluate(run.model, none, DataConfig())
     assert found is not None and found.items == 2
     assert found["exact match"].value == 1.0 and found["average precision"].value is None
 
@@ -900,7 +900,7 @@ def heard(run: Run, path: Path, *, part: Any = "auto", **settings: Any) -> str:
     """What is said when the model of a run is scored, by its file as a user has it."""
     teller = Listening()
     model = gridcell.load(run.model_file)
-    assert pipeline.evaluate(model, path, DataConfig(**settings), part=part, teller=teller)
+    assert scoring.evaluate(model, path, DataConfig(**settings), part=part, teller=teller)
     return teller.text
 
 
@@ -947,7 +947,7 @@ def test_evaluation_prepares_as_the_model_does_whatever_the_size(tmp_path: Path)
     run = trained(colours(tmp_path / "data"), tmp_path / "run")
     for file in colours(tmp_path / "large", 4, seed=9).rglob("*.png"):
         Image.open(file).resize((40, 24)).save(file)
-    found = pipeline.evaluate(run.model, tmp_path / "large", DataConfig())
+    found = scoring.evaluate(run.model, tmp_path / "large", DataConfig())
     assert found is not None and found["accuracy"].value == 1.0
 
 

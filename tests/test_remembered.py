@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gridcell import pipeline
+from gridcell import pipeline, scoring
 from gridcell.cli import main
 from gridcell.config import DataConfig, from_mapping
 from gridcell.errors import ConfigError, SourceError
@@ -30,7 +30,7 @@ def trained(path: Path, folder: Path, **settings: Any) -> Model:
 
 
 def scored(model: Model, path: Path, **settings: Any) -> int:
-    scores = pipeline.evaluate(model, path, DataConfig(**settings))
+    scores = scoring.evaluate(model, path, DataConfig(**settings))
     assert scores is not None
     return scores.items
 
@@ -234,8 +234,8 @@ def test_a_date_format_that_was_told_goes_before_what_the_dates_look_like(
         (answer,) = model.predict(path)
         assert answer.forecast is not None and answer.forecast[0].time == "2024-03-31"
         assert scored(model, path) == 90 - 8 + 1
-        told = pipeline.evaluate(model, path, DataConfig())
-        asked = pipeline.evaluate(model, tmp_path / "t.csv", DataConfig(date_format=written))
+        told = scoring.evaluate(model, path, DataConfig())
+        asked = scoring.evaluate(model, tmp_path / "t.csv", DataConfig(date_format=written))
         assert told is not None and asked is not None
         assert told.scores == asked.scores
 

@@ -12,7 +12,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from gridcell import pipeline
+from gridcell import pipeline, scoring
 from gridcell.cli import main
 from gridcell.config import DataConfig, from_mapping
 from gridcell.errors import SourceError
@@ -76,7 +76,7 @@ def test_steps_of_a_class_that_the_model_does_not_know_are_left_out(tmp_path: Pa
     ]
     new = tmp_path / "new.csv"
     new.write_text("\n".join([header, *changed]) + "\n")
-    scores = pipeline.evaluate(run.model, new, DataConfig())
+    scores = scoring.evaluate(run.model, new, DataConfig())
     assert scores is not None and scores.unknown is not None
     odd = -(-len(lines) // 5)
     assert scores.items == len(lines) - odd and scores.unknown.labels == {"odd": odd}
@@ -158,11 +158,11 @@ def test_the_column_that_was_learned_is_scored_whatever_stands_beside_it(tmp_pat
     heading, *rows = path.read_text().splitlines()
     lines = [f"{row},{('a', 'b')[int(row.split(',')[0]) % 3 == 0]}" for row in rows]
     beside.write_text("\n".join([f"{heading},place", *lines]) + "\n")
-    scores = pipeline.evaluate(Model.load(run.model_file), beside, DataConfig())
+    scores = scoring.evaluate(Model.load(run.model_file), beside, DataConfig())
     assert scores is not None and scores.labels == ("fast", "slow")
     beside.write_text(beside.read_text().replace("label", "kind", 1))
     with pytest.raises(SourceError, match=r"has no column label, which .*\n.*--target"):
-        pipeline.evaluate(run.model, beside, DataConfig())
+        scoring.evaluate(run.model, beside, DataConfig())
 
 
 @pytest.mark.parametrize("write", [long_table, wide_table])
@@ -201,14 +201,14 @@ def test_the_dialect_that_training_was_told_is_kept(tmp_path: Path) -> None:
     run = trained(table, tmp_path / "run", epochs=1, decimal="comma")
     model = Model.load(run.model_file)
     assert len(model.predict(table)) == 60
-    scores = pipeline.evaluate(model, commas(tmp_path / "new.csv"), DataConfig())
+    scores = scoring.evaluate(model, commas(tmp_path / "new.csv"), DataConfig())
     assert scores is not None and scores.items == 60
     plain = tmp_path / "points.parquet"  # which says itself how it is written
     duckdb.sql(f"SELECT * FROM read_csv('{long_table(tmp_path / 'p.csv')}')").write_parquet(
         str(plain)
     )
     assert len(model.predict(plain)) == 60
-    assert pipeline.evaluate(model, plain, DataConfig()) is not None
+    assert scoring.evaluate(model, plain, DataConfig()) is not None
 
 
 def test_a_constant_column_is_named_and_stays_finite(tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_scores_of_a_saved_model_are_those_of_its_run(tmp_path: Path) -> None:
     path = tagged_table(tmp_path / "states.csv", 30)
     run = trained(path, tmp_path / "run", net="lstm(8)", epochs=3)
     other = tagged_table(tmp_path / "other.csv", 20)
-    scores = pipeline.evaluate(Model.load(run.model_file), other, from_mapping(other, {}).data)
+    scores = scoring.evaluate(Model.load(run.model_file), other, from_mapping(other, {}).data)
     assert scores is not None
     answers = [tag for p in run.model.predict(other) for tag in p.tags or ()]
     truths = [row["state"] for row in csv.DictReader(other.read_text().splitlines())]

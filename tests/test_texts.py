@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gridcell import pipeline
+from gridcell import pipeline, scoring
 from gridcell.cli import main
 from gridcell.config import DataConfig, from_mapping
 from gridcell.errors import ConfigError, SourceError
@@ -88,7 +88,7 @@ def test_the_column_of_texts_that_training_found_is_read_beside_others(
     lines = [f"a note on number {n},{row}" for n, row in enumerate(rows)]
     beside.write_text("\n".join([f"note,{heading}", *lines]) + "\n", "utf-8")
     assert [p.label for p in run.model.predict(beside)] == ["up", "down"] * 15
-    scores = pipeline.evaluate(run.model, beside, DataConfig())
+    scores = scoring.evaluate(run.model, beside, DataConfig())
     assert scores is not None and scores["accuracy"].value == 1.0
 
     # A table without that column has one that can be meant, or says what to do.
@@ -140,7 +140,7 @@ def test_the_tags_that_were_learned_are_scored(tmp_path: Path) -> None:
     net = "spell(16, letters=32) lstm(16, both)"
     run = trained(path, tmp_path / "run", net=net, epochs=1, target=["xpos"])
     assert run.model.labels == ("name", "verb", "x")
-    scores = pipeline.evaluate(Model.load(run.model_file), path, DataConfig())
+    scores = scoring.evaluate(Model.load(run.model_file), path, DataConfig())
     assert scores is not None and scores.labels == run.model.labels
 
 
@@ -169,12 +169,12 @@ def test_how_a_table_of_texts_is_written_is_kept(tmp_path: Path) -> None:
     run = trained(path, tmp_path / "run", epochs=1, encoding="latin-1", delimiter="semicolon")
     model = Model.load(run.model_file)
     assert len(model.predict(path)) == 40
-    scores = pipeline.evaluate(model, path, DataConfig())
+    scores = scoring.evaluate(model, path, DataConfig())
     assert scores is not None and scores.items == 40
     for label in ("up", "down"):  # where no separator is of use
         (tmp_path / "mail" / label).mkdir(parents=True)
         (tmp_path / "mail" / label / "one.txt").write_text("Zo\xeb says so", "latin-1")
-    scores = pipeline.evaluate(model, tmp_path / "mail", DataConfig())
+    scores = scoring.evaluate(model, tmp_path / "mail", DataConfig())
     assert scores is not None and scores.items == 2
 
 
@@ -236,7 +236,7 @@ def test_every_token_has_its_tag_even_one_that_was_never_seen(  # S32
     found = Model.load(run.model_file).predict(new)
     assert [p.tags for p in found] == [("NAME", "X", "VERB"), ("NAME",)]
     assert found[0].path == f"{new}#1" and found[1].path == f"{new}#3"
-    scores = pipeline.evaluate(run.model, path, from_mapping(path, {}).data)
+    scores = scoring.evaluate(run.model, path, from_mapping(path, {}).data)
     assert scores is not None and (scores["accuracy"].value or 0) > 0.95
     assert main(["predict", str(run.model_file), str(new)]) == 0
     assert capsys.readouterr().out.splitlines()[0].split()[1:3] == ["1", "NAME"]
@@ -264,7 +264,7 @@ def test_word_vectors_are_where_the_embedding_starts_and_are_not_needed_later(
     with pytest.raises(SourceError, match=r"vectors\.txt cannot be opened"):
         trained(path, tmp_path / "other", epochs=1, vectors=vectors)
     with pytest.raises(ConfigError, match="vectors has no effect here: the model brings its own"):
-        pipeline.evaluate(run.model, path, from_mapping(path, {"vectors": vectors}).data)
+        scoring.evaluate(run.model, path, from_mapping(path, {"vectors": vectors}).data)
 
 
 def test_a_text_without_a_word_in_it_is_named(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import gridcell
-from gridcell import pipeline, preparation, training, writing
+from gridcell import pipeline, preparation, scoring, training, writing
 from gridcell.batches import Batch, items_of, training_batches, work_in
 from gridcell.cli import main
 from gridcell.config import from_mapping
@@ -112,7 +112,7 @@ def test_a_low_temperature_takes_the_likeliest(model_file: Path) -> None:
 def test_a_later_evaluation_gives_the_same_score(model_file: Path, tmp_path: Path) -> None:
     model = Model.load(model_file)
     path = verses(tmp_path / "more.txt", 60)
-    scores = pipeline.evaluate(model, path, from_mapping(path, {}).data)
+    scores = scoring.evaluate(model, path, from_mapping(path, {}).data)
     assert scores is not None and scores["log loss"].value is not None
     assert scores["log loss"].value < 0.2
 
@@ -144,7 +144,7 @@ def test_a_character_that_the_model_does_not_know_is_named_beside_those_that_it_
     path = tmp_path / "more.txt"
     path.write_text(VERSE * 400 + "é", "utf-8")
     with pytest.raises(SourceError, match=r"holds the character 'é', .* knows '\\n', ' ', "):
-        pipeline.evaluate(Model.load(model_file), path, from_mapping(path, {}).data)
+        scoring.evaluate(Model.load(model_file), path, from_mapping(path, {}).data)
 
 
 def test_an_encoding_to_name_is_the_only_fix(tmp_path: Path) -> None:
@@ -459,7 +459,7 @@ def test_the_command_counts_words(words_file: Path, capsys: pytest.CaptureFixtur
 def test_a_later_text_may_hold_other_words(words_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "more.txt"
     path.write_text("the gnu sat on the gnu.\nthe cat sat on the mat, and the dog sat.\n" * 40)
-    scores = pipeline.evaluate(Model.load(words_file), path, from_mapping(path, {}).data)
+    scores = scoring.evaluate(Model.load(words_file), path, from_mapping(path, {}).data)
     assert scores is not None and scores["log loss"].value is not None
     assert 0.3 < scores["log loss"].value < 20
 

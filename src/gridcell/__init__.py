@@ -164,7 +164,7 @@ def evaluate(
     Raises     GridcellError for data or settings that cannot be used
     """
     wait_politely()
-    from gridcell import config, pipeline
+    from gridcell import config, scoring
 
     parts = get_args(config.Part)
     if part not in parts:
@@ -177,7 +177,7 @@ def evaluate(
         )
     known = _model_of(model)
     with _telling(quiet) as teller:
-        return pipeline.evaluate(known, chosen.path, chosen.data, part=part, teller=teller)
+        return scoring.evaluate(known, chosen.path, chosen.data, part=part, teller=teller)
 
 
 def predict_windows(

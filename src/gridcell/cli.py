@@ -244,11 +244,11 @@ def evaluate(
     part
         Which of the data's own splits to score; auto takes test where there is one, else all rows.
     """
-    from gridcell import pipeline
+    from gridcell import scoring
     from gridcell.model import Model
 
     with _terminal(json) as terminal:
-        scores = pipeline.evaluate(Model.load(model), path, data, part=part, teller=terminal)
+        scores = scoring.evaluate(Model.load(model), path, data, part=part, teller=terminal)
     if json:
         _print_json(None if scores is None else scores.to_json())
     return EXIT_DONE

@@ -17,7 +17,7 @@ from gridcell.config import Config
 from gridcell.doctor import Finding
 from gridcell.errors import ConfigError
 from gridcell.evaluation import Scores
-from gridcell.pipeline import Data
+from gridcell.reading import Data
 from gridcell.record import Run
 from gridcell.resuming import at_place, check_same_data, check_same_split, config_of
 from gridcell.sources.wording import counted

@@ -19,6 +19,7 @@ from gridcell.config import SECTIONS, Config, from_mapping, json_text, seconds
 from gridcell.doctor import Finding
 from gridcell.errors import ConfigError, SourceError
 from gridcell.networks import PRESETS
+from gridcell.reading import Data
 from gridcell.record import Run
 from gridcell.sources.wording import counted
 from gridcell.teller import Silent, Teller
@@ -125,7 +126,7 @@ def at_place(about: About, folder: Path, data: Path | None) -> About:
     return replace(about, settings=settings)
 
 
-def check_same_data(about: About, data: pipeline.Data) -> None:
+def check_same_data(about: About, data: Data) -> None:
     """Raise SourceError unless these are the data that the training began with."""
     if record.data_digest(data.samples) != about.data_digest:
         raise SourceError(
@@ -134,7 +135,7 @@ def check_same_data(about: About, data: pipeline.Data) -> None:
         )
 
 
-def check_same_split(about: About, data: pipeline.Data, parts: splits.Parts) -> None:
+def check_same_split(about: About, data: Data, parts: splits.Parts) -> None:
     """Raise SourceError where items are in other parts than when the training began.
 
     An earlier gridcell took items for copies by their files alone, and so split otherwise those
