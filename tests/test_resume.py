@@ -27,7 +27,7 @@ from gridcell.errors import ConfigError, ModelFileError, SourceError
 from gridcell.networks import Choice, Network, presets
 from gridcell.preparation import cache
 from gridcell.resuming import resume
-from gridcell.training import Checkpoints, PrecisionChoice, checkpoint, job
+from gridcell.training import Checkpoints, PrecisionChoice, checkpoint, preparing
 from gridcell.training.objective import Objective
 from gridcell.training.plan import EFFORTS
 from gridcell.training.step import TrainingStep
@@ -107,7 +107,7 @@ def test_a_step_goes_on_with_as_many_threads_as_before(
     told: str,
 ) -> None:
     choice = PrecisionChoice("float32", "as the test has it", threads=used)
-    monkeypatch.setattr(job, "measured_precision", lambda *_, **__: choice)
+    monkeypatch.setattr(preparing, "measured_precision", lambda *_, **__: choice)
     before, teller = torch.get_num_threads(), Listening()
     torch.set_num_threads(2)
     try:

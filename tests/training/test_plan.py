@@ -11,7 +11,6 @@ from gridcell.errors import ConfigError
 from gridcell.networks import build, choose_network, may_have_filters
 from gridcell.networks.presets import WITHOUT_FILTERS
 from gridcell.samples import ImageFacts, TextFacts
-from gridcell.training.job import _with_filters, check
 from gridcell.training.optimizer import muon_filters
 from gridcell.training.plan import (
     EFFORTS,
@@ -26,6 +25,7 @@ from gridcell.training.plan import (
     told_work,
     usual_rate,
 )
+from gridcell.training.preparing import _with_filters, check
 from tests.preparation.test_texts import samples
 
 from .toys import network

@@ -12,10 +12,11 @@ from gridcell.training.checkpoint import (
 )
 from gridcell.training.fit import Around, fit
 from gridcell.training.history import History, StepRecord, Watcher
-from gridcell.training.job import Diagnosis, Job, check, prepare
+from gridcell.training.job import Diagnosis, Job
 from gridcell.training.objective import Objective, choose_objective
 from gridcell.training.plan import Plan, plan
 from gridcell.training.precision import PrecisionChoice, choose_precision
+from gridcell.training.preparing import check, prepare
 from gridcell.training.state import EpochRecord, State
 
 __all__ = [
