@@ -8,7 +8,8 @@ import torch
 
 from gridcell import networks
 from gridcell.errors import NetworkError
-from gridcell.model import Description, Model
+from gridcell.model import Model
+from gridcell.model_file import Description
 from gridcell.networks.answers import Answers
 from gridcell.preparation import SoundPreparation
 

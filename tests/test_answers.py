@@ -12,7 +12,8 @@ from typing import Any, cast
 import pytest
 
 from gridcell import answers
-from gridcell.model import Model, Prediction
+from gridcell.model import Model
+from gridcell.prediction import Prediction
 from gridcell.samples import ItemTask
 from gridcell.timeline import Window
 

@@ -292,7 +292,8 @@ def test_json_is_all_that_stands_on_standard_output(capsys: pytest.CaptureFixtur
 def test_a_model_file_brings_its_own_size(
     tmp_path: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from gridcell.model import Description, Model
+    from gridcell.model import Model
+    from gridcell.model_file import Description
     from gridcell.preparation import ImagePreparation
 
     prep = ImagePreparation(6, 6, 1, "stretch", mean=(0.0,), deviation=(1.0,))

@@ -18,7 +18,7 @@ FLOORS = [
     "pipeline scoring reading folds resuming record teller baseline",
     "training | evaluation",
     "timeline writing",
-    "model",
+    "model model_file prediction",
     "networks",
     "batches",
     "preparation augment",

@@ -25,9 +25,11 @@ import gridcell.bundle
 from gridcell import model as model_file
 from gridcell import networks, reading
 from gridcell.errors import ConfigError, GridcellError, ModelFileError, SourceError, StorageError
-from gridcell.model import Description, Model, Prediction
+from gridcell.model import Model
+from gridcell.model_file import Description
 from gridcell.networks.answers import Answers
 from gridcell.networks.run import channels_last
+from gridcell.prediction import Prediction
 from gridcell.preparation import ImagePreparation
 from gridcell.preparation.cache import Decoded
 from gridcell.version import MODEL_FORMAT, VERSION

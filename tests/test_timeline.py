@@ -21,8 +21,10 @@ import gridcell
 from gridcell import answers, networks, timeline
 from gridcell.cli import main
 from gridcell.errors import ConfigError, SourceError
-from gridcell.model import Description, Event, Model, Prediction
+from gridcell.model import Model
+from gridcell.model_file import Description
 from gridcell.networks.answers import Answers
+from gridcell.prediction import Event, Prediction
 from gridcell.preparation import ClipPreparation, ImagePreparation, SoundPreparation
 from gridcell.preparation.clips import USUAL_RATE_HZ, decode_windows
 from gridcell.samples import ItemTask

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from gridcell.config import json_text
-from gridcell.model import Model, Prediction
+from gridcell.model import Model
+from gridcell.prediction import Prediction
 from gridcell.sources.wording import shown
 from gridcell.timeline import Window
 

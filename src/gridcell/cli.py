@@ -47,7 +47,8 @@ from gridcell.process import STARTED, is_out_of_memory, wait_politely
 from gridcell.version import VERSION
 
 if TYPE_CHECKING:
-    from gridcell.model import Model, Prediction
+    from gridcell.model import Model
+    from gridcell.prediction import Prediction
     from gridcell.preparation.remarks import Remark
 
 Answer = TypeVar("Answer")

@@ -1,42 +1,28 @@
-"""A trained model: network, preparation and labels in one file, and what can be done with them.
-
-The file is a bundle (see there) of two members, neither of which can hold code:
-
-    model.json           notation, sizes, preparation, labels, how it was trained
-    weights.safetensors  the numbers
-"""
+"""A trained model: network, preparation and labels, and what can be done with them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
-from torch import Tensor
 
-from gridcell import bundle, networks
+from gridcell import model_file, networks, prediction
 from gridcell.batches import Items, items_of
 from gridcell.config import DataConfig, from_mapping, path_of
-from gridcell.errors import ConfigError, GridcellError, ModelFileError, SourceError, did_you_mean
+from gridcell.errors import ConfigError, SourceError, did_you_mean
+from gridcell.model_file import Description
 from gridcell.networks.answers import LEVELS, Answers
-from gridcell.networks.run import Room, channels_last, outputs
+from gridcell.networks.run import Room, outputs
 from gridcell.networks.stream import Stream, StreamState
-from gridcell.preparation import (
-    PREPARATIONS,
-    Preparation,
-    SoundPreparation,
-    outputs_of,
-    steps_of,
-)
+from gridcell.prediction import Prediction
+from gridcell.preparation import Preparation, SoundPreparation, steps_of
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.clips import FrameReader
 from gridcell.preparation.forecast import ForecastPreparation, ForecastReader
@@ -49,7 +35,7 @@ from gridcell.preparation.unreadable import Unread
 from gridcell.samples import NOUNS, STEP_TASKS, ItemTask, Kind
 from gridcell.sources import WRITTEN, ts
 from gridcell.sources.dialect import is_table
-from gridcell.sources.remembered import NOTHING_ASKED, UNSAID, Asked, Dialect
+from gridcell.sources.remembered import UNSAID, Dialect
 from gridcell.sources.wording import counted, listed, shown
 from gridcell.workers import in_order
 
@@ -61,66 +47,11 @@ if TYPE_CHECKING:
 
 WRITTEN_TEXTS = ("delimiter", "encoding", "header")
 """What of a dialect texts have a use for."""
-MEMBERS = ("model.json", "weights.safetensors")
-MOST_REMEMBERED = 10**9
 PREDICT_BATCH = 256
 
 Reader = ImageReader | SoundReader | FrameReader | SeriesReader | TextReader | ForecastReader
 Item = tuple[str, NDArray[Any], float]
 """Name, values and scale of one decoded item."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """A stretch of time in which a label is there; `probability` is its mean over the stretch."""
-
-    label: str
-    start: float
-    """Seconds from the beginning."""
-    end: float
-    probability: float
-
-
-@dataclass(frozen=True)
-class Ahead:
-    """What a column is forecast to be at a step that is still to come."""
-
-    time: str
-    """The time of the step, or how many steps ahead it is where no time is known."""
-    column: str
-    value: float
-    lower_95: float | None = None
-    """Lower end of the interval that is to hold 95 % of the truths; None where it is not known."""
-    upper_95: float | None = None
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for one item.
-
-    classify   `label`, its `probability`, and `probabilities` of every class
-    labels     `labels` with a probability of at least one half, and `probabilities` of all
-    regress    `values`, a number for each target
-    events     `events`, each a stretch in which a label has a probability of at least one half
-    tags       `tags`, the class of each step, and `tag_probabilities`, that of each
-    forecast   `forecast`, the columns at each step behind the end of a series
-
-    An item that could not be read has no answer and says why in `reason`. One that is answered for
-    though it is damaged, silent or of one colour throughout says so in `remark`.
-    """
-
-    path: str
-    label: str | None = None
-    probability: float | None = None
-    probabilities: dict[str, float] = field(default_factory=dict)
-    labels: tuple[str, ...] | None = None
-    values: dict[str, float] | None = None
-    events: tuple[Event, ...] | None = None
-    tags: tuple[str, ...] | None = None
-    tag_probabilities: tuple[float, ...] | None = None
-    forecast: tuple[Ahead, ...] | None = None
-    reason: str = ""
-    remark: Remark | None = None
 
 
 class AnswerStream:
@@ -155,35 +86,6 @@ class AnswerStream:
         if outputs.ndim == 3:
             outputs = outputs[:, -1]
         return np.asarray(self._answers.of(outputs.numpy())[0])
-
-
-P = TypeVar("P", bound=Preparation)
-
-
-@dataclass(frozen=True)
-class _Kind:
-    kind: str
-
-
-@dataclass(frozen=True)
-class Description(Generic[P]):
-    """Everything of a model but its weights; this is model.json."""
-
-    kind: Kind
-    task: ItemTask
-    labels: tuple[str, ...]
-    notation: str
-    preparation: P
-    answers: Answers
-    train_targets: tuple[tuple[float, ...], ...]
-    """What baselines need to know of the training targets; see `baseline`."""
-    trained: dict[str, Any]
-    """How many items it came from, and their digest, by which `evaluate` sees that they are given
-    to it again."""
-    target_columns: tuple[str, ...] = ()
-    """Columns of the training table that were learned; none where it came from no table."""
-    asked: Asked = NOTHING_ASKED
-    """What training was told of the tables that it read."""
 
 
 class Model:
@@ -380,12 +282,7 @@ class Model:
 
         Raises   StorageError where it cannot be written
         """
-        state = {
-            name: value.detach().cpu().contiguous()
-            for name, value in self.network.state_dict().items()
-        }
-        described = msgspec.json.format(msgspec.json.encode(self.description), indent=1)
-        bundle.write(path, dict(zip(MEMBERS, (described, save_tensors(state)), strict=True)))
+        model_file.write(path, self.network, self.description)
 
     @classmethod
     def load(cls, path: Path) -> Model:
@@ -393,24 +290,7 @@ class Model:
 
         Raises   ModelFileError where it is missing, cut, changed, unsafe, or from a later version
         """
-        if os.path.isfile(path / bundle.MODEL_FILE):
-            path = path / bundle.MODEL_FILE
-        described, weights = bundle.read(path, MEMBERS, what="the model.gridcell inside a run")
-        try:
-            description = _read_description(described)
-            network = _sketch(description)
-        except (msgspec.MsgspecError, RecursionError, GridcellError) as error:
-            reason = str(error).splitlines()[0]
-            raise ModelFileError(f"{path}: model.json cannot be used: {reason}") from None
-        try:
-            state = load_tensors(weights)
-            network = _filled(network, state)
-        except Exception as error:
-            # safetensors and load_state_dict raise several kinds for weights that do not fit.
-            reason = str(error).splitlines()[0]
-            raise ModelFileError(f"{path}: the weights do not fit the network: {reason}") from None
-        channels_last(network)
-        return cls(network, description)
+        return cls(*model_file.read(path))
 
     def _reader(self, dialect: Dialect) -> Reader:
         """Return what reads files, or refuse what of a dialect has no effect on them."""
@@ -519,58 +399,19 @@ class Model:
                 if isinstance(future, Unread):
                     yield Prediction(future.name, reason=future.reason)
                     continue
-                answer = next(answers)
-                rows = tuple(
-                    Ahead(
-                        time,
-                        column,
-                        float(value),
-                        None if half is None else float(value - half[place, number]),
-                        None if half is None else float(value + half[place, number]),
-                    )
-                    for place, column in enumerate(self.labels)
-                    for number, (time, value) in enumerate(
-                        zip(future.times, answer[place], strict=True)
-                    )
+                rows = prediction.ahead(
+                    next(answers), columns=self.labels, times=future.times, half=half
                 )
                 yield Prediction(future.name, forecast=rows)
-
-    @property
-    def _events_preparation(self) -> SoundPreparation:
-        assert isinstance(self.preparation, SoundPreparation)
-        return self.preparation
-
-    def _events(self, answer: NDArray[np.float64]) -> tuple[Event, ...]:
-        """The stretches of the steps [T, K] in which a label is there, in order of their start."""
-        prep = self._events_preparation
-        step_s = prep.hop / prep.rate
-        found = []
-        for number, label in enumerate(self.labels):
-            is_there = np.concatenate([[False], answer[:, number] >= 0.5, [False]])
-            edges = np.flatnonzero(np.diff(is_there.astype(np.int8)))
-            for start, stop in edges.reshape(-1, 2).tolist():
-                mean = float(answer[start:stop, number].mean())
-                # A step lies in the middle of its moment.
-                begin, end = max(0.0, (start - 0.5) * step_s), (stop - 0.5) * step_s
-                found.append(Event(label, begin, end, mean))
-        return tuple(sorted(found, key=lambda event: (event.start, event.label)))
 
     def _prediction(
         self, path: str, answer: NDArray[np.float64], remark: Remark | None = None
     ) -> Prediction:
-        if self.task == "events":
-            return Prediction(path, events=self._events(answer), remark=remark)
-        if self.task == "tags":
-            tags = tuple(self.labels[number] for number in answer.argmax(1))
-            return Prediction(path, tags=tags, tag_probabilities=tuple(answer.max(1).tolist()))
-        named = {label: float(value) for label, value in zip(self.labels, answer, strict=True)}
-        if self.task == "regress":
-            return Prediction(path, values=named, remark=remark)
-        if self.task == "labels":
-            chosen = tuple(label for label, p in named.items() if p >= 0.5)
-            return Prediction(path, labels=chosen, probabilities=named, remark=remark)
-        best = self.labels[int(answer.argmax())]
-        return Prediction(path, best, named[best], named, remark=remark)
+        prep = self.preparation
+        step_s = prep.hop / prep.rate if isinstance(prep, SoundPreparation) else None
+        return prediction.named(
+            path, answer, task=self.task, labels=self.labels, step_s=step_s, remark=remark
+        )
 
 
 def _is_no_table(path: Path, kind: Kind) -> bool:
@@ -616,84 +457,3 @@ def _all_of(errors: Sequence[SourceError]) -> SourceError:
     fix = (own or "mend them").rstrip(".")
     skip = "" if "--on-bad-file skip" in fix else ", or pass --on-bad-file skip"
     return SourceError("\n".join(error.message for error in errors), fix=f"{fix}{skip}.")
-
-
-def _read_description(content: bytes) -> Description[Preparation]:
-    """Read model.json; what its preparation holds depends on the kind that it names."""
-    kind = msgspec.json.decode(content, type=_Kind).kind
-    if kind not in PREPARATIONS:
-        raise ModelFileError(f"this gridcell knows no {kind!r}.")
-    # What mypy cannot see: the type that stands in the table at run time.
-    wanted: Any = Description.__class_getitem__(PREPARATIONS[kind])  # type: ignore[attr-defined]
-    return cast(Description[Preparation], msgspec.json.decode(content, type=wanted))
-
-
-def _sketch(description: Description[Preparation]) -> networks.Network:
-    """Return the network without its numbers: a forged description reserves no memory.
-
-    Raises   GridcellError where the description does not hold together
-    """
-    prep, answers, labels = description.preparation, description.answers, description.labels
-    outputs = len(labels)
-    scale = len(answers.target_mean), len(answers.target_deviation)
-    is_number = description.task == "regress"
-    remembered = description.train_targets
-    meant = STEP_TASKS.get(description.task, description.task)
-    rows = {"classify": 1, "labels": 2, "forecast": 0}.get(meant, max(1, len(remembered)))
-    for holds, what in (
-        (outputs > 0 and len(set(labels)) == outputs, "its labels are none or not unique"),
-        (prep.is_whole, "its preparation does not hold together"),
-        (answers.task == meant, "its answers are of another task"),
-        (answers.temperature > 0, "its temperature is not above 0"),
-        (_fits_intervals(answers, prep), "the widths of its intervals do not fit"),
-        (scale == ((outputs,) * 2 if is_number else (0, 0)), "the targets' scale does not fit"),
-        (
-            len(remembered) == rows
-            and all(len(row) == outputs for row in remembered)
-            and (is_number or all(count >= 0 for row in remembered for count in row))
-            and (is_number or sum(map(sum, remembered)) <= MOST_REMEMBERED),
-            "the training targets that it remembers do not fit",
-        ),
-    ):
-        if not holds:
-            raise ModelFileError(f"{what}.")
-    with torch.device("meta"):
-        return networks.build(
-            description.notation,
-            prep.layout,
-            outputs=outputs_of(prep, labels),
-            each=description.task in STEP_TASKS,
-            mean=prep.mean,
-            deviation=prep.deviation,
-        )
-
-
-def _fits_intervals(answers: Answers, prep: Preparation) -> bool:
-    """Whether intervals have a width for each level, column and step ahead, or there are none."""
-    if not isinstance(prep, ForecastPreparation) or not answers.half_widths:
-        return not answers.half_widths
-    shape = len(LEVELS), len(prep.targets), prep.horizon
-    flat = [w for level in answers.half_widths for column in level for w in column]
-    sizes = {len(column) for level in answers.half_widths for column in level}
-    return (
-        len(answers.half_widths) == shape[0]
-        and {len(level) for level in answers.half_widths} == {shape[1]}
-        and sizes == {shape[2]}
-        and all(np.isfinite(width) and width >= 0 for width in flat)
-    )
-
-
-def _filled(network: networks.Network, state: dict[str, Tensor]) -> networks.Network:
-    """Return the network with its numbers, once it is known that it has as many as there are."""
-    sketched = network.state_dict()
-    wanted = sum(value.numel() for value in sketched.values())
-    held = sum(value.numel() for value in state.values())
-    if wanted != held:
-        raise ModelFileError(f"it has {wanted:,} numbers, the file {held:,}.")
-    # Put in place of the sketched ones: PyTorch's to_empty would import sympy, for half a second.
-    filled = {
-        name: value.to(sketched[name].dtype, copy=True) if name in sketched else value
-        for name, value in state.items()
-    }
-    network.load_state_dict(filled, assign=True)
-    return network

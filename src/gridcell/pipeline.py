@@ -21,7 +21,8 @@ from gridcell.batches import work_in
 from gridcell.cache import cache_folder
 from gridcell.config import Config, DataConfig, TrainConfig
 from gridcell.errors import ConfigError, GridcellError, TrainingError
-from gridcell.model import Description, Model
+from gridcell.model import Model
+from gridcell.model_file import Description
 from gridcell.networks.answers import Answers
 from gridcell.networks.run import FIX_IN_TRAINING, Room
 from gridcell.preparation import Preparation, remarks

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridcell.errors import ConfigError, SourceError
-from gridcell.model import Model, Prediction
+from gridcell.model import Model
+from gridcell.prediction import Prediction
 from gridcell.preparation import ClipPreparation, Preparation, SoundPreparation
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.clips import Span, decode_windows
