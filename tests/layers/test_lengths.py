@@ -28,6 +28,7 @@ from gridcell.layers import (
     Pool,
     Residual,
     Softmax,
+    Sum,
     mask_steps,
     valid_steps,
 )
@@ -86,6 +87,7 @@ SILENCING = {
         0,
         lambda: Residual(Chain([Conv(4, 4, grid_axes=0, time=3, stride=2)]), Layout(4)),
     ),
+    "sum": (0, lambda: Sum(4)),
     "parallel of mean and max": (0, lambda: Parallel([Chain([Mean()]), Chain([Max()])])),
     "parallel": (
         0,

@@ -23,9 +23,10 @@ from gridcell.layers import (
     Pool,
     Residual,
     Reversible,
+    Sum,
 )
 
-KEEPING = (Dropout, Pool, GlobalPool, Last, Mean, Max, Each)
+KEEPING = (Dropout, Pool, GlobalPool, Last, Mean, Max, Sum, Each)
 """Behind these a channel holds some of its values or means of them. Not so behind flatten: each
 place becomes a channel, which may be dead alone."""
 
