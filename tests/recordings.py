@@ -37,18 +37,6 @@ class Listening(Silent):
         self.text += "".join(f"{finding.level}: {finding.text}\n" for finding in findings)
 
 
-class Stopping(Listening):
-    """Asks to stop after so many steps."""
-
-    def __init__(self, after: int) -> None:
-        super().__init__()
-        self.after, self.seen = after, 0
-
-    def step(self, _: Any) -> None:
-        self.seen += 1
-        self.wants_stop = self.seen >= self.after
-
-
 def trained(path: Path, out: Path, teller: Any = None, **settings: Any) -> Run:
     return pipeline.train(from_mapping(path, SETTINGS | settings, out=out), teller)
 

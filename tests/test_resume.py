@@ -31,7 +31,7 @@ from gridcell.training import Checkpoints, PrecisionChoice, checkpoint, preparin
 from gridcell.training.objective import Objective
 from gridcell.training.plan import EFFORTS
 from gridcell.training.step import TrainingStep
-from tests.recordings import SOUND_NET, Listening, Stopping, speakers, tones
+from tests.recordings import SOUND_NET, Listening, speakers, tones
 from tests.test_cli import Run as Command
 from tests.test_cli import refused, run
 from tests.test_pipeline import SETTINGS, colours, paint, strict_json
@@ -45,6 +45,18 @@ SRC = Path(gridcell.__file__).parent.parent
 @pytest.fixture
 def toy(tmp_path: Path) -> Path:
     return colours(tmp_path / "toy")
+
+
+class Stopping(Listening):
+    """Asks to stop after so many steps."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after, self.seen = after, 0
+
+    def step(self, _: Any) -> None:
+        self.seen += 1
+        self.wants_stop = self.seen >= self.after
 
 
 def train(path: Path, out: Path, teller: Any = None, **settings: Any) -> pipeline.Run:

@@ -18,8 +18,6 @@ from gridcell.config import DataConfig, from_mapping
 from gridcell.errors import SourceError
 from gridcell.model import Model
 from gridcell.record import Run
-from gridcell.resuming import resume
-from tests.recordings import Listening, Stopping
 
 NET = "conv(8, time=9) relu lstm(8) mean"
 
@@ -130,44 +128,6 @@ def test_a_long_table_trains_and_answers_for_new_series(  # S32
     assert main(["predict", str(run.model_file), str(new), "--format", "csv"]) == 0
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert {row["label"] for row in rows} == {"slow", "fast"} and len(rows) == 2
-
-
-def lasting_table(path: Path, *, tells: bool, count: int = 80) -> Path:
-    """Noise, of which one class lasts longer than the other, or both as long."""
-    draw = np.random.default_rng(3)
-    with path.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["series_id", "t", "x", "label"])
-        for number in range(count):
-            is_long = tells and number % 2 == 1
-            steps = int(draw.integers(40, 48) if is_long else draw.integers(20, 28))
-            values = draw.normal(size=steps)
-            rows = ([number, t, f"{value:.4f}", number % 2] for t, value in enumerate(values))
-            table.writerows(rows)
-    return path
-
-
-def test_a_class_that_only_its_length_tells_is_learned_and_it_is_said(tmp_path: Path) -> None:
-    heard = Listening()
-    settings = {"net": "lstm_fcn", "epochs": 20, "precision": "float32", "seed": 0}
-    table = lasting_table(tmp_path / "lasting.csv", tells=True)
-    run = pipeline.train(from_mapping(table, settings, out=tmp_path / "run"), heard)
-    assert run.scores is not None and run.scores["accuracy"].value == 1.0
-    assert re.search(r"relu sum\(3\d\)\)", run.model.network.notation)
-    assert "Lengths tell the class of training rows: those nearest in length name" in heard.text
-
-    pipeline.train(from_mapping(table, settings, out=tmp_path / "cut"), Stopping(3))
-    resume(tmp_path / "cut")
-    one, other = ((tmp_path / n / "model.gridcell").read_bytes() for n in ("run", "cut"))
-    assert one == other
-
-
-def test_lengths_that_tell_nothing_are_left_alone(tmp_path: Path) -> None:
-    heard = Listening()
-    settings = {"net": "lstm_fcn", "epochs": 1, "precision": "float32"}
-    table = lasting_table(tmp_path / "alike.csv", tells=False)
-    run = pipeline.train(from_mapping(table, settings, out=tmp_path / "run"), heard)
-    assert "sum(" not in run.model.network.notation and "Lengths tell" not in heard.text
 
 
 @pytest.mark.parametrize("name", ["nope.csv", "nope.csv.gz", "nope.parquet", "nope.ts"])

@@ -27,7 +27,7 @@ from gridcell.sources.characters import clean, texts_of
 from gridcell.sources.words import UNKNOWN_WORD, words_and_breaks
 from gridcell.training import diagnosis
 from gridcell.training.step import TrainingStep
-from tests.recordings import Stopping
+from tests.test_resume import Stopping
 
 VERSE = "the cat sat on the mat, and the dog sat on the cat.\n"
 

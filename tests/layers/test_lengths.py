@@ -28,7 +28,6 @@ from gridcell.layers import (
     Pool,
     Residual,
     Softmax,
-    Sum,
     mask_steps,
     valid_steps,
 )
@@ -87,7 +86,6 @@ SILENCING = {
         0,
         lambda: Residual(Chain([Conv(4, 4, grid_axes=0, time=3, stride=2)]), Layout(4)),
     ),
-    "sum": (0, lambda: Sum(4)),
     "parallel of mean and max": (0, lambda: Parallel([Chain([Mean()]), Chain([Max()])])),
     "parallel": (
         0,

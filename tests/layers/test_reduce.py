@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gridcell.axes import Layout
 from gridcell.errors import ShapeError
-from gridcell.layers import Each, Embed, Last, Max, Mean, Rows, Sum
+from gridcell.layers import Each, Embed, Last, Max, Mean, Rows
 
 from ..reference.comparison import assert_agrees, catches, normal, quick
 from .checks import compare, dtypes, randomize, run, tensor
@@ -64,23 +64,7 @@ def test_mean_agrees_with_its_twin(case):
     compare_reduce(case, mean_weights)
 
 
-def sum_weights(length, steps):
-    return [1 / 3 if step < length else 0.0 for step in range(steps)]
-
-
-@quick
-@given(cases(Sum(3)))
-def test_sum_agrees_with_its_twin(case):
-    compare_reduce(case, sum_weights)
-
-
-def test_a_sum_in_units_of_no_step_is_refused():
-    with pytest.raises(ShapeError, match="sum is in units of 1 step or more; got 0"):
-        Sum(0)
-
-
 def test_reductions_that_read_the_padding_are_caught():
-    catches(compare_reduce, cases(Sum(3)), weights=lambda _, steps: sum_weights(steps, steps))
     catches(compare_reduce, cases(Last()), weights=lambda _, steps: last_weights(steps, steps))
     catches(compare_reduce, cases(Mean()), weights=lambda _, steps: mean_weights(steps, steps))
 
@@ -158,7 +142,7 @@ def test_max_keeps_the_infinite_and_what_is_no_number():
 
 
 def test_after_time_no_lengths_are_left():
-    for layer in (Last(), Mean(), Max(), Sum(3)):
+    for layer in (Last(), Mean(), Max()):
         assert layer.out_lengths(torch.tensor([3])) is None
         after = layer.out_layout(Layout(7))
         assert not after.has_time and after.channels == 7

@@ -166,18 +166,6 @@ def test_series_and_texts_have_presets_of_their_own(layout: Layout, is_each: boo
         assert built(values, torch.tensor([20, 3])).shape == wanted
 
 
-@pytest.mark.parametrize("name", ["auto", "lstm_fcn", "inception"])
-def test_where_lengths_tell_features_are_summed_over_time(name: str) -> None:
-    layout = Layout(3)
-    plain = networks.choose_network(name, layout)
-    timed = networks.choose_network(name, layout, timed=40)
-    assert plain.notation.count("mean") == 1
-    assert timed.notation == plain.notation.replace("mean", "sum(40)")
-    assert timed.reason == f"{plain.reason}, summed over time since lengths tell"
-    each = networks.choose_network(name, layout, is_each=True, timed=40)
-    assert each == networks.choose_network(name, layout, is_each=True)
-
-
 def test_names_are_read_by_parts_of_them_and_sentences_by_words() -> None:
     letters, words = Layout(1, vocabulary=80), Layout(1, vocabulary=8000)
     name = networks.choose_network("auto", letters, steps=7, is_spelled=True)

@@ -59,7 +59,6 @@ OF_FEATURES = [
 ]
 ENDS = ["last", "mean", "each", "", "parallel(lstm(2) last, mean)", "parallel(mean, last) relu"]
 ENDS += ["max", "parallel(mean, max)", "parallel(lstm(2) max, last, max)"]
-ENDS += ["sum", "sum(7) dense(2)", "parallel(mean, sum(3) batchnorm)"]
 
 
 @st.composite

@@ -19,7 +19,7 @@ from gridcell.layers.norm import BatchNorm, LayerNorm, Normalize
 from gridcell.layers.pool import GlobalPool, Pool
 from gridcell.layers.recurrent_options import keep_state, set_truncation
 from gridcell.layers.recurrent_state import LSTMState, RNNState
-from gridcell.layers.reduce import Each, Embed, Last, Max, Mean, Rows, Sum, Whole
+from gridcell.layers.reduce import Each, Embed, Last, Max, Mean, Rows, Whole
 from gridcell.layers.reversible import Reversible
 from gridcell.layers.rnn import RNN, RNNTrace
 from gridcell.layers.spelling import Spell
@@ -59,7 +59,6 @@ __all__ = [
     "Rows",
     "Softmax",
     "Spell",
-    "Sum",
     "Trace",
     "Whiten",
     "Whole",

@@ -118,41 +118,6 @@ class Max(nn.Module):
     out_lengths = no_lengths
 
 
-class Sum(nn.Module):
-    """The sum over the valid steps, in units of so many steps.
-
-        y = sum over t of x_t / steps
-
-    Beside a mean it knows how long a sequence is: of two of which one lasts twice as long, with the
-    same in it, the sum is twice as large.
-
-    Shapes   x [B, T, D] -> y [B, D]; a sequence of length 0 gives 0
-
-    >>> Sum(2)(torch.ones(2, 4, 1), torch.tensor([4, 1])).tolist()
-    [[2.0], [0.5]]
-    """
-
-    def __init__(self, steps: int = 1) -> None:
-        super().__init__()
-        if steps < 1:
-            raise ShapeError(f"sum is in units of 1 step or more; got {steps}.")
-        self.steps = steps
-
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        check_shape(x, "B T D", layer="sum")
-        check_lengths(lengths, x, layer="sum")
-        return mask_steps(x, lengths).sum(1) / self.steps
-
-    def out_layout(self, layout: Layout) -> Layout:
-        """The same features, no time."""
-        return layout.without_time()
-
-    out_lengths = no_lengths
-
-    def extra_repr(self) -> str:
-        return f"in units of {self.steps}"
-
-
 class Whole(nn.Module):
     """Every step of an item side by side as one row of features, time gone.
 

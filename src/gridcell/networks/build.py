@@ -260,18 +260,17 @@ BUILDERS: dict[str, Builder] = {
     "last": lambda options, *_: layers.Last(**options),
     "mean": lambda *_: layers.Mean(),
     "max": lambda *_: layers.Max(),
-    "sum": lambda options, *_: layers.Sum(**options),
     "each": lambda *_: layers.Each(),
     "whole": lambda *_: layers.Whole(),
 }
 RECURRENT = ("lstm", "rnn")
 MEANS = ("mirrored", "ensemble")
 READS_IDS = ("embed", "spell")
-NEEDS_FEATURES = ("dense", "last", "mean", "max", "sum", *RECURRENT)
+NEEDS_FEATURES = ("dense", "last", "mean", "max", *RECURRENT)
 """Layers that read `[B, T, D]`: a grid that is still there is flattened in front of them."""
 NEEDS_TIME = (
     *("conv", "whiten", "maxpool", "avgpool", "globalpool", "flatten"),
-    *("last", "mean", "max", "sum", "each", "delta", "rows", "whole"),
+    *("last", "mean", "max", "each", "delta", "rows", "whole"),
     *("mirrored", "ensemble", "reversible"),
     *RECURRENT,
 )
@@ -434,7 +433,7 @@ def head_width(specs: Sequence[Spec]) -> int | None:
     >>> head_width(parse("mirrored(flatten dense(5)) mean"))
     5
     """
-    others = [spec for spec in specs if spec.name not in ("last", "mean", "max", "sum", "each")]
+    others = [spec for spec in specs if spec.name not in ("last", "mean", "max", "each")]
     if others and others[-1].name in ("reversible", *MEANS):
         return head_width(others[-1].chains[0])
     is_head = bool(others) and others[-1].name == "dense"

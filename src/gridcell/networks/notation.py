@@ -118,7 +118,6 @@ SIGNATURES: dict[str, Signature] = {
     "last": Signature(),
     "mean": Signature(),
     "max": Signature(),
-    "sum": Signature(("steps",), {"steps": WHOLE}),
     "each": Signature(),
     "whole": Signature(),
     "residual": Signature(chains=1),

@@ -33,7 +33,6 @@ def choose_network(
     is_spelled: bool = False,
     is_forecast: bool = False,
     is_mirrored: bool = False,
-    timed: int | None = None,
     embedding: int | None = None,
 ) -> Choice:
     """Return the notation that a preset's name stands for; notation is returned as it is.
@@ -44,7 +43,6 @@ def choose_network(
     is_onward whether it must be given before what comes later is known
     is_forecast whether items are windows whose next steps are wanted
     is_mirrored whether a mirrored picture means the same
-    timed    usual number of steps of a series, where its length tells what it is
     embedding numbers that stand for a word, where vectors that others trained say how many
 
     >>> choose_network("conv(8, 3) relu", Layout(1, (28, 28), steps=1)).notation
@@ -61,16 +59,9 @@ def choose_network(
         told = f"{plain.reason}; answers are means over a picture and its mirror image"
         return Choice(f"mirrored({plain.notation})", told)
     if name == "auto":
-        return _auto(
-            layout,
-            steps,
-            is_each=is_each,
-            is_spelled=is_spelled,
-            timed=timed,
-            embedding=embedding,
-        )
+        return _auto(layout, steps, is_each=is_each, is_spelled=is_spelled, embedding=embedding)
     if name in PRESETS and not layout.grid:
-        return of_steps(name, layout, is_each=is_each, timed=timed, embedding=embedding)
+        return of_steps(name, layout, is_each=is_each, embedding=embedding)
     if is_each and name in ("cnn", "crnn"):
         return _each(layout, has_lstm=name == "crnn")
     return PRESETS[name](layout) if name in PRESETS else Choice(name, "as written")
@@ -253,7 +244,6 @@ def _auto(
     *,
     is_each: bool = False,
     is_spelled: bool = False,
-    timed: int | None = None,
     embedding: int | None = None,
 ) -> Choice:
     """Images: a residual CNN. Long sounds are scenes, where the order of things says little."""
@@ -262,7 +252,7 @@ def _auto(
         if short is not None:
             return short
         name = "lstm" if layout.vocabulary or is_each else "lstm_fcn"
-        choice = of_steps(name, layout, is_each=is_each, timed=timed, embedding=embedding)
+        choice = of_steps(name, layout, is_each=is_each, embedding=embedding)
         return Choice(choice.notation, f"auto took {choice.reason}")
     if is_each:
         choice = _each(layout, has_lstm=True)

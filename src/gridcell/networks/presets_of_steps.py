@@ -20,17 +20,9 @@ class Choice:
     reason: str
 
 
-def of_steps(
-    name: str,
-    layout: Layout,
-    *,
-    is_each: bool,
-    timed: int | None = None,
-    embedding: int | None = None,
-) -> Choice:
+def of_steps(name: str, layout: Layout, *, is_each: bool, embedding: int | None = None) -> Choice:
     """Return the notation of a preset for series or texts, whose steps have no grid.
 
-    timed       usual number of steps of a series, where its length tells what it is
     embedding   numbers that stand for a word, where vectors that others trained say how many
     """
     presets = TEXT_PRESETS if layout.vocabulary else SERIES_PRESETS
@@ -42,25 +34,24 @@ def of_steps(
         )
     if layout.vocabulary:
         return TEXT_PRESETS[name](_first(layout, embedding), is_each)
-    reduce = "mean" if timed is None else f"sum({timed})"
-    return SERIES_PRESETS[name](layout, is_each, reduce)
+    return SERIES_PRESETS[name](layout, is_each)
 
 
-def _lstm_fcn(layout: Layout, is_each: bool, reduce: str = "mean") -> Choice:
+def _lstm_fcn(layout: Layout, is_each: bool) -> Choice:
     """After Karim et al. 2017; the LSTM sees the steps, where theirs saw each series as one."""
     if is_each:
-        return _inception(layout, is_each, reduce)
+        return _inception(layout, is_each)
     convolutions = (
         "conv(128, time=8) batchnorm relu conv(256, time=5) batchnorm relu "
-        f"conv(128, time=3) batchnorm relu {reduce}"
+        "conv(128, time=3) batchnorm relu mean"
     )
     return Choice(
         f"parallel(lstm(64) last dropout(0.5), {convolutions})",
-        f"the lstm_fcn preset: an LSTM beside three convolutions over time{_summed(reduce)}",
+        "the lstm_fcn preset: an LSTM beside three convolutions over time",
     )
 
 
-def _inception(layout: Layout, is_each: bool, reduce: str = "mean") -> Choice:
+def _inception(layout: Layout, is_each: bool) -> Choice:
     """After InceptionTime (Fawaz et al. 2020): windows of several lengths side by side."""
     module = (
         "conv(32) parallel(conv(32, time=39), conv(32, time=19), conv(32, time=9), "
@@ -68,17 +59,12 @@ def _inception(layout: Layout, is_each: bool, reduce: str = "mean") -> Choice:
     )
     body = f"residual(3*({module})) residual(3*({module}))"
     return Choice(
-        body if is_each else f"{body} {reduce}",
-        "the inception preset: convolutions of several lengths side by side"
-        + ("" if is_each else _summed(reduce)),
+        body if is_each else f"{body} mean",
+        "the inception preset: convolutions of several lengths side by side",
     )
 
 
-def _summed(reduce: str) -> str:
-    return "" if reduce == "mean" else ", summed over time since lengths tell"
-
-
-def _series_lstm(layout: Layout, is_each: bool, _: str = "mean") -> Choice:
+def _series_lstm(layout: Layout, is_each: bool) -> Choice:
     notation = "lstm(128, both) dropout(0.3)" if is_each else "lstm(128, both) mean dropout(0.3)"
     return Choice(notation, "the lstm preset: an LSTM both ways over the steps")
 
@@ -140,7 +126,7 @@ def writer(embedding: int | None) -> Choice:
     )
 
 
-SERIES_PRESETS: dict[str, Callable[[Layout, bool, str], Choice]] = {
+SERIES_PRESETS: dict[str, Callable[[Layout, bool], Choice]] = {
     "lstm_fcn": _lstm_fcn,
     "inception": _inception,
     "lstm": _series_lstm,

@@ -205,17 +205,6 @@ def _max(step: Step, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
     return torch.where(count > 0, largest, torch.zeros_like(largest)), (largest, count)
 
 
-def _sum(step: Step, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-    """The sum of all steps so far, in float64 as that of `_mean`."""
-    check_shape(x, "B T D", layer="sum")
-    total = x.sum(1, dtype=torch.float64)
-    if memory is not None:
-        (earlier,) = _tensors(memory)
-        _check_sequences(earlier, x)
-        total = earlier + total
-    return (total / cast(layers.Sum, step.module).steps).to(x.dtype), (total,)
-
-
 def _window(step: Step, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
     """A window over time on the steps that it kept and the new ones.
 
@@ -296,7 +285,6 @@ KINDS: dict[str, _Kind] = {
     "delta": _Kind(_delta, 1),
     "mean": _Kind(_mean, 2),
     "max": _Kind(_max, 2),
-    "sum": _Kind(_sum, 1),
     "conv": _Kind(_window, 1, _mixes_steps),
     "maxpool": _Kind(_window, 1, _mixes_steps),
     "avgpool": _Kind(_window, 1, _mixes_steps),

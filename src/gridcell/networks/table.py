@@ -264,7 +264,7 @@ def _field(step: Step, field: Field) -> Field:
         return Field(field.cells[1:], field.jump[1:])
     if isinstance(module, layers.Delta):
         return Field((field.cells[0] + field.jump[0], *field.cells[1:]), field.jump)
-    if isinstance(module, (layers.Mean, layers.Max, layers.Sum)):
+    if isinstance(module, (layers.Mean, layers.Max)):
         return Field((math.inf, *field.cells[1:]), field.jump)
     if isinstance(module, layers.Whole | layers.Reversible):
         return Field(tuple(math.inf for _ in field.cells), field.jump)

@@ -23,10 +23,9 @@ from gridcell.layers import (
     Pool,
     Residual,
     Reversible,
-    Sum,
 )
 
-KEEPING = (Dropout, Pool, GlobalPool, Last, Mean, Max, Sum, Each)
+KEEPING = (Dropout, Pool, GlobalPool, Last, Mean, Max, Each)
 """Behind these a channel holds some of its values or means of them. Not so behind flatten: each
 place becomes a channel, which may be dead alone."""
 

@@ -22,14 +22,13 @@ from gridcell.batches import (
 from gridcell.config import TrainConfig
 from gridcell.errors import ConfigError
 from gridcell.networks.run import channels_last
-from gridcell.preparation import Preparation, SeriesPreparation, TextPreparation, outputs_of, told
+from gridcell.preparation import Preparation, TextPreparation, outputs_of, told
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.texts import NOUNS
 from gridcell.samples import STEP_TASKS, Samples
 from gridcell.sources.wording import counted
 from gridcell.training.checkpoint import About
 from gridcell.training.device import choose_device, device_name
-from gridcell.training.durations import Durations, telling_durations
 from gridcell.training.found import start_from_rows
 from gridcell.training.job import Job
 from gridcell.training.measured import measured_precision
@@ -101,18 +100,10 @@ def prepare(
     device = choose_device(config.device)
     found = None if vectors is None else vectors_for(vectors, prep)
     embedding = None if found is None else found.width
-    durations = _durations(samples, decoded, prep, train_rows)
     varied = choose_variation(config, samples, decoded, prep, train_rows)
     is_mirrored = isinstance(varied.variation, ImageAugment) and varied.variation.flip
     chosen = _chosen(
-        config,
-        samples,
-        decoded,
-        prep,
-        embedding=embedding,
-        is_mirrored=is_mirrored,
-        timed=None if durations is None else durations.usual,
-        about=about,
+        config, samples, decoded, prep, embedding=embedding, is_mirrored=is_mirrored, about=about
     )
     network = _built(chosen.notation, config, samples, prep, embedding=embedding)
     starts = []
@@ -155,8 +146,6 @@ def prepare(
         )
     else:  # and the checkpoint has what was found
         decided, precision = _as_before(config, about)
-    if durations is not None:
-        starts.append(f"Lengths tell the class of training rows: {durations.told}.")
     notes = (
         *told(prep, decoded, train_rows),
         *starts,
@@ -209,21 +198,6 @@ def _check_settings(config: TrainConfig, samples: Samples, *, has_valid: bool) -
         )
 
 
-def _durations(
-    samples: Samples,
-    decoded: Decoded,
-    prep: Preparation,
-    rows: NDArray[np.int64],
-) -> Durations | None:
-    """What the lengths of series tell of their class; None where that is little, or not asked."""
-    if samples.task != "classify" or not isinstance(prep, SeriesPreparation):
-        return None
-    if prep.layout.steps is not None:
-        return None
-    classes = samples.targets[rows].astype(np.int64)
-    return telling_durations(np.diff(decoded.starts)[rows], classes)
-
-
 def _chosen(
     config: TrainConfig,
     samples: Samples,
@@ -232,7 +206,6 @@ def _chosen(
     *,
     embedding: int | None,
     is_mirrored: bool,
-    timed: int | None,
     about: About | None,
 ) -> networks.Choice:
     """The network as a line of text, and why: that of the checkpoint where there is one."""
@@ -245,7 +218,6 @@ def _chosen(
         is_spelled=isinstance(prep, TextPreparation) and prep.level == "characters",
         is_forecast=samples.task == "forecast",
         is_mirrored=is_mirrored,
-        timed=timed,
         embedding=embedding,
     )
     if config.members > 1:
