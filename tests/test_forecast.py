@@ -215,7 +215,7 @@ def test_evaluate_says_that_it_scores_windows_and_which(done, tmp_path, monkeypa
     teller = Counting()
     scoring.evaluate(done.run.model, table, DataConfig(), teller=teller)
     assert teller.text.endswith("91 windows\n")
-    monkeypatch.setitem(pipeline.MOST_ITEMS, pipeline.TEST, 200)  # of 3 columns
+    monkeypatch.setitem(scoring.MOST_ITEMS, scoring.TEST, 200)  # of 3 columns
     teller = Counting()
     scores = scoring.evaluate(done.run.model, table, DataConfig(), teller=teller)
     assert scores is not None and scores.items == 46

@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 import gridcell.bundle
-from gridcell import model as model_file
+from gridcell import model as model_module
 from gridcell import networks, reading
 from gridcell.errors import ConfigError, GridcellError, ModelFileError, SourceError, StorageError
 from gridcell.model import Model
@@ -195,7 +195,7 @@ def test_loading_does_not_load_pytorch_s_compiler(tmp_path: Path, notation: str)
         "sys.exit(f'loaded: {heavy}' if heavy else 0)"
     )
     command = [sys.executable, "-c", code, str(path)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(model_file.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(model_module.__file__).parents[1])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -573,7 +573,7 @@ def test_more_items_than_a_batch_are_answered_in_order(
 ) -> None:
     model, files = made(), pictures(tmp_path, 11)
     at_once = model.predict(list(files))
-    monkeypatch.setattr(model_file, "PREDICT_BATCH", 4)
+    monkeypatch.setattr(model_module, "PREDICT_BATCH", 4)
     asked: list[Path] = []
 
     def paths() -> Iterator[Path]:

@@ -863,7 +863,7 @@ def test_a_label_that_no_cell_names_counts_as_absent(tmp_path: Path) -> None:
     assert run.model.labels == ("b", "g", "r")
     some = words(tmp_path / "data", ["r;g", "g", "r", "g;r"], name="some", seed=500)
     data = reading.read(some, DataConfig(task="labels"), teller=Silent())
-    targets = pipeline._with_labels_of(run.model, data.samples).targets
+    targets = scoring._with_labels_of(run.model, data.samples).targets
     assert targets.tolist() == [[0, 1, 1], [0, 1, 0], [0, 0, 1], [0, 1, 1]]
     assert targets.dtype == np.float32
     found = scoring.evaluate(run.model, some, DataConfig())

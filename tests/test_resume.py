@@ -92,8 +92,8 @@ def test_a_stopped_run_goes_on_to_the_same_model(
 @pytest.mark.parametrize(
     ("used", "there", "told"),
     [
-        (1, 4, ""),
-        (2, 4, ""),
+        (1, 2, ""),
+        (1, 4, "Threads: a step takes 1 as before, scoring 4 in place of 2, so"),
         (None, 4, "Threads: 2 before, 4 now, so"),
         (2, 1, "Threads: 2 before, 1 now, so"),
     ],
@@ -126,6 +126,9 @@ def test_a_step_goes_on_with_as_many_threads_as_before(
         torch.set_num_threads(before)
     assert set(stepped_on) == {min(used or there, there)}
     assert (told in teller.text) if told else ("Threads:" not in teller.text)
+    used_now = f", {used} of {there} threads." if used and used < there else f", {there} thread"
+    assert f"Arithmetic: float32{f' on {used} thread' if used else ''}" in teller.text
+    assert used_now in teller.text
 
 
 # C28

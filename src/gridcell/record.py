@@ -265,6 +265,7 @@ def write(
         "training": {
             "plan": dataclasses.asdict(job.plan),
             "precision": job.precision.precision,
+            "threads": job.precision.threads,
             "notes": list(job.notes),
             "history": dataclasses.asdict(run.history),
             "diagnosis": dataclasses.asdict(diagnosis),

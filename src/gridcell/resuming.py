@@ -182,9 +182,15 @@ def _of(epochs: int | None) -> str:
 def _threads(about: About) -> list[str]:
     before = about.step_threads or about.threads
     now = min(about.step_threads or math.inf, torch.get_num_threads())
-    if now == before:
+    if now != before:
+        return [f"Threads: {before} before, {now} now, so the last bits of its sums will differ."]
+    scoring = torch.get_num_threads()
+    if scoring == about.threads:
         return []
-    return [f"Threads: {before} before, {now} now, so the last bits of its sums will differ."]
+    return [
+        f"Threads: a step takes {before} as before, scoring {scoring} in place of {about.threads}, "
+        "so the last bits of scores may differ."
+    ]
 
 
 def _in_pieces(about: About, state: State, size: int | None) -> tuple[State, list[str]]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gridcell import reference
 from gridcell.axes import Layout
 from gridcell.errors import ShapeError
-from gridcell.layers import Conv, Dense, Flatten, Pool
+from gridcell.layers import Conv, Dense, Flatten, Pool, conv
 
 from ..reference.comparison import assert_agrees, catches, normal, quick
 from .checks import compare, dtypes, randomize, silenced, steps_in_the_batch, tensor
@@ -340,3 +340,52 @@ def test_behind_one_channel_channels_lie_last(layer, shape, dtype):
     folded = y.flatten(0, 1)
     assert folded.is_contiguous(memory_format=torch.channels_last)
     assert not folded.is_contiguous()
+
+
+SHAPES = [
+    (channels, size, options)
+    for channels in (1, 2, 3, 4, 6, 8, 12, 14, 16)
+    for size in (3, 4, 8, 16, 32)
+    for options in ({}, {"stride": 2}, {"dilation": 2}, {"groups": channels})
+]
+
+
+@pytest.mark.parametrize("is_read_in_parts", [False, True])
+def test_in_bfloat16_it_is_the_same_convolution_whatever_the_sizes(is_read_in_parts):
+    """With AMX some came out as something else: 8 channels under a window of 8, 4 under 16 ..."""
+    for channels, size, options in SHAPES:
+        layer = Conv(channels, 2 * channels, grid_axes=0, time=size, **options)
+        layer.reads_values = is_read_in_parts
+        x = torch.from_numpy(normal(0, 2, 70, channels)).float()
+        wanted = layer(x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = layer(x)
+        assert found.dtype == torch.bfloat16
+        apart = (found - wanted).abs().max() / wanted.std()
+        assert apart < 0.1, (channels, size, options)
+
+
+@pytest.mark.parametrize(("channels", "size"), [(8, 8), (4, 16), (12, 8), (2, 32)])
+@pytest.mark.parametrize("axes", [0, 1, 2])
+def test_what_a_processor_gets_wrong_is_formed_in_float32(monkeypatch, channels, size, axes):
+    kernel = {0: (), 1: (size,), 2: (2, size)}[axes]
+    layer = Conv(channels, 3, kernel, grid_axes=axes, time=1 if axes else size)
+    seen = []
+
+    def slid(x, *arguments, **options):
+        seen.append((x.dtype, torch.is_autocast_enabled("cpu")))
+        return torch.nn.functional.conv2d(x, *arguments, **options)
+
+    monkeypatch.setitem(conv.CONVOLUTIONS, max(axes, 1), slid)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        layer(torch.ones(1, 40, channels, *(40,) * axes))
+        assert seen == [(torch.float32, False)]
+        Conv(16, 3, grid_axes=0, time=8)(torch.ones(1, 40, 16))
+    assert axes == 2 or seen[1:] == [(torch.float32, True)]
+
+
+def test_where_a_processor_is_wrong():
+    wrong = {(8, 8), (8, 12), (4, 16), (4, 24), (12, 8), (6, 16), (2, 32), (3, 32), (15, 32)}
+    right = {(4, 8), (8, 4), (16, 4), (16, 8), (32, 8), (9, 8), (1, 32), (3, 8)}
+    assert all(conv.is_miscounted(*each) for each in wrong)
+    assert not any(conv.is_miscounted(*each) for each in right)

@@ -154,7 +154,8 @@ def test_layers_that_would_round_their_state_stay_in_float32_unless_asked(
 def test_recurrent_networks_are_measured_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, net: str
 ) -> None:
-    measured = {"float32": 2.0, "bfloat16": 1.0}, {"float32": 1.0, "bfloat16": 1.0}
+    same = precision._First(1.0, (torch.ones(2),))
+    measured = {"float32": 2.0, "bfloat16": 1.0}, {"float32": same, "bfloat16": same}
     monkeypatch.setattr(precision, "has_bfloat16", lambda _: True)
     monkeypatch.setattr(precision, "_measured", lambda *_: measured)
     assert job(tmp_path, net=net).precision.precision == "bfloat16"

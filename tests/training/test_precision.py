@@ -133,6 +133,27 @@ def test_bfloat16_that_changes_the_loss_is_not_safe(
     assert "bfloat16 changes the loss by" in found.reason
 
 
+@pytest.mark.parametrize(("factor", "told"), [(-1.0, "200%"), (0.0, "100%")])
+def test_another_gradient_is_not_safe_though_the_loss_is_the_same(
+    bfloat16: None, clock: Any, factor: float, told: str
+) -> None:
+    """A kernel of a processor that computes something else leaves a first loss nearly alone."""
+    clock(0.020, 0.001)
+
+    def loss(net: nn.Module) -> Tensor:
+        data = images(8)
+        batch = data.batch(data.rows)
+        outputs = net(batch.values)
+        value = OBJECTIVE.loss(outputs, batch.targets)
+        if outputs.dtype == torch.bfloat16:
+            value = value.detach() + (value - value.detach()) * factor
+        return value
+
+    found = choose(loss=loss)
+    assert found.precision == "float32"
+    assert found.reason == f"float32: bfloat16 changes the gradient by {told}"
+
+
 def test_dropout_is_the_same_in_both_and_makes_no_difference_of_the_losses(
     bfloat16: None, clock: Any
 ) -> None:
@@ -188,10 +209,11 @@ def seconds_on(monkeypatch: pytest.MonkeyPatch, four_threads: None) -> Any:
 
         def measured(
             network: nn.Module, loss: Any, device: torch.device, tried: Any
-        ) -> tuple[dict[str, float], dict[str, float]]:
+        ) -> tuple[dict[str, float], dict[str, Any]]:
             asked.append(torch.get_num_threads())
             took = dict(zip(("float32", "bfloat16"), seconds[asked[-1]], strict=True))
-            return {each: took[each] for each in tried}, dict.fromkeys(tried, 1.0)
+            same = precision._First(1.0, (torch.ones(3),))
+            return {each: took[each] for each in tried}, dict.fromkeys(tried, same)
 
         monkeypatch.setattr(precision, "_measured", measured)
         return asked
@@ -248,7 +270,7 @@ def test_what_is_not_safe_is_not_taken_on_fewer_threads_either(
     monkeypatch: pytest.MonkeyPatch, bfloat16: None, seconds_on: Any
 ) -> None:
     seconds_on({4: (0.006, 0.002), 1: (0.004, 0.001), 2: (0.005, 0.001)})
-    monkeypatch.setattr(precision, "_change", lambda losses: float("nan"))
+    monkeypatch.setattr(precision, "_unlike", lambda first: "bfloat16 changes the loss by 9%")
     found = choose()
     assert (found.precision, found.threads) == ("float32", 1)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gridcell.axes import Layout, check_shape
 from gridcell.errors import ShapeError
+from gridcell.layers.engines import arithmetic
 from gridcell.layers.first_weights import draw
 from gridcell.layers.lengths import at_least, check_lengths, is_traced, mask_steps
 from gridcell.layers.two_parts import in_two_parts, is_rounded
@@ -24,6 +25,8 @@ from gridcell.layers.window import (
     times,
 )
 
+AMX_CHANNELS, AMX_ROW = 16, 32
+"""See `is_miscounted`."""
 # Over one axis too in two dimensions, see `_slide`.
 CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv2d, 2: F.conv2d, 3: F.conv3d}
 
@@ -131,6 +134,20 @@ class Conv(nn.Module):
 
     def _slide(self, x: Tensor) -> Tensor:
         """The convolution over all axes after the first two of `x [N, C, *axes]`."""
+        is_low = arithmetic(x) == torch.bfloat16 and x.device.type == "cpu"
+        if not (is_low and self._may_be_miscounted):
+            return self._slid(x, self.weight, self.bias)
+        with torch.autocast("cpu", enabled=False):
+            bias = None if self.bias is None else self.bias.float()
+            return self._slid(x.float(), self.weight.float(), bias).to(torch.bfloat16)
+
+    @property
+    def _may_be_miscounted(self) -> bool:
+        """Of its channels, or of twice as many where values are read in two parts, or of two."""
+        channels, size = self.weight.shape[1], self.weight.shape[-1]
+        return is_miscounted(channels, size) or is_miscounted(2 * channels, size)
+
+    def _slid(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         sizes = x.shape[2:]
         check_places(sizes, self.windows, layer="conv")
         sides = [window.sides(size) for window, size in zip(self.windows, sizes, strict=True)]
@@ -141,7 +158,6 @@ class Conv(nn.Module):
             padding = [0] * len(sides)
         stride = [window.stride for window in self.windows]
         dilation = [window.dilation for window in self.windows]
-        weight: Tensor = self.weight
         if self.reads_values and self.groups == 1 and is_rounded(x):
             x, weight = in_two_parts(x, 1), torch.cat([weight, weight], 1)
         is_line = len(sides) == 1
@@ -159,7 +175,7 @@ class Conv(nn.Module):
         y = CONVOLUTIONS[len(sides)](
             x,
             weight,
-            self.bias,
+            bias,
             stride=stride,
             padding=padding,
             dilation=dilation,
@@ -173,6 +189,20 @@ class Conv(nn.Module):
 def _with_zeros(x: Tensor) -> Tensor:
     """`x [N, 1, H, W]` with one more channel, 0, channels last in memory."""
     return F.pad(x, (0, 0, 0, 0, 0, 1)).contiguous(memory_format=torch.channels_last)
+
+
+def is_miscounted(channels: int, size: int) -> bool:
+    """Whether oneDNN makes something else of a convolution in bfloat16, without a word.
+
+    On processors with AMX what comes out has nothing to do with what went in where fewer than 16
+    channels times the kernel's last size are 64, 96, 128 ...: seen in PyTorch 2.13, forward; of
+    1,016 shapes in these and in no others.
+
+    channels   that a filter sees
+    size       of the kernel on its last axis
+    """
+    row = channels * size
+    return channels < AMX_CHANNELS and row >= 2 * AMX_ROW and row % AMX_ROW == 0
 
 
 def _windows(

@@ -24,11 +24,13 @@ def choose_device(asked: Literal["auto", "cpu", "cuda"]) -> torch.device:
     return torch.device("cuda" if has_gpu and asked != "cpu" else "cpu")
 
 
-def device_name(device: torch.device) -> str:
-    """What does the work, for the user."""
+def device_name(device: torch.device, used: int | None = None) -> str:
+    """What does the work, for the user; `used` of its threads, where those are not all."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
+    if used is not None and used < threads:
+        return f"the processor, {used} of {threads} threads"
     return f"the processor, {threads} thread{'' if threads == 1 else 's'}"
 
 

@@ -19,7 +19,7 @@ from gridcell.training.device import device_name
 from gridcell.training.objective import Objective
 from gridcell.training.precision import PrecisionChoice, Way, choose_precision
 
-FORMAT = 3
+FORMAT = 4
 """One more whenever layers compute otherwise in one of the two, so that all is measured anew."""
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -43,7 +42,7 @@ from gridcell.training.plan import (
     smoothing_of,
     told_work,
 )
-from gridcell.training.precision import PrecisionChoice
+from gridcell.training.precision import PrecisionChoice, Way, told_way
 from gridcell.training.refusals import (
     check_keeps_steps,
     check_leaves_steps,
@@ -53,8 +52,6 @@ from gridcell.training.refusals import (
 from gridcell.training.variation import choose_variation
 from gridcell.training.vectors import start_from, vectors_for
 from gridcell.training.walked import engines_told
-
-Better = Literal["higher", "lower"]
 
 
 def check(config: TrainConfig) -> None:
@@ -154,7 +151,7 @@ def prepare(
         *(note[0].upper() + note[1:] for note in network.notes),
         decided.told_epochs(),
         _told_steps(decided, train, parts=parts, tbptt=config.tbptt),
-        f"Arithmetic: {precision.reason}, on {device_name(device)}.",
+        f"Arithmetic: {precision.reason}, on {device_name(device, precision.threads)}.",
         *engines_told(network, precision.precision, device),
         f"Augmentation: {varied.reason}.",
     )
@@ -295,7 +292,7 @@ def _as_before(config: TrainConfig, about: About) -> tuple[Plan, PrecisionChoice
     if config.optimizer != "auto":
         # Plans of earlier versions do not name it, the settings do.
         decided = replace(decided, optimizer=config.optimizer)
-    reason = f"{about.precision}, as before"
+    reason = f"{told_way(Way(about.precision, about.step_threads))}, as before"
     return decided, PrecisionChoice(about.precision, reason, about.step_threads)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,8 +17,6 @@ from gridcell.batches import (
 from gridcell.errors import ConfigError, NetworkError, ShapeError
 from gridcell.networks.build import Step
 from gridcell.sources.wording import counted
-
-Better = Literal["higher", "lower"]
 
 
 def check_looks_back(steps: Sequence[Step]) -> None:
