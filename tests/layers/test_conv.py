@@ -384,6 +384,30 @@ def test_what_a_processor_gets_wrong_is_formed_in_float32(monkeypatch, channels,
     assert axes == 2 or seen[1:] == [(torch.float32, True)]
 
 
+OTHERS = [
+    (Conv(6, 3, (2, 2), stride=2, padding=1, grid_axes=2), (1, 3, 6, 1, 1)),
+    (Conv(5, 8, 3, stride=3, grid_axes=1), (2, 3, 5, 3)),
+    (Conv(8, 4, 3, stride=2, grid_axes=1, time=3, padding="valid"), (2, 8, 8, 3)),
+    (Conv(5, 33, (5, 3), grid_axes=2, time=3), (1, 1, 5, 1, 5)),
+    (Conv(8, 1, (2, 3), grid_axes=2, time=3, dilation=2, padding=1), (2, 20, 8, 1, 20)),
+]
+
+
+@pytest.mark.parametrize(("layer", "shape"), OTHERS)
+def test_in_bfloat16_gradients_are_those_of_the_same_convolution(layer, shape):
+    """With AMX these came out wrong, forward or backward, and the last one crashed."""
+    x = torch.from_numpy(normal(0, *shape)).float().requires_grad_()
+    y = layer(x)
+    grad_y = torch.from_numpy(normal(1, *y.shape)).float()
+    wanted = torch.autograd.grad(y, [x, layer.weight], grad_y)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = layer(x)
+    found = torch.autograd.grad(low, [x, layer.weight], grad_y.to(low.dtype))
+    for one, other in zip([low, *found], [y, *wanted], strict=True):
+        size = other.square().mean().sqrt()
+        assert (one.float() - other).abs().max() < 0.1 * size
+
+
 def test_where_a_processor_is_wrong():
     wrong = {(8, 8), (8, 12), (4, 16), (4, 24), (12, 8), (6, 16), (2, 32), (3, 32), (15, 32)}
     right = {(4, 8), (8, 4), (16, 4), (16, 8), (32, 8), (9, 8), (1, 32), (3, 8)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -135,17 +135,27 @@ class Conv(nn.Module):
     def _slide(self, x: Tensor) -> Tensor:
         """The convolution over all axes after the first two of `x [N, C, *axes]`."""
         is_low = arithmetic(x) == torch.bfloat16 and x.device.type == "cpu"
-        if not (is_low and self._may_be_miscounted):
+        if not (is_low and self._comes_out_wrong(x.shape[2:])):
             return self._slid(x, self.weight, self.bias)
         with torch.autocast("cpu", enabled=False):
             bias = None if self.bias is None else self.bias.float()
             return self._slid(x.float(), self.weight.float(), bias).to(torch.bfloat16)
 
-    @property
-    def _may_be_miscounted(self) -> bool:
-        """Of its channels, or of twice as many where values are read in two parts, or of two."""
-        channels, size = self.weight.shape[1], self.weight.shape[-1]
-        return is_miscounted(channels, size) or is_miscounted(2 * channels, size)
+    def _comes_out_wrong(self, sizes: Sequence[int]) -> bool:
+        """Whether oneDNN may make something else of it in bfloat16, of these sizes; see there.
+
+        Of its channels, or of twice as many, where values are read in two parts or one is two.
+        """
+        channels, kernel = self.weight.shape[1], self.weight.shape[-1]
+        both = zip(self.windows, sizes, strict=True)
+        are_lone = [window.places(size) == 1 for window, size in both]
+        is_thinned = are_lone[-1] and self.windows[-1].stride > 1
+        is_deep = len(self.windows) == 3 and any(
+            window.dilation > 1 or (is_lone and window.kernel > 1)
+            for window, is_lone in zip(self.windows, are_lone, strict=True)
+        )
+        is_counted_wrong = is_miscounted(channels, kernel) or is_miscounted(2 * channels, kernel)
+        return is_counted_wrong or is_thinned or is_deep
 
     def _slid(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         sizes = x.shape[2:]
@@ -197,6 +207,10 @@ def is_miscounted(channels: int, size: int) -> bool:
     On processors with AMX what comes out has nothing to do with what went in where fewer than 16
     channels times the kernel's last size are 64, 96, 128 ...: seen in PyTorch 2.13, forward; of
     1,016 shapes in these and in no others.
+
+    It is no better where a stride above 1 leaves a single place on the last axis (PyTorch's issue
+    169688), and over three axes where one leaves a single place of more, or with dilation, whose
+    gradient crashes. Float32 is right in all of these.
 
     channels   that a filter sees
     size       of the kernel on its last axis
