@@ -236,7 +236,8 @@ class TrainConfig:
     tbptt: int | None = None
     """Steps through which gradients flow back in an LSTM or RNN; all of them where left out."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of the training step; auto measures both and takes the faster safe one."""
+    """Arithmetic of the training step; auto measures both and takes the faster safe one, for a
+    short step on as many threads as make it shortest."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes a GPU where one can be used."""
     seed: int = 0
