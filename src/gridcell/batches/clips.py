@@ -39,7 +39,7 @@ class Clips:
 
     def steps(self) -> NDArray[np.int64]:
         """Frames of each clip."""
-        return np.asarray(np.diff(self.decoded.starts)[self.rows])
+        return self.decoded.counts(self.rows)
 
     def truths(self) -> Tensor:
         """Targets of all items in their order."""

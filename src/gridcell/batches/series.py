@@ -40,7 +40,7 @@ class Series:
     @property
     def is_varied(self) -> bool:
         """Whether training sees each series varied: long ones always are, by the stretch."""
-        longest = int(self._whole(self.rows).max(initial=0))
+        longest = int(self.decoded.counts(self.rows).max(initial=0))
         return self.augment is not None or longest > self.preparation.longest
 
     @property
@@ -64,7 +64,9 @@ class Series:
     def windows(self) -> Series:
         """Each long series as windows that overlap by at least half and end where it ends."""
         rows, firsts = [], []
-        for row, steps in zip(self.rows.tolist(), self._whole(self.rows).tolist(), strict=True):
+        for row, steps in zip(
+            self.rows.tolist(), self.decoded.counts(self.rows).tolist(), strict=True
+        ):
             starts = window_starts(steps, self.preparation.longest)
             rows += [row] * len(starts)
             firsts += starts
@@ -99,13 +101,9 @@ class Series:
                 targets = mixed_targets(targets, partner, share, classes=self.classes)
         return Batch(found, lengths, targets, rows, firsts)
 
-    def _whole(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Steps of these rows; of all of many, each batch would wait for it."""
-        return np.asarray(self.decoded.starts[rows + 1] - self.decoded.starts[rows])
-
     def _counts(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Steps of the items at these places: of the series, the stretch or the window."""
-        left = self._whole(self.rows[places])
+        left = self.decoded.counts(self.rows[places])
         if self.firsts is not None:
             left = left - self.firsts[places]
         return np.asarray(np.minimum(left, self.preparation.longest))
@@ -121,4 +119,4 @@ class Series:
             return np.asarray(self.firsts[places], np.int64)
         if generator is None:
             return np.zeros(len(places), np.int64)
-        return drawn_starts(self._whole(self.rows[places]) - counts, generator)
+        return drawn_starts(self.decoded.counts(self.rows[places]) - counts, generator)

@@ -41,7 +41,7 @@ class Sounds:
     @property
     def is_varied(self) -> bool:
         """Whether training sees each sound varied: long ones always are, by the stretch."""
-        longest = int(self._whole(self.rows).max(initial=0))
+        longest = int(self.decoded.counts(self.rows).max(initial=0))
         return self.augment is not None or longest > self.preparation.longest_samples
 
     @property
@@ -58,7 +58,7 @@ class Sounds:
 
     def windows(self) -> Sounds:
         """Each long sound as windows that overlap by at least half and end where it ends."""
-        whole, longest = self._whole(self.rows), self.preparation.longest_samples
+        whole, longest = self.decoded.counts(self.rows), self.preparation.longest_samples
         hop = self.preparation.hop
         rows, firsts = [], []
         for row, samples in zip(self.rows.tolist(), whole.tolist(), strict=True):
@@ -100,7 +100,7 @@ class Sounds:
         """Targets of all items in order; of events those of every step, [steps of all, K]."""
         if self.events is None:
             return self.targets[self.rows]
-        steps = torch.from_numpy(self.preparation.steps_of(self._whole(self.rows)))
+        steps = torch.from_numpy(self.preparation.steps_of(self.decoded.counts(self.rows)))
         labels = self._labels(self.rows, np.zeros(len(self), np.int64), steps)
         return torch.cat([labels[i, :count] for i, count in enumerate(steps.tolist())])
 
@@ -119,13 +119,9 @@ class Sounds:
                 labels[number, start:stop, event["label"]] = 1
         return torch.from_numpy(labels)
 
-    def _whole(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Samples of these rows; of all of many, each batch would wait for it."""
-        return np.asarray(self.decoded.starts[rows + 1] - self.decoded.starts[rows])
-
     def _counts(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Samples of the items at these places: of the sound, the stretch or the window."""
-        left = self._whole(self.rows[places])
+        left = self.decoded.counts(self.rows[places])
         if self.firsts is not None:
             left = left - self.firsts[places]
         return np.minimum(left, self.preparation.longest_samples)
@@ -139,7 +135,7 @@ class Sounds:
             return self.firsts[places], counts
         if generator is None:
             return np.zeros(len(rows), np.int64), counts
-        return drawn_starts(self._whole(rows) - counts, generator), counts
+        return drawn_starts(self.decoded.counts(rows) - counts, generator), counts
 
     def _waves(
         self, rows: NDArray[np.int64], firsts: NDArray[np.int64], counts: NDArray[np.int64]

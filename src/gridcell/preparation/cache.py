@@ -128,6 +128,10 @@ class Decoded:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def counts(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Steps of these items; those of all of many would take as long as a batch."""
+        return np.asarray(self.starts[items + 1] - self.starts[items])
+
     @classmethod
     def of(cls, items: Sequence[tuple[Values, float]]) -> Decoded:
         """Items as readers give them, at least one: values [steps, *inner], and scales."""

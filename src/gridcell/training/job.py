@@ -13,12 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from gridcell import layers, networks
-from gridcell.batches import (
-    Items,
-    Onward,
-    Variation,
-    work_in,
-)
+from gridcell.batches import Items, Onward, Variation, work_in
 from gridcell.config import Config, TrainConfig, to_mapping
 from gridcell.doctor import Finding
 from gridcell.networks.answers import Answers
@@ -29,10 +24,7 @@ from gridcell.training.checkpoint import About, Checkpoints
 from gridcell.training.fit import Around, Names, Score, fit
 from gridcell.training.history import History, Watcher
 from gridcell.training.objective import Objective
-from gridcell.training.plan import (
-    Plan,
-    usual_rate,
-)
+from gridcell.training.plan import Plan, usual_rate
 from gridcell.training.precision import PrecisionChoice
 from gridcell.training.residuals import with_intervals
 from gridcell.training.signals import learning_layers

@@ -221,10 +221,10 @@ def _measured(
                 value = loss(trial)
             value.backward()  # type: ignore[no-untyped-call]
             synchronise(device)
-            # The first step chooses kernels and is not like the rest.
+            took = time.perf_counter() - start
             if number:
-                seconds[precision] = min(seconds[precision], time.perf_counter() - start)
-            if not number:
+                seconds[precision] = min(seconds[precision], took)
+            else:  # The first step chooses kernels and is not like the rest.
                 found = [p.grad for p in trial.parameters() if p.grad is not None]
                 first[precision] = _First(float(value.detach()), tuple(found))
             trial.zero_grad()

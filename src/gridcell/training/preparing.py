@@ -12,12 +12,7 @@ from numpy.typing import NDArray
 
 from gridcell import layers, networks
 from gridcell.augment.images import ImageAugment
-from gridcell.batches import (
-    Items,
-    Onward,
-    Texts,
-    items_of,
-)
+from gridcell.batches import Items, Onward, Texts, items_of
 from gridcell.config import TrainConfig
 from gridcell.errors import ConfigError
 from gridcell.networks.run import channels_last

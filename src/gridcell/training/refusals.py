@@ -10,10 +10,7 @@ import torch
 from torch import Tensor
 
 from gridcell import layers, networks
-from gridcell.batches import (
-    Items,
-    epoch_batches,
-)
+from gridcell.batches import Items, epoch_batches
 from gridcell.errors import ConfigError, NetworkError, ShapeError
 from gridcell.networks.build import Step
 from gridcell.sources.wording import counted
