@@ -14,6 +14,7 @@ from gridcell.errors import ShapeError
 from gridcell.layers.engines import arithmetic
 from gridcell.layers.first_weights import draw
 from gridcell.layers.lengths import at_least, check_lengths, is_traced, mask_steps
+from gridcell.layers.side_by_side import Moves, convolve, suits_a_row
 from gridcell.layers.two_parts import in_two_parts, is_rounded
 from gridcell.layers.window import (
     Padding,
@@ -134,8 +135,7 @@ class Conv(nn.Module):
 
     def _slide(self, x: Tensor) -> Tensor:
         """The convolution over all axes after the first two of `x [N, C, *axes]`."""
-        is_low = arithmetic(x) == torch.bfloat16 and x.device.type == "cpu"
-        if not (is_low and self._comes_out_wrong(x.shape[2:])):
+        if not (_is_low(x) and self._comes_out_wrong(x.shape[2:])):
             return self._slid(x, self.weight, self.bias)
         with torch.autocast("cpu", enabled=False):
             bias = None if self.bias is None else self.bias.float()
@@ -182,18 +182,20 @@ class Conv(nn.Module):
         is_grey = x.shape[1] == 1 and x.ndim == 4
         if is_grey and x.device.type == "cpu" and not is_traced():
             x, weight = _with_zeros(x), _with_zeros(weight)
-        y = CONVOLUTIONS[len(sides)](
-            x,
-            weight,
-            bias,
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            groups=self.groups,
-        )
+        moves = Moves(stride, padding, dilation, self.groups)
+        if _is_low(x) and not is_traced() and suits_a_row(x, weight, moves):
+            rounded = bias if bias is None else bias.to(torch.bfloat16)
+            y = convolve(x.to(torch.bfloat16), weight.to(torch.bfloat16), rounded, padding)
+        else:
+            y = CONVOLUTIONS[len(sides)](x, weight, bias, **vars(moves))
         if is_grey:
             y = y.contiguous(memory_format=torch.channels_last)  # with a second channel it is so
         return y[:, :, 0] if is_line else y
+
+
+def _is_low(x: Tensor) -> bool:
+    """Whether products are formed in bfloat16 on the processor."""
+    return arithmetic(x) == torch.bfloat16 and x.device.type == "cpu"
 
 
 def _with_zeros(x: Tensor) -> Tensor:
