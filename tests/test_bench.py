@@ -285,6 +285,7 @@ def test_json_is_all_that_stands_on_standard_output(capsys: pytest.CaptureFixtur
     [network] = found["networks"]
     assert network["notation"] == "lstm(4) last dense(10)" and network["steps"] == "4-8"
     assert network["multiply_adds"] == 12 * 4 * 4 * (3 + 4) + 2 * 40
+    assert 1 <= network["threads"] <= found["machine"]["threads"]
     for speed in network["speeds"]:
         assert is_speed(speed["seconds"]) and is_speed(speed["gflop_per_s"])
 

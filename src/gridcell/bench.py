@@ -136,6 +136,8 @@ class NetworkSpeed:
     """The arithmetic that a training would take."""
     reason: str
     """Why, in a sentence."""
+    threads: int
+    """Threads that a training would use for a step, and that these were timed on."""
     speeds: tuple[StepSpeed, ...]
     """The arithmetic that a training would take, then the other where the machine has it."""
     notes: tuple[str, ...]
@@ -255,6 +257,7 @@ def measure_network(
         multiply_adds=work,
         auto=choice.precision,
         reason=choice.reason,
+        threads=choice.threads or machine.threads,
         speeds=speeds,
         notes=tuple(notes),
     )

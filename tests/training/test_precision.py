@@ -72,9 +72,30 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, float], None]:
 
 
 @pytest.mark.parametrize("asked", ["float32", "bfloat16"])
-@pytest.mark.parametrize("remembered", [None, Way("float32"), Way("bfloat16", 1)])
-def test_what_is_asked_wins_and_nothing_is_measured(asked: str, remembered: Way | None) -> None:
+@pytest.mark.parametrize("remembered", [None, Way("float32"), Way("bfloat16")])
+def test_what_is_asked_wins_and_on_one_thread_nothing_is_measured(
+    monkeypatch: pytest.MonkeyPatch, asked: str, remembered: Way | None
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     assert choose(asked, remembered=remembered) == PrecisionChoice(asked, f"{asked}, as asked")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("asked", ["float32", "bfloat16"])
+def test_of_what_is_asked_the_threads_are_measured(seconds_on: Any, asked: str) -> None:
+    tried = seconds_on({4: (0.006, 0.006), 1: (0.004, 0.004), 2: (0.005, 0.005)})
+    found = choose(asked)  # type: ignore[arg-type]
+    assert tried == [4, 1, 2]
+    assert (found.precision, found.threads) == (asked, 1)
+    assert found.reason == f"{asked} on 1 thread: 4.0 ms a step, 6.0 on all (as asked)"
+
+
+def test_of_what_is_asked_all_threads_are_kept_where_fewer_gain_nothing(seconds_on: Any) -> None:
+    seconds_on({4: (0.004, 0.001), 1: (0.006, 0.001), 2: (0.005, 0.001)})
+    assert choose("float32") == PrecisionChoice("float32", "float32, as asked")
+    remembered = Way("float32", 1)
+    again = choose("float32", remembered=remembered)
+    assert again.threads == 1
+    assert again.reason == "float32 on 1 thread, as measured here before"
 
 
 @pytest.mark.parametrize("remembered", ["float32", "bfloat16"])

@@ -102,27 +102,27 @@ def choose_precision(
 
     bfloat16 is taken where it is at least a tenth faster, its loss within 5 % of float32's and its
     gradient within half: a kernel that computes something else leaves the first loss nearly alone,
-    but not the gradient. Of a short step on the processor both are measured on one thread as well,
-    then on two, four and so on while that gains; fewer threads than all are taken where they are at
-    least a tenth faster.
+    but not the gradient. Of a short step on the processor both, or the one that was asked for, are
+    measured on one thread as well, then on two, four and so on while that gains; fewer threads than
+    all are taken where they are at least a tenth faster.
     """
-    if asked != "auto":
-        return PrecisionChoice(asked, f"{asked}, as asked")
-    tried = BOTH if has_bfloat16(device) else BOTH[:1]
+    tried: Sequence[Precision] = (asked,) if asked != "auto" else BOTH
+    if asked == "auto" and not has_bfloat16(device):
+        tried = BOTH[:1]
     if remembered is not None and remembered.precision in tried:
-        told = f"{told_way(remembered)}, as measured here before"
+        is_asked = asked != "auto" and remembered.threads is None
+        told = f"{told_way(remembered)}, as {'asked' if is_asked else 'measured here before'}"
         return PrecisionChoice(remembered.precision, told, remembered.threads)
     threads = torch.get_num_threads() if device.type == "cpu" else 1
+    why = "as asked" if asked != "auto" else NO_BFLOAT16
     if len(tried) == 1 and threads == 1:
-        return PrecisionChoice("float32", f"float32: {NO_BFLOAT16}")
+        return PrecisionChoice(tried[0], _told(Way(tried[0]), why))
     seconds, first = _measured(network, loss, device, tried)
-    if len(tried) == 1:
-        on_all = NO_BFLOAT16
-    elif (unlike := _unlike(first)) is not None:
-        on_all, tried = unlike, BOTH[:1]
-    else:
+    if len(tried) > 1 and (unlike := _unlike(first)) is not None:
+        why, tried = unlike, BOTH[:1]
+    elif len(tried) > 1:
         in_low, in_full = (_milliseconds(seconds[each]) for each in ("bfloat16", "float32"))
-        on_all = f"{in_low} ms a step in bfloat16, {in_full} in float32"
+        why = f"{in_low} ms a step in bfloat16, {in_full} in float32"
     taken = _faster(seconds, tried)
     if threads > 1 and seconds[taken] <= SHORT_STEP_S:
         way, shortest = _on_fewer_threads(
@@ -130,10 +130,12 @@ def choose_precision(
         )
         if shortest * LEAST_GAIN <= seconds[taken]:
             both = f"{_milliseconds(shortest)} ms a step, {_milliseconds(seconds[taken])} on all"
-            return PrecisionChoice(
-                way.precision, f"{told_way(way)}: {both} ({on_all})", way.threads
-            )
-    return PrecisionChoice(taken, f"{taken}: {on_all}")
+            return PrecisionChoice(way.precision, _told(way, f"{both} ({why})"), way.threads)
+    return PrecisionChoice(taken, _told(Way(taken), why))
+
+
+def _told(way: Way, why: str) -> str:
+    return f"{told_way(way)}{', ' if why == 'as asked' else ': '}{why}"
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,9 @@ def _norm(values: Sequence[Tensor]) -> float:
 
 
 def _faster(seconds: dict[Precision, float], tried: Sequence[Precision]) -> Precision:
-    has_gained = "bfloat16" in tried and seconds["float32"] / seconds["bfloat16"] >= LEAST_GAIN
+    if len(tried) == 1:
+        return tried[0]
+    has_gained = seconds["float32"] / seconds["bfloat16"] >= LEAST_GAIN
     return "bfloat16" if has_gained else "float32"
 
 
@@ -170,7 +174,7 @@ def _on_fewer_threads(
     measured: Callable[[], dict[Precision, float]], tried: Sequence[Precision], all_threads: int
 ) -> tuple[Way, float]:
     """Return the best way on fewer threads than all, and its seconds a step."""
-    best, shortest, threads = Way("float32", 1), math.inf, 1
+    best, shortest, threads = Way(tried[0], 1), math.inf, 1
     while threads < all_threads:
         with on_threads(threads):
             seconds = measured()
