@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from gridcell.layers import BatchNorm
 from gridcell.networks.answers import Answers
 from gridcell.networks.run import outputs
 from gridcell.training import EpochRecord, History, Objective, StepRecord
+from gridcell.training.average import WeightAverage
 
 from .toys import OBJECTIVE, images, network, plan
 
@@ -486,6 +488,32 @@ def test_under_a_budget_the_rate_follows_the_time(monkeypatch: pytest.MonkeyPatc
     rates = [record.rate for record in history.epochs]
     assert max(rates) > 0.009
     assert rates[-1] < 0.001
+
+
+def test_under_a_budget_the_average_spans_a_fiftieth_of_the_steps_that_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A budget is enough for a small part of the plan's epochs, which say nothing of its steps."""
+    now, decays = [0.0], []
+
+    def clock() -> float:
+        now[0] += 0.1
+        return now[0]
+
+    class Noted(WeightAverage):
+        def update(self) -> None:
+            decays.append(self.decay)
+            super().update()
+
+    monkeypatch.setattr(time, "perf_counter", clock)
+    monkeypatch.setattr(sys.modules["gridcell.training.fit"], "WeightAverage", Noted)
+    history = fitted(network(), plan=plan(epochs=100_000, budget_s=900.0, ema=None))
+    assert history.ended == "budget" and history.steps > 500
+    assert decays[-1] == pytest.approx(1 - 50 / history.steps, abs=0.005)
+    assert max(decays) < 1 - 25 / history.steps
+    decays.clear()
+    fitted(network(), plan=plan(epochs=100_000, budget_s=20.0, ema=0.7))
+    assert set(decays) == {0.7}  # as asked
 
 
 def test_the_rate_ends_low_when_all_epochs_are_done() -> None:

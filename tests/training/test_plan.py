@@ -83,6 +83,12 @@ def test_the_average_spans_a_fiftieth_of_the_training() -> None:
     chosen = plan(TrainConfig(epochs=10, batch_size=10), items=1000, multiply_adds=1)
     assert chosen.ema == 1 - 1 / 20
     assert plan(TrainConfig(epochs=1), items=10, multiply_adds=1).ema == 0.0
+    assert plan(TrainConfig(epochs=9, ema=0.7), items=10, multiply_adds=1).ema == 0.7
+
+
+def test_where_time_decides_the_average_is_left_to_the_clock() -> None:
+    assert plan(TrainConfig(budget="2m"), items=1000, multiply_adds=1).ema is None
+    assert plan(TrainConfig(budget="2m", ema=0.7), items=1000, multiply_adds=1).ema == 0.7
 
 
 def test_patience_can_fire_within_the_epochs() -> None:

@@ -6,6 +6,15 @@ import torch
 from torch import Tensor, nn
 
 
+def usual_decay(steps: float) -> float:
+    """The decay that averages over about the last fiftieth of so many steps; 0 where that is one.
+
+    >>> usual_decay(1000), usual_decay(60)
+    (0.95, 0.0)
+    """
+    return 1 - 1 / max(steps // 50, 1)
+
+
 class WeightAverage:
     """An exponential moving average of a network's floating-point weights and buffers.
 

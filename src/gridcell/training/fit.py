@@ -23,7 +23,7 @@ from gridcell.layers import set_generator
 from gridcell.networks.run import Room, outputs, said
 from gridcell.process import peak_memory
 from gridcell.training.allocator import return_memory
-from gridcell.training.average import WeightAverage
+from gridcell.training.average import WeightAverage, usual_decay
 from gridcell.training.best import Best
 from gridcell.training.checkpoint import Checkpoints
 from gridcell.training.device import reading_threads
@@ -207,7 +207,7 @@ class _Run:
         self.room = room
         # By the threads that there are: those of a short step leave a core, but no time to wait.
         self.reading = reading_threads(next(network.parameters()).device, is_on_disk=on_disk(train))
-        self.average = WeightAverage(network, plan.ema) if plan.ema else None
+        self.average = None if plan.ema == 0.0 else WeightAverage(network, plan.ema or 0.0)
         self.step = TrainingStep(
             network,
             objective,
@@ -285,9 +285,11 @@ class _Run:
             for batch in batches:
                 begun = time.perf_counter()
                 self.other_s["waiting"] += begun - waited
-                self.rate = self.plan.rate * rate_share(
-                    self.plan.schedule, min(self.progress(), 1.0)
-                )
+                progress = min(self.progress(), 1.0)
+                self.rate = self.plan.rate * rate_share(self.plan.schedule, progress)
+                if self.average is not None and self.plan.ema is None:
+                    # There will be about so many steps, as it looks now.
+                    self.average.decay = usual_decay(self.done / max(progress, 1e-9))
                 self.signals.before(self.done)
                 loss = self.step.take(batch, self.rate)
                 self.signals.after()

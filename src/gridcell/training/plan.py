@@ -12,6 +12,7 @@ from gridcell.errors import ConfigError
 from gridcell.layers.ensemble import FEWEST_ITEMS
 from gridcell.samples import ImageFacts, Kind, Samples, TextFacts
 from gridcell.sources.wording import counted
+from gridcell.training.average import usual_decay
 from gridcell.training.optimizer import OptimizerName
 from gridcell.training.schedule import Schedule
 
@@ -90,7 +91,8 @@ class Plan:
     batch_size: int
     rate: float
     weight_decay: float
-    ema: float
+    ema: float | None
+    """None where time decides how many steps there are: then it follows what the clock says."""
     patience: int
     schedule: Schedule
     budget_s: float | None
@@ -150,10 +152,8 @@ def plan(
         rate = effort.rate
     steps = epochs * -(-items // batch_size)
     ema = config.ema
-    if ema is None:
-        # Averages over about the last fiftieth of the training.
-        window = max(steps // 50, 1)
-        ema = 1 - 1 / window if window > 1 else 0.0
+    if ema is None and budget_s is None:
+        ema = usual_decay(steps)
     return Plan(
         epochs=epochs,
         batch_size=batch_size,
