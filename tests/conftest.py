@@ -43,6 +43,14 @@ def data_folder() -> Path:
 
 
 @pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    """A folder of blue and red pictures."""
+    from tests.pictures import colours
+
+    return colours(tmp_path / "toy")
+
+
+@pytest.fixture
 def picture() -> Callable[..., Path]:
     """A function that writes a small picture, a different one for each seed, and its folders."""
 

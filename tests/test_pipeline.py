@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import re
 import shutil
-import struct
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,77 +18,26 @@ import gridcell
 from gridcell import evaluation, pipeline, reading, scoring
 from gridcell.batches import Batch, Images
 from gridcell.config import Config, DataConfig, from_mapping
-from gridcell.doctor import Finding
-from gridcell.errors import ConfigError, NetworkError, SourceError, TrainingError
+from gridcell.errors import ConfigError, NetworkError, TrainingError
 from gridcell.record import Run
 from gridcell.samples import SPLIT_NAMES
 from gridcell.teller import Silent
-
-SIDE = 8
-BLUE, RED = (40, 60, 200), (200, 60, 40)
-SETTINGS: dict[str, Any] = {
-    "net": "conv(8, 3) relu maxpool(2)",
-    "epochs": 6,
-    "rate": 0.02,
-    "precision": "float32",
-    "ema": 0.0,
-}
-
-
-def paint(path: Path, colour: Iterable[int], *, seed: int = 0, noise: int = 30) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draw = np.random.default_rng(seed)
-    values = np.array(tuple(colour)) + draw.integers(-noise, noise + 1, (SIDE, SIDE, 3))
-    Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).save(path)
-    return path
-
-
-def colours(folder: Path, count: int = 25, *, seed: int = 0, **more: int) -> Path:
-    """A folder of blue and red pictures, `count` each; `more` names further classes."""
-    for name, colour, number in (
-        ("blue", BLUE, count),
-        ("red", RED, count),
-        *((name, (60, 200, 60), number) for name, number in more.items()),
-    ):
-        for i in range(number):
-            # Letters, so that no file name looks like one of a series.
-            name_of_file = "".join(chr(97 + int(d)) for d in f"{i:04d}")
-            paint(
-                folder / name / f"{name_of_file}.png",
-                colour,
-                seed=seed + 10_000 * colour[0] + 100 * colour[1] + i,
-            )
-    return folder
-
-
-def trained(path: Path, out: Path, teller: Any = None, **settings: Any) -> Run:
-    return pipeline.train(from_mapping(path, SETTINGS | settings, out=out), teller)
-
-
-def strict_json(path: Path) -> Any:
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} in {path.name}")
-
-    return json.loads(path.read_text(), parse_constant=refuse)
-
-
-class Listening(Silent):
-    """Keeps every sentence that it is told."""
-
-    def __init__(self) -> None:
-        self.text = ""
-
-    def section(self, title: str, lines: Iterable[str]) -> None:
-        self.text += "\n".join([title, *lines]) + "\n"
-
-    def findings(self, findings: Iterable[Finding]) -> None:
-        self.text += "".join(f"{finding.level}: {finding.text}\n" for finding in findings)
-
-
-@pytest.fixture
-def toy(tmp_path: Path) -> Path:
-    return colours(tmp_path / "toy")
-
+from tests.pictures import (
+    BLUE,
+    RED,
+    SETTINGS,
+    SIDE,
+    colours,
+    idx_files,
+    own_splits,
+    paint,
+    shades,
+    strict_json,
+    table,
+    tags,
+    trained,
+)
+from tests.recordings import Listening
 
 # --- From end to end -----------------------------------------------------------------------------
 
@@ -148,22 +93,6 @@ def test_python_does_what_the_command_does(
         gridcell.train(toy, epoch=3, quiet=True)
 
 
-def table(folder: Path, heading: str, rows: Iterable[str]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "table.csv"
-    path.write_text("\n".join([heading, *rows]) + "\n")
-    return path
-
-
-def shades(folder: Path, count: int = 80) -> Path:
-    rows = []
-    for number in range(count):
-        shade = 20 + 200 * number / (count - 1)
-        paint(folder / f"{number:x}g.png", (shade,) * 3, seed=number, noise=10)
-        rows.append(f"{number:x}g.png,{1000 + 3 * shade:.2f}")
-    return table(folder, "file,weight", rows)
-
-
 def test_numbers_of_a_table_are_learned(tmp_path: Path) -> None:
     run = trained(shades(tmp_path / "shades"), tmp_path / "run", epochs=15)
     assert run.model.task == "regress" and run.model.labels == ("weight",)
@@ -178,17 +107,6 @@ def test_numbers_of_a_table_are_learned(tmp_path: Path) -> None:
     assert again is not None and again["R2"].value is not None and again["R2"].value > 0.9
 
 
-def tags(folder: Path, columns: tuple[str, ...] = ("red", "light"), count: int = 80) -> Path:
-    rows = []
-    for number in range(count):
-        is_red, is_light = number % 2, number // 2 % 2
-        red, blue = (200, 60) if is_red else (60, 200)
-        paint(folder / f"{number:x}g.png", (red, 220 if is_light else 20, blue), seed=number)
-        value = {"red": is_red, "light": is_light}
-        rows.append(",".join([f"{number:x}g.png", *(str(value[name]) for name in columns)]))
-    return table(folder, ",".join(["file", *columns]), rows)
-
-
 def test_several_labels_of_a_table_are_learned(tmp_path: Path) -> None:
     path = tags(tmp_path / "tags")
     run = trained(path, tmp_path / "run", target=("red", "light"), epochs=12)
@@ -197,42 +115,6 @@ def test_several_labels_of_a_table_are_learned(tmp_path: Path) -> None:
     assert run.scores["average precision"].value == pytest.approx(1.0, abs=0.02)
     found = run.model.predict(paint(tmp_path / "new.png", (200, 220, 60), seed=77))[0]
     assert found.labels == ("red", "light") and found.label is None
-
-
-def test_columns_may_stand_in_another_order_where_a_model_is_scored(tmp_path: Path) -> None:
-    path = tags(tmp_path / "tags")
-    run = trained(path, tmp_path / "run", target=("red", "light"), epochs=4)
-    one = scoring.evaluate(run.model, path, DataConfig(target=("red", "light")))
-    other = scoring.evaluate(run.model, path, DataConfig(target=("light", "red")))
-    assert one is not None and one == other
-    with pytest.raises(SourceError, match="lacks the column 'light' that the model answers"):
-        scoring.evaluate(run.model, path, DataConfig(target=("red",)))
-
-
-def test_the_columns_that_were_learned_are_scored_whatever_stands_beside_them(
-    tmp_path: Path,
-) -> None:
-    path = tags(tmp_path / "tags")
-    run = trained(path, tmp_path / "run", epochs=1, target=["red"], task="classify")
-    found = scoring.evaluate(gridcell.load(run.model_file), path, DataConfig())
-    assert found is not None and found.items == 80
-    path.write_text(path.read_text().replace("red,", "crimson,", 1))
-    with pytest.raises(SourceError, match=r"has no column red, which .*\n.*--target"):
-        scoring.evaluate(run.model, path, DataConfig())
-    named = scoring.evaluate(run.model, path, DataConfig(target=("crimson",)))
-    assert named is not None and named["accuracy"].value == found["accuracy"].value
-
-
-def idx_files(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    for name, count, seed in (("train", 60, 0), ("t10k", 20, 1)):
-        draw = np.random.default_rng(seed)
-        labels = (np.arange(count) % 2).astype(np.uint8)
-        pixels = draw.integers(0, 80, (count, 6, 6)) + 150 * labels[:, None, None]
-        for kind, values in (("images-idx3", pixels.astype(np.uint8)), ("labels-idx1", labels)):
-            head = bytes((0, 0, 8, values.ndim)) + struct.pack(f">{values.ndim}I", *values.shape)
-            (folder / f"{name}-{kind}-ubyte").write_bytes(head + values.tobytes())
-    return folder
 
 
 def test_idx_files_are_learned_from_with_their_own_split(tmp_path: Path) -> None:
@@ -257,24 +139,6 @@ def test_the_same_settings_and_seed_give_the_same_file(toy: Path, tmp_path: Path
     assert files[0] == files[1]
     assert files[0] != files[2]
     assert runs[0].scores == runs[1].scores
-
-
-@pytest.mark.parametrize(
-    ("task", "part", "one", "several"),
-    [
-        ("classify", "test ", "test row", "test rows"),
-        ("regress", "", "row", "rows"),
-        ("forecast", "test ", "test window", "test windows"),
-        ("tags", "valid ", "step of the valid rows", "steps of the valid rows"),
-    ],
-)
-def test_what_was_scored_agrees_with_its_count(
-    task: str, part: str, one: str, several: str
-) -> None:
-    def called(items: int) -> str:
-        return scoring.called(evaluation.Scores(task, items, "accuracy", ()), task, part)
-
-    assert (called(1), called(2), called(0)) == (one, several, several)
 
 
 def test_without_test_or_validation_rows_it_trains_all_the_same(toy: Path, tmp_path: Path) -> None:
@@ -475,16 +339,6 @@ def test_a_stop_request_leaves_a_usable_model(toy: Path, tmp_path: Path) -> None
 # --- Nothing leaks -------------------------------------------------------------------------------
 
 
-def own_splits(folder: Path, *, test_colour_shift: int = 0) -> Path:
-    colours(folder / "train", 16)
-    colours(folder / "test", 8, seed=5_000_000)
-    if test_colour_shift:
-        for file in (folder / "test").rglob("*.png"):
-            values = np.asarray(Image.open(file)).astype(int) + test_colour_shift
-            Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).save(file)
-    return folder
-
-
 def test_statistics_come_from_training_rows_only(tmp_path: Path) -> None:
     plain = trained(own_splits(tmp_path / "a"), tmp_path / "run1", epochs=1)
     bright = own_splits(tmp_path / "b", test_colour_shift=50)
@@ -560,44 +414,7 @@ def test_a_class_with_one_image_stays_in_training_and_is_named(tmp_path: Path) -
     strict_json(run.folder / "run.json")
 
 
-# --- Files that cannot be read -------------------------------------------------------------------
-
-
-def cut(path: Path) -> None:
-    """Leave the header of an image whole, and cut its pixels."""
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) - 60])
-
-
-def test_cut_files_are_all_named_or_left_out(toy: Path, tmp_path: Path) -> None:
-    bad = sorted((toy / "red").iterdir())[:3]
-    for file in bad:
-        cut(file)
-    with pytest.raises(SourceError) as caught:
-        trained(toy, tmp_path / "run")
-    assert all(f"{file} is " in str(caught.value) for file in bad)
-    teller = Listening()
-    run = trained(toy, tmp_path / "run", teller, on_bad_file="skip", epochs=1)
-    assert "3 files could not be decoded; left out:" in teller.text
-    assert all(file.name in teller.text for file in bad)
-    assert strict_json(run.folder / "run.json")["data"]["items"] == 47
-    assert "Pixel formats: RGB 47; all colour." in teller.text
-
-
-def test_black_images_are_told_and_used(toy: Path, tmp_path: Path) -> None:
-    for number in range(8):
-        size = (12, 12)
-        Image.new("RGB", size).save(toy / "red" / f"black{number}.png")
-    for _ in range(2):  # decoded, then found in the cache
-        teller = Listening()
-        data, _ = pipeline.inspect(from_mapping(toy, {}), teller)
-        assert len(data.samples) == 58
-        assert (
-            "8 files are of one colour throughout, as the network sees them: red/black0.png, "
-            "red/black1.png, red/black2.png, red/black3.png, red/black4.png, "
-            "red/black5.png and 2 more."
-        ) in teller.text
-        assert any("one colour throughout" in note for note in data.samples.notes)
+# --- What is told --------------------------------------------------------------------------------
 
 
 def test_copies_in_another_format_stand_on_one_side_and_are_told(toy: Path, tmp_path: Path) -> None:
@@ -647,7 +464,7 @@ def test_blank_files_are_copies_by_their_bytes_alone(tmp_path: Path) -> None:
 
 
 def test_mostly_black_training_images_are_a_warning(tmp_path: Path) -> None:
-    """Of many sizes, so that they are no copies; a few are told neutrally, as above."""
+    """Of many sizes, so that they are no copies; a few are told neutrally."""
     for number in range(24):
         file = tmp_path / ("dark", "darker")[number % 2] / f"{number}.png"
         file.parent.mkdir(exist_ok=True)
@@ -695,260 +512,6 @@ def test_too_few_validation_rows_to_calibrate_by_are_said(toy: Path, tmp_path: P
         trained(toy, tmp_path / f"run{valid}", teller, epochs=1, valid=valid)
         assert (teller.text.count(text) == 1) == is_few
         assert ("Probabilities are calibrated on" in teller.text) == (not is_few)
-
-
-def test_silent_sounds_are_told_and_used(tmp_path: Path) -> None:
-    draw = np.random.default_rng(0)
-    for number in range(12):
-        for label, wave in (("hiss", draw.normal(0, 0.1, 4000)), ("hum", np.sin(np.arange(4000)))):
-            file = tmp_path / label / f"{number}.wav"
-            file.parent.mkdir(exist_ok=True)
-            soundfile.write(file, np.zeros(4000) if number == 3 else 0.5 * wave, 8000)
-    teller = Listening()
-    data, _ = pipeline.inspect(from_mapping(tmp_path, {}), teller)
-    assert len(data.samples) == 24
-    assert "2 files are silent: hiss/3.wav, hum/3.wav." in teller.text
-
-
-def test_a_class_whose_files_are_all_cut_is_left_out_and_said(tmp_path: Path) -> None:
-    path = colours(tmp_path / "data", 20, green=4)
-    for file in (path / "green").iterdir():
-        cut(file)
-    teller = Listening()
-    run = trained(path, tmp_path / "run", teller, on_bad_file="skip", epochs=1)
-    assert run.model.labels == ("blue", "red")
-    assert "Left out, none of its files can be decoded: green." in teller.text
-
-
-def test_one_class_left_after_skipping_is_refused(toy: Path, tmp_path: Path) -> None:
-    for file in (toy / "red").iterdir():
-        cut(file)
-    with pytest.raises(SourceError, match="at least 2 classes are needed, only blue was found"):
-        trained(toy, tmp_path / "run", on_bad_file="skip")
-
-
-# --- Scores on other data ------------------------------------------------------------------------
-
-
-def test_other_data_are_scored_beside_the_same_baselines(tmp_path: Path) -> None:
-    run = trained(own_splits(tmp_path / "data"), tmp_path / "run")
-    elsewhere = tmp_path / "elsewhere"
-    shutil.copytree(tmp_path / "data" / "test", elsewhere)
-    model = gridcell.load(run.model_file)
-    found = scoring.evaluate(model, elsewhere, DataConfig())
-    assert found is not None and run.scores is not None
-    assert found.items == 16
-    for score in run.scores.scores:
-        assert found[score.name].baseline == pytest.approx(score.baseline), score.name
-        assert found[score.name].value == pytest.approx(score.value), score.name
-
-
-@pytest.mark.parametrize(
-    ("part", "items"), [("auto", 16), ("test", 16), ("train", 32), ("all", 48)]
-)
-def test_the_data_s_own_parts_may_be_named(tmp_path: Path, part: Any, items: int) -> None:
-    run = trained(own_splits(tmp_path / "data"), tmp_path / "run", epochs=1)
-    found = scoring.evaluate(run.model, tmp_path / "data", DataConfig(), part=part)
-    assert found is not None and found.items == items
-
-
-def test_a_part_that_the_data_has_not_is_refused(toy: Path, tmp_path: Path) -> None:
-    run = trained(toy, tmp_path / "run", epochs=1)
-    with pytest.raises(SourceError) as caught:
-        scoring.evaluate(run.model, toy, DataConfig(), part="test")
-    assert "the data names no test rows." in str(caught.value)
-    assert "Fix: pass --part all." in str(caught.value)
-
-
-def test_items_of_a_class_that_the_model_does_not_know_are_left_out_and_counted(
-    toy: Path, tmp_path: Path
-) -> None:
-    run = trained(toy, tmp_path / "run")
-    known = scoring.evaluate(run.model, colours(tmp_path / "other", 3), DataConfig())
-    path = colours(tmp_path / "other", 3, green=2, amber=4)
-    found = scoring.evaluate(run.model, path, DataConfig())
-    assert known is not None and found is not None
-    assert found == dataclasses.replace(known, unknown=found.unknown)
-    assert found.unknown == evaluation.Unknown(6, {"amber": 4, "green": 2}, "accuracy", 0.5)
-    assert evaluation.Scores.from_json(json.loads(json.dumps(found.to_json()))) == found
-
-
-def test_only_the_rows_that_are_scored_count_as_unknown(tmp_path: Path) -> None:
-    run = trained(own_splits(tmp_path / "data"), tmp_path / "run", epochs=1)
-    paint(tmp_path / "data" / "train" / "green" / "a.png", (60, 200, 60))
-    found = scoring.evaluate(run.model, tmp_path / "data", DataConfig())
-    assert found is not None and found.items == 16 and found.unknown is None
-    found = scoring.evaluate(run.model, tmp_path / "data", DataConfig(), part="all")
-    assert found is not None and found.items == 48
-    assert found.unknown is not None and found.unknown.labels == {"green": 1}
-
-
-def test_data_of_which_the_model_knows_no_label_are_refused(toy: Path, tmp_path: Path) -> None:
-    run = trained(toy, tmp_path / "run", epochs=1)
-    path = colours(tmp_path / "other", 0, green=2, amber=2)
-    with pytest.raises(SourceError) as caught:
-        scoring.evaluate(run.model, path, DataConfig())
-    text = str(caught.value)
-    assert "the model knows no label of the data: they hold amber, green, the model" in text
-    assert "the model knows blue, red." in text
-
-
-def test_classes_are_matched_by_name_and_not_by_place(tmp_path: Path) -> None:
-    run = trained(colours(tmp_path / "data", 20, green=20), tmp_path / "run", epochs=8)
-    assert run.model.labels == ("blue", "green", "red")
-    found = scoring.evaluate(run.model, colours(tmp_path / "two", 6, seed=77), DataConfig())
-    assert found is not None
-    assert found["accuracy"].value == 1.0
-    assert found.confusion == [[6, 0, 0], [0, 0, 0], [0, 0, 6]]
-
-
-def test_one_item_of_one_class_can_be_scored(toy: Path, tmp_path: Path) -> None:
-    run = trained(toy, tmp_path / "run")
-    paint(tmp_path / "one" / "red" / "new.png", RED, seed=99)
-    found = scoring.evaluate(run.model, tmp_path / "one", DataConfig())
-    assert found is not None and found["accuracy"].value == 1.0
-    assert found.confusion == [[0, 0], [0, 1]]
-    with pytest.raises(SourceError, match="holds 1 image, but no class folders"):
-        scoring.evaluate(run.model, tmp_path / "one" / "red", DataConfig())
-    paint(tmp_path / "one" / "blue" / "cut.png", BLUE)
-    cut(tmp_path / "one" / "blue" / "cut.png")
-    teller = Listening()
-    skipping = DataConfig(on_bad_file="skip")
-    found = scoring.evaluate(run.model, tmp_path / "one", skipping, teller=teller)
-    assert found is not None and found.items == 1
-    assert "Left out, none of its files can be decoded: blue." in teller.text
-
-
-def test_a_test_split_alone_can_be_scored(toy: Path, tmp_path: Path) -> None:
-    run = trained(toy, tmp_path / "run")
-    colours(tmp_path / "new" / "test", 3, seed=7)
-    found = scoring.evaluate(run.model, tmp_path / "new", DataConfig())
-    assert found is not None and found.items == 6
-    with pytest.raises(SourceError, match="the data names no train rows"):
-        scoring.evaluate(run.model, tmp_path / "new", DataConfig(), part="train")
-
-
-def test_idx_files_of_test_rows_alone_can_be_scored(tmp_path: Path) -> None:
-    run = trained(idx_files(tmp_path / "digits"), tmp_path / "run")
-    for file in (tmp_path / "digits").glob("train-*"):
-        file.unlink()
-    found = scoring.evaluate(run.model, tmp_path / "digits", DataConfig())
-    assert found == run.scores
-
-
-def test_one_row_of_a_table_can_be_scored(tmp_path: Path) -> None:
-    path = shades(tmp_path / "shades")
-    run = trained(path, tmp_path / "run", epochs=1)
-    one = path.with_name("one.csv")
-    one.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
-    found = scoring.evaluate(run.model, one, DataConfig())
-    assert found is not None and found.items == 1
-    assert found["MAE"].value is not None and found["R2"].value is None
-
-
-def words(folder: Path, cells: Iterable[str], *, name: str, seed: int = 0) -> Path:
-    """A table whose cells name the labels of a picture, separated by semicolons."""
-    rows = []
-    for number, cell in enumerate(cells):
-        on = [200 if label in cell.split(";") else 40 for label in ("r", "g", "b")]
-        file = paint(folder / f"{name}{number:x}g.png", on, seed=seed + number)
-        rows.append(f"{file.name},{cell}")
-    path = table(folder, "file,labels", rows)
-    return path.rename(folder / f"{name}.csv")
-
-
-def test_a_label_that_no_cell_names_counts_as_absent(tmp_path: Path) -> None:
-    path = words(tmp_path / "data", ["r;g", "g;b", "b", "r", "r;b", "g"] * 12, name="all")
-    run = trained(path, tmp_path / "run", task="labels", epochs=12)
-    assert run.model.labels == ("b", "g", "r")
-    some = words(tmp_path / "data", ["r;g", "g", "r", "g;r"], name="some", seed=500)
-    data = reading.read(some, DataConfig(task="labels"), teller=Silent())
-    targets = scoring._with_labels_of(run.model, data.samples).targets
-    assert targets.tolist() == [[0, 1, 1], [0, 1, 0], [0, 0, 1], [0, 1, 1]]
-    assert targets.dtype == np.float32
-    found = scoring.evaluate(run.model, some, DataConfig())
-    assert found is not None and found.items == 4
-    assert [row.items for row in found.per_class] == [0, 3, 3]
-    more = words(tmp_path / "data", ["r;g", "x", "g;x", "r"], name="more", seed=900)
-    found = scoring.evaluate(run.model, more, DataConfig())
-    assert found is not None and found.items == 4
-    assert [row.items for row in found.per_class] == [0, 2, 2]  # of what it knows
-    assert found.unknown is not None and found.unknown.labels == {"x": 2}
-    exact = found["exact match"].value
-    assert exact is not None and (found.unknown.value or 0) <= exact
-    none = words(tmp_path / "data", ["x", "y", "x;y"], name="none", seed=990)
-    with pytest.raises(SourceError, match="they hold x, y, the model knows b, g, r"):
-        scoring.evaluate(run.model, none, DataConfig())
-
-
-def test_an_item_may_have_none_of_several_labels(tmp_path: Path) -> None:
-    path = words(tmp_path / "data", ["r;g", "", "b", "r", "", "g"] * 12, name="all")
-    run = trained(path, tmp_path / "run", task="labels", epochs=12)
-    assert run.scores is not None and run.scores["exact match"].value == 1.0
-    dark = paint(tmp_path / "new.png", (40, 40, 40), seed=7)
-    assert run.model.predict(dark)[0].labels == ()
-    none = words(tmp_path / "data", ["", ""], name="none", seed=500)
-    found = scoring.evaluate(run.model, none, DataConfig())
-    assert found is not None and found.items == 2
-    assert found["exact match"].value == 1.0 and found["average precision"].value is None
-
-
-SEEN = "warning: These are the data that the model was trained on (and chosen by): the scores say"
-
-
-def heard(run: Run, path: Path, *, part: Any = "auto", **settings: Any) -> str:
-    """What is said when the model of a run is scored, by its file as a user has it."""
-    teller = Listening()
-    model = gridcell.load(run.model_file)
-    assert scoring.evaluate(model, path, DataConfig(**settings), part=part, teller=teller)
-    return teller.text
-
-
-def test_scores_on_the_data_of_training_come_with_a_warning(toy: Path, tmp_path: Path) -> None:
-    run = trained(toy, tmp_path / "run", epochs=1)
-    assert SEEN in heard(run, toy)
-    assert "its own test scores are in run.json." in heard(run, toy)
-    shutil.copytree(toy, tmp_path / "copy")
-    assert SEEN in heard(run, tmp_path / "copy")
-    assert SEEN not in heard(run, colours(tmp_path / "other", 3, seed=7))
-    (tmp_path / "moved").mkdir()
-    toy.rename(tmp_path / "moved" / "test")  # a name of later makes them no test rows
-    assert SEEN in heard(run, tmp_path / "moved")
-    paint(tmp_path / "copy" / "red" / "new.png", RED, seed=99)
-    assert SEEN not in heard(run, tmp_path / "copy")
-
-
-@pytest.mark.parametrize(
-    ("part", "is_warned"),
-    [("auto", False), ("test", False), ("train", True), ("all", True)],
-)
-def test_the_data_s_own_test_rows_come_without_a_warning(
-    tmp_path: Path, part: Any, is_warned: bool
-) -> None:
-    run = trained(own_splits(tmp_path / "data"), tmp_path / "run", epochs=1)
-    assert (SEEN in heard(run, tmp_path / "data", part=part)) == is_warned
-
-
-def test_tables_and_idx_files_of_training_are_known_again(tmp_path: Path) -> None:
-    path = tags(tmp_path / "tags")
-    run = trained(path, tmp_path / "run1", target=("red", "light"), epochs=1)
-    assert SEEN in heard(run, path, target=("light", "red"))
-    run = trained(shades(tmp_path / "shades"), tmp_path / "run2", epochs=1)
-    assert SEEN in heard(run, tmp_path / "shades" / "table.csv")
-    path = words(tmp_path / "words", ["r;g", "g;b", "b", "r"] * 10, name="all")
-    run = trained(path, tmp_path / "run3", task="labels", epochs=1)
-    assert SEEN in heard(run, path)
-    run = trained(idx_files(tmp_path / "digits"), tmp_path / "run4", epochs=1)
-    assert SEEN in heard(run, tmp_path / "digits", part="all")
-    assert SEEN not in heard(run, tmp_path / "digits")
-
-
-def test_evaluation_prepares_as_the_model_does_whatever_the_size(tmp_path: Path) -> None:
-    run = trained(colours(tmp_path / "data"), tmp_path / "run")
-    for file in colours(tmp_path / "large", 4, seed=9).rglob("*.png"):
-        Image.open(file).resize((40, 24)).save(file)
-    found = scoring.evaluate(run.model, tmp_path / "large", DataConfig())
-    assert found is not None and found["accuracy"].value == 1.0
 
 
 def test_inspecting_trains_nothing(

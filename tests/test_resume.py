@@ -31,20 +31,15 @@ from gridcell.training import Checkpoints, PrecisionChoice, checkpoint, preparin
 from gridcell.training.objective import Objective
 from gridcell.training.plan import EFFORTS
 from gridcell.training.step import TrainingStep
+from tests.pictures import SETTINGS, paint, strict_json
 from tests.recordings import SOUND_NET, Listening, speakers, tones
 from tests.test_cli import Run as Command
 from tests.test_cli import refused, run
-from tests.test_pipeline import SETTINGS, colours, paint, strict_json
 
 assert run  # the fixture
 
 NET = "conv(8, 3) batchnorm relu maxpool(2) dropout(0.3)"
 SRC = Path(gridcell.__file__).parent.parent
-
-
-@pytest.fixture
-def toy(tmp_path: Path) -> Path:
-    return colours(tmp_path / "toy")
 
 
 class Stopping(Listening):

@@ -22,8 +22,7 @@ from gridcell.training.signals import Signal, Signals, learning_layers
 from gridcell.training.state import EpochRecord
 
 from .test_fit import Watching, fitted
-from .test_job import job
-from .toys import SIDE, images, network, plan
+from .toys import SIDE, images, job, network, plan
 
 NORMED = "conv(4, 3) batchnorm relu conv(8, 3) batchnorm relu maxpool(2)"
 

@@ -25,10 +25,7 @@ from gridcell.training.plan import (
     told_work,
     usual_rate,
 )
-from gridcell.training.preparing import _with_filters, check
 from tests.preparation.test_texts import samples
-
-from .toys import network
 
 
 def test_what_is_asked_is_taken() -> None:
@@ -184,39 +181,6 @@ def test_epochs_are_told_as_a_person_says_them() -> None:
     endless = replace(by_time, epochs=10_007, epochs_reason="as many as 720 s in all allow")
     assert endless.told_epochs() == "Epochs: as many as 720 s in all allow."
     assert endless.known_epochs is None and by_count.known_epochs == 12_000
-
-
-def test_a_network_without_filters_takes_adamw_in_place_of_muon() -> None:
-    config = TrainConfig()
-    dense, filters = network("flatten dense(4) relu"), network("conv(4, 3) relu")
-    found = _with_filters(MANY_SMALL_PHOTOS, config, dense)
-    chosen = plan(config, items=20_000, multiply_adds=1, effort=found)
-    assert (chosen.optimizer, chosen.weight_decay) == ("adamw", 0.05)
-    assert _with_filters(MANY_SMALL_PHOTOS, config, filters) == MANY_SMALL_PHOTOS
-    assert _with_filters(WRITING, config, dense) == WRITING
-    with pytest.raises(ConfigError, match="this network has none"):
-        _with_filters(WRITING, TrainConfig(optimizer="muon"), dense)
-
-
-@pytest.mark.parametrize("net", ["flatten dense(4)", "conv(8, 3, groups=8)", "rows", " lstm"])
-def test_muon_without_filters_is_refused_before_anything_is_read(net: str) -> None:
-    with pytest.raises(ConfigError, match="this network has none"):
-        check(TrainConfig(optimizer="muon", net=net))
-    check(TrainConfig(net=net))
-
-
-@pytest.mark.parametrize(
-    "net",
-    [
-        "auto",
-        "cnn",
-        "residual(conv(8, 3) relu)",
-        "mirrored(conv(8, 3))",
-        "residual(maxpool(2)) flatten",  # a 1x1 convolution leads around the pool
-    ],
-)
-def test_muon_is_not_refused_where_there_may_be_filters(net: str) -> None:
-    check(TrainConfig(optimizer="muon", net=net))
 
 
 IMAGES, SERIES = Layout(1, (8, 8), steps=1), Layout(3, (), steps=8)
