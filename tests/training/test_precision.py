@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -66,9 +68,33 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, float], None]:
             return now[0]
 
         monkeypatch.setattr(precision, "arithmetic", enter)
-        monkeypatch.setattr(precision.time, "perf_counter", read)
+        monkeypatch.setattr(precision.time, "thread_time", read)
 
     return set_to
+
+
+def test_what_other_programs_take_does_not_count(
+    monkeypatch: pytest.MonkeyPatch, bfloat16: None, clock: Any
+) -> None:
+    """On the wall's clock every step takes a second: the processor was others' most of it."""
+    clock(float32=0.2, bfloat16=0.1)
+    now = [0.0]
+
+    def wall() -> float:
+        now[0] += 1.0
+        return now[0]
+
+    monkeypatch.setattr(precision.time, "perf_counter", wall)
+    found = choose(loss=real_loss)
+    assert found.precision == "bfloat16"
+    assert found.reason == "bfloat16: 100 ms a step in bfloat16, 200 in float32"
+
+
+def test_a_clock_that_is_too_coarse_gives_way_to_the_walls(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert precision._clock(torch.device("cuda")) is time.perf_counter
+    coarse = SimpleNamespace(resolution=1 / 64)
+    monkeypatch.setattr(precision.time, "get_clock_info", lambda name: coarse)
+    assert precision._clock(torch.device("cpu")) is time.perf_counter
 
 
 @pytest.mark.parametrize("asked", ["float32", "bfloat16"])
