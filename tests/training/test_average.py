@@ -74,3 +74,20 @@ def test_the_fixed_normalization_stays_as_it_is() -> None:
     average.swap()
     assert net.normalize is not None
     assert net.normalize.mean.tolist() == [128.0]
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.97, 0.98, 0.99, 0.999])
+def test_of_weights_that_grow_the_average_stays_behind_as_the_decay_says(decay: float) -> None:
+    """Whether it takes in every step or every fourth: by decay / (1 - decay) steps."""
+    net = network()
+    average, weight = WeightAverage(net, decay), next(net.parameters()).data
+    for step in range(20_000):
+        weight.fill_(step)
+        average.update()
+    for step in range(20_000, 20_004):  # wherever between two of the fourth
+        weight.fill_(step)
+        average.update()
+        average.swap()
+        behind = step - float(weight.mean())
+        average.swap()
+        assert behind == pytest.approx(decay / (1 - decay), rel=0.01, abs=2)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+STEPS_AT_ONCE = 4
+LONG_DECAY = 1 - 1 / (8 * STEPS_AT_ONCE)
+
 
 def usual_decay(steps: float) -> float:
     """The decay that averages over about the last fiftieth of so many steps; 0 where that is one.
@@ -21,7 +24,8 @@ class WeightAverage:
         average = decay * average + (1 - decay) * weights
 
     While few steps are seen the decay is (1 + step) / (10 + step), so that the random start is
-    forgotten soon.
+    forgotten soon. An average over 32 steps and more takes every fourth in, for all four: it is
+    nearly the same, and reading all weights at every step costs up to a twentieth of it.
 
     Source   Polyak & Juditsky 1992
     """
@@ -37,7 +41,9 @@ class WeightAverage:
         """Take the network's present weights into the average."""
         decay = min(self.decay, (1 + self.step) / (10 + self.step))
         self.step += 1
-        torch._foreach_lerp_(self._average, self._live, 1 - decay)
+        steps = 1 if decay < LONG_DECAY else STEPS_AT_ONCE
+        if self.step % steps == 0:
+            torch._foreach_lerp_(self._average, self._live, 1 - decay**steps)
 
     def state(self) -> dict[str, Tensor]:
         """The averages, by their number."""
