@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -68,33 +67,38 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, float], None]:
             return now[0]
 
         monkeypatch.setattr(precision, "arithmetic", enter)
-        monkeypatch.setattr(precision.time, "thread_time", read)
+        monkeypatch.setattr(precision.time, "perf_counter", read)
 
     return set_to
 
 
-def test_what_other_programs_take_does_not_count(
-    monkeypatch: pytest.MonkeyPatch, bfloat16: None, clock: Any
+LONG = {"float32": [(0.97, 0.21), (0.96, 0.22)], "bfloat16": [(0.95, 0.11), (0.91, 0.10)]}
+ALONE = {"float32": [(0.22, 0.21), (0.23, 0.20)], "bfloat16": [(0.10, 0.10), (0.11, 0.09)]}
+SHORT = {"float32": [(0.012, 0.004)], "bfloat16": [(0.010, 0.002)]}
+
+
+@pytest.mark.parametrize(
+    ("times", "device", "expected"),
+    [
+        (LONG, "cpu", (0.21, 0.10)),  # others had the processor most of the time
+        (ALONE, "cpu", (0.22, 0.10)),
+        (SHORT, "cpu", (0.012, 0.010)),  # threads that wait for each other
+        (LONG, "cuda", (0.96, 0.91)),  # the processor waits for the GPU
+    ],
+)
+def test_what_other_programs_take_of_long_steps_does_not_count(
+    times: dict[Any, Any], device: str, expected: tuple[float, float]
 ) -> None:
-    """On the wall's clock every step takes a second: the processor was others' most of it."""
-    clock(float32=0.2, bfloat16=0.1)
-    now = [0.0]
-
-    def wall() -> float:
-        now[0] += 1.0
-        return now[0]
-
-    monkeypatch.setattr(precision.time, "perf_counter", wall)
-    found = choose(loss=real_loss)
-    assert found.precision == "bfloat16"
-    assert found.reason == "bfloat16: 100 ms a step in bfloat16, 200 in float32"
+    taken = {each: [precision._Times(*took) for took in some] for each, some in times.items()}
+    found = precision._undisturbed(taken, torch.device(device))
+    assert (found["float32"], found["bfloat16"]) == expected
 
 
-def test_a_clock_that_is_too_coarse_gives_way_to_the_walls(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert precision._clock(torch.device("cuda")) is time.perf_counter
+def test_a_clock_that_is_too_coarse_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     coarse = SimpleNamespace(resolution=1 / 64)
     monkeypatch.setattr(precision.time, "get_clock_info", lambda name: coarse)
-    assert precision._clock(torch.device("cpu")) is time.perf_counter
+    taken = {each: [precision._Times(*took) for took in some] for each, some in LONG.items()}
+    assert precision._undisturbed(taken, CPU)["float32"] == 0.96  # type: ignore[arg-type,index]
 
 
 @pytest.mark.parametrize("asked", ["float32", "bfloat16"])

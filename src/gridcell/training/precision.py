@@ -34,6 +34,9 @@ SHORT_STEP_S = 0.025
 """Up to this length of a step fewer threads are tried."""
 FINE_S = 1e-4
 """Resolution of a clock that can time a step."""
+DISTURBED = 1.5
+"""Wall's time of a long step to its leading thread's: 1.0 to 1.1 alone, 2 to 3.3 beside two other
+trainings on as many cores."""
 LARGEST_LOSS_CHANGE = 0.05
 LARGEST_GRADIENT_CHANGE = 0.5
 """Of 25 presets and inputs at their first weights it was 0.004 to 0.32, of a kernel that computes
@@ -141,6 +144,15 @@ def _told(way: Way, why: str) -> str:
 
 
 @dataclass(frozen=True)
+class _Times:
+    """Seconds of a step."""
+
+    wall: float
+    own: float
+    """That the thread which leads it had the processor."""
+
+
+@dataclass(frozen=True)
 class _First:
     """What the first step of a network gives."""
 
@@ -210,13 +222,11 @@ def _measured(
 ) -> tuple[dict[Precision, float], dict[Precision, _First]]:
     """Return the shortest step, and what the first gives, in each arithmetic.
 
-    They take turns, and of each the shortest counts, on a clock that stands while other programs
-    have the processor: beside a second training all steps last, and on the wall's clock nearly the
-    same.
+    They take turns, and of each the shortest counts: what else the machine does then slows all
+    alike, or none.
     """
-    clock = _clock(device)
     trials = {precision: copy.deepcopy(network).train() for precision in tried}
-    seconds: dict[Precision, float] = dict.fromkeys(tried, math.inf)
+    times: dict[Precision, list[_Times]] = {precision: [] for precision in tried}
     first: dict[Precision, _First] = {}
     started = time.perf_counter()
     for number in range(MOST_TRIED):
@@ -224,29 +234,37 @@ def _measured(
             # The same dropout in both, or their losses would differ by it.
             set_generator(trial, torch.Generator(device).manual_seed(number))
             synchronise(device)
-            start = clock()
+            wall, own = time.perf_counter(), time.thread_time()
             with arithmetic(precision, device):
                 value = loss(trial)
             value.backward()  # type: ignore[no-untyped-call]
             synchronise(device)
-            took = clock() - start
+            took = _Times(time.perf_counter() - wall, time.thread_time() - own)
             if number:
-                seconds[precision] = min(seconds[precision], took)
+                times[precision].append(took)
             else:  # The first step chooses kernels and is not like the rest.
                 found = [p.grad for p in trial.parameters() if p.grad is not None]
                 first[precision] = _First(float(value.detach()), tuple(found))
             trial.zero_grad()
-        if len(tried) == 1 and number and seconds[tried[0]] > SHORT_STEP_S:
+        if len(tried) == 1 and number and times[tried[0]][-1].wall > SHORT_STEP_S:
             break  # there is nothing else to choose for a long step
         if number >= LEAST_TRIED and time.perf_counter() - started > ENOUGH_S:
             break
-    return seconds, first
+    return _undisturbed(times, device), first
 
 
-def _clock(device: torch.device) -> Callable[[], float]:
-    """The clock of the thread that leads a step; the wall's for a GPU, or where that is too coarse.
+def _undisturbed(
+    times: dict[Precision, list[_Times]], device: torch.device
+) -> dict[Precision, float]:
+    """The shortest of each, without what other programs took of the processor where that is much.
 
-    The threads of a step wait for each other awake, so that undisturbed both show the same.
+    Beside a second training all steps last, and in both arithmetics nearly the same: threads wait
+    for one that has no core. By its own clock the thread that leads a step then shows what the step
+    takes alone. Elsewhere the wall's counts, which has the threads' waiting for each other in it.
     """
-    is_fine = time.get_clock_info("thread_time").resolution < FINE_S
-    return time.thread_time if device.type == "cpu" and is_fine else time.perf_counter
+    wall = {each: min(took.wall for took in times[each]) for each in times}
+    own = {each: min(took.own for took in times[each]) for each in times}
+    is_known = device.type == "cpu" and time.get_clock_info("thread_time").resolution < FINE_S
+    is_long = max(wall.values()) > SHORT_STEP_S
+    is_disturbed = all(wall[each] > DISTURBED * own[each] for each in times)
+    return own if is_known and is_long and is_disturbed else wall
