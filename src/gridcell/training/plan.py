@@ -74,8 +74,8 @@ MANY_SMALL_GREYS = Effort(2400, 1.95e13, MOST_EPOCHS, optimizer="muon")
 
 # Parts of words take longer to learn than words. On validation rows of names, 129 steps an epoch,
 # one convolution gave 84.4 % in 12 epochs and 85.8 % in 25, the twelfth of which was best (seed 0).
-# Of 18,028 training lines in four folds weight decay 0.05 named 84.7 % at a log loss of 0.574, and 1
-# 85.1 % at 0.545, better in each fold; Muon for the filters with decay 1 84.9 % at 0.549.
+# Of 18,028 training lines in four folds weight decay 0.05 named 84.7 % at a log loss of 0.574, a
+# decay of 1 85.1 % at 0.545, better in each; Muon for the filters with the same 84.9 % at 0.549.
 SHORT_TEXTS = Effort(2600, 3e12, 25, weight_decay=1.0)
 SHORT_TEXT_CHARACTERS = 20
 """Texts of which the usual one has at most so many are words or names, and cost little."""
