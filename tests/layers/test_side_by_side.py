@@ -81,29 +81,27 @@ def rows_seen(monkeypatch, layer, shape, *, has_tiles=True):
 
 
 def test_small_maps_in_bfloat16_are_learned_in_rows(monkeypatch):
-    layer = Conv(64, 64, 3, grid_axes=2)
-    assert rows_seen(monkeypatch, layer, (8, 1, 64, 4, 4)) == [
-        40,
-        40,
-    ]  # values, and what comes back
-    assert rows_seen(monkeypatch, layer, (4, 2, 64, 4, 2)) == [24, 24]  # steps are in the batch
-    over_time = Conv(64, 64, grid_axes=0, time=5)
-    assert rows_seen(monkeypatch, over_time, (6, 7, 64)) == [54, 54]
+    layer = Conv(256, 256, 3, grid_axes=2)
+    # What came in, and the gradient of what came out.
+    assert rows_seen(monkeypatch, layer, (8, 1, 256, 4, 4)) == [40, 40]
+    assert rows_seen(monkeypatch, layer, (4, 2, 256, 4, 2)) == [24, 24]  # steps are in the batch
+    over_time = Conv(256, 256, grid_axes=0, time=5)
+    assert rows_seen(monkeypatch, over_time, (8, 7, 256)) == [72, 72]
 
 
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [
-        (Conv(64, 64, 3, grid_axes=2), (8, 1, 64, 4, 9)),  # wide
-        (Conv(64, 63, 3, grid_axes=2), (8, 1, 64, 4, 4)),  # few products
-        (Conv(64, 64, 3, grid_axes=2), (1, 1, 64, 4, 4)),  # nothing to lay beside it
-        (Conv(64, 64, 3, grid_axes=2, stride=2), (8, 1, 64, 4, 4)),
-        (Conv(64, 64, 3, grid_axes=2, dilation=2), (8, 1, 64, 4, 4)),
-        (Conv(64, 64, 3, grid_axes=2, padding="valid"), (8, 1, 64, 4, 4)),
-        (Conv(128, 128, 3, grid_axes=2, groups=2), (8, 1, 128, 4, 4)),
-        (Conv(64, 64, 1, grid_axes=2), (8, 1, 64, 4, 4)),
-        (Conv(64, 64, 2, grid_axes=2), (8, 1, 64, 4, 4)),  # room on one side alone
-        (Conv(64, 64, 3, grid_axes=2, time=3), (8, 3, 64, 4, 4)),
+        (Conv(256, 256, 3, grid_axes=2), (8, 1, 256, 4, 9)),  # wide
+        (Conv(256, 255, 3, grid_axes=2), (8, 1, 256, 4, 4)),  # few products
+        (Conv(724, 725, 3, grid_axes=2), (1, 1, 724, 4, 4)),  # nothing to lay beside it
+        (Conv(256, 256, 3, grid_axes=2, stride=2), (8, 1, 256, 4, 4)),
+        (Conv(256, 256, 3, grid_axes=2, dilation=2), (8, 1, 256, 4, 4)),
+        (Conv(256, 256, 3, grid_axes=2, padding="valid"), (8, 1, 256, 4, 4)),
+        (Conv(512, 512, 3, grid_axes=2, groups=2), (8, 1, 512, 4, 4)),
+        (Conv(256, 256, 1, grid_axes=2), (8, 1, 256, 4, 4)),
+        (Conv(256, 256, 2, grid_axes=2), (8, 1, 256, 4, 4)),  # room on one side alone
+        (Conv(256, 256, 3, grid_axes=2, time=3), (8, 3, 256, 4, 4)),
     ],
 )
 def test_other_convolutions_are_not(monkeypatch, layer, shape):
@@ -111,15 +109,15 @@ def test_other_convolutions_are_not(monkeypatch, layer, shape):
 
 
 def test_without_tiles_none_are(monkeypatch):
-    layer = Conv(64, 64, 3, grid_axes=2)
-    assert rows_seen(monkeypatch, layer, (8, 1, 64, 4, 4), has_tiles=False) == []
+    layer = Conv(256, 256, 3, grid_axes=2)
+    assert rows_seen(monkeypatch, layer, (8, 1, 256, 4, 4), has_tiles=False) == []
 
 
 def test_what_is_not_learned_takes_the_usual_way(monkeypatch):
-    layer = Conv(64, 64, 3, grid_axes=2)
+    layer = Conv(256, 256, 3, grid_axes=2)
     monkeypatch.setattr(side_by_side, "has_tiles", lambda: True)
     monkeypatch.setattr(side_by_side, "_side_by_side", None)  # would fail where it is called
-    x = torch.ones(8, 1, 64, 4, 4, requires_grad=True)
+    x = torch.ones(8, 1, 256, 4, 4, requires_grad=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         with torch.no_grad():
             assert not layer(x).requires_grad

@@ -1,9 +1,9 @@
 """The gradient of filters over small maps, from pictures laid side by side.
 
 On processors with AMX oneDNN forms the gradient of filters row by row, 32 places at a time. Rows of
-maps that were pooled down have 2 to 8, so that most of the work is on nothing: of 256 filters over
-256 channels on maps of 4x4 it takes four times as long as it does where the pictures of a batch lie
-in one row, with room for the padding between them. The sum is the same one.
+maps that were pooled down have 2 to 8, so that most of the work is on nothing. Here the pictures of
+a batch lie in one row, with room for the padding between them: the sum is the same one, and is there
+1.1 to 7 times as soon, the narrower the maps and the more the filters (`benchmarks/small_maps.py`).
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 WIDEST_NARROW = 8
-LEAST_PRODUCTS = 64 * 64
-"""Channels times filters. Measured with kernels of 3 and 5 cells, 16 to 512 channels, maps of 2 to
-14, batches of 32 to 128: from here on narrower maps gain in every case, up to twelvefold, and wider
-ones or fewer channels gain little or lose."""
+LEAST_PRODUCTS = 128 * 64 * 64
+"""Of pictures, channels and filters. With 32 and 128 pictures, 64 to 512 filters and maps of 2 to 8
+all gain from here on, and below it all lose; maps of 9 to 14 gained little or lost."""
 MOST_IN_A_ROW = 32
 
 
@@ -44,7 +43,8 @@ def suits_a_row(x: Tensor, weight: Tensor, moves: Moves) -> bool:
     cells = zip(moves.padding, weight.shape[2:], strict=True)
     keeps_sizes = all(2 * room == size - 1 for room, size in cells)
     is_narrow = x.shape[3] <= WIDEST_NARROW and weight.shape[3] > 1
-    is_worth_it = len(weight) * weight.shape[1] >= LEAST_PRODUCTS and _in_a_row(len(x)) > 1
+    products = len(x) * len(weight) * weight.shape[1]
+    is_worth_it = products >= LEAST_PRODUCTS and _in_a_row(len(x)) > 1
     return is_plain and keeps_sizes and is_narrow and is_worth_it and has_tiles()
 
 
