@@ -2,7 +2,7 @@
 
 On processors with AMX oneDNN forms the gradient of filters row by row, 32 places at a time. Rows of
 maps that were pooled down have 2 to 8, so that most of the work is on nothing. Here the pictures of
-a batch lie in one row, with room for the padding between them: the sum is the same one, and is there
+a batch lie in one row, with room for the padding between them: the sum is the same, and is there
 1.1 to 7 times as soon, the narrower the maps and the more the filters (`benchmarks/small_maps.py`).
 """
 
