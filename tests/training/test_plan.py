@@ -1,7 +1,6 @@
 """Every number that the settings leave open is chosen from the data, and says why."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -134,15 +133,6 @@ def test_names_are_read_more_often_than_sentences() -> None:
         for each in (names, sentences)
     )
     assert (often, seldom) == (21, 12)
-
-
-def test_names_are_held_to_smaller_weights_than_sentences() -> None:
-    def decay(effort: Effort, **asked: Any) -> float:
-        return plan(TrainConfig(**asked), items=9, multiply_adds=1, effort=effort).weight_decay
-
-    assert (decay(SHORT_TEXTS), decay(EFFORTS["texts"])) == (1.0, 0.05)
-    assert decay(SHORT_TEXTS, weight_decay=0.2) == 0.2
-    assert decay(SHORT_TEXTS, optimizer="sgd") == 5e-4  # which decays otherwise
 
 
 def test_a_text_to_write_on_is_read_in_small_batches() -> None:
