@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,8 +27,8 @@ from gridcell.config import from_mapping
 from gridcell.errors import ConfigError, ModelFileError, SourceError
 from gridcell.networks import Choice, Network, presets
 from gridcell.preparation import cache
-from gridcell.resuming import resume
-from gridcell.training import Checkpoints, PrecisionChoice, checkpoint, preparing
+from gridcell.resuming import _with_more, resume
+from gridcell.training import About, Checkpoints, PrecisionChoice, checkpoint, preparing
 from gridcell.training.objective import Objective
 from gridcell.training.plan import EFFORTS
 from gridcell.training.step import TrainingStep
@@ -35,6 +36,7 @@ from tests.pictures import SETTINGS, paint, strict_json
 from tests.recordings import SOUND_NET, Listening, speakers, tones
 from tests.test_cli import Run as Command
 from tests.test_cli import refused, run
+from tests.training.toys import plan
 
 assert run  # the fixture
 
@@ -866,3 +868,14 @@ def ended(process: subprocess.Popen[bytes]) -> int:
     """Wait for the end, reading on, so that a full pipe stops nothing; return the exit code."""
     process.communicate()
     return process.returncode
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(None, None), (0.9, 0.98)])
+def test_more_time_leaves_the_average_to_the_clock_unless_it_was_asked_for(
+    asked: float | None, expected: float | None
+) -> None:
+    train = {"ema": asked, "patience": None, "members": 1}
+    about = About({"train": train}, "digest", plan(epochs=9, ema=0.98), "float32", threads=1)
+    state: Any = SimpleNamespace(position=SimpleNamespace(elapsed_s=5.0, epoch=3))
+    found = _with_more(about, state, budget="+10s", epochs=None, rate=None)
+    assert (found.plan.ema, found.plan.budget_s) == (expected, 15.0)

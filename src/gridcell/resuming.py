@@ -266,6 +266,8 @@ def _with_more(
         plan = replace(plan, budget_s=total, epochs=position.epoch + ENDLESS_EPOCHS)
         plan = replace(plan, epochs_reason=f"as many as {total:,.0f} s in all allow{shared}")
         train |= {"budget": f"{total:.3f}s", "epochs": None}
+        if train.get("ema") is None:
+            plan = replace(plan, ema=None)
     if epochs is not None:
         if epochs < position.epoch:
             raise ConfigError(

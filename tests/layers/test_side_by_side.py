@@ -95,8 +95,9 @@ def test_small_maps_in_bfloat16_are_learned_in_rows(monkeypatch):
         (Conv(256, 256, 3, grid_axes=2), (8, 1, 256, 4, 9)),  # wide
         (Conv(256, 255, 3, grid_axes=2), (8, 1, 256, 4, 4)),  # few products
         (Conv(724, 725, 3, grid_axes=2), (1, 1, 724, 4, 4)),  # nothing to lay beside it
-        (Conv(256, 256, 3, grid_axes=2, stride=2), (8, 1, 256, 4, 4)),
-        (Conv(256, 256, 3, grid_axes=2, dilation=2), (8, 1, 256, 4, 4)),
+        (Conv(256, 256, 3, grid_axes=2), (74, 1, 256, 2, 2)),  # 37 rows of 2
+        (Conv(256, 256, 3, grid_axes=2, stride=2, padding=1), (8, 1, 256, 4, 4)),
+        (Conv(256, 256, 3, grid_axes=2, dilation=2, padding=1), (8, 1, 256, 4, 4)),
         (Conv(256, 256, 3, grid_axes=2, padding="valid"), (8, 1, 256, 4, 4)),
         (Conv(512, 512, 3, grid_axes=2, groups=2), (8, 1, 512, 4, 4)),
         (Conv(256, 256, 1, grid_axes=2), (8, 1, 256, 4, 4)),

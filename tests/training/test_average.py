@@ -66,6 +66,17 @@ def test_the_random_start_is_soon_forgotten() -> None:
         )
 
 
+def test_of_a_training_that_had_none_the_average_begins_at_its_weights() -> None:
+    net = network()
+    average = WeightAverage(net, 0.9)
+    changed(net, 0)  # as a checkpoint's weights take the place of the first ones
+    average.restore({}, 0)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    average.swap()
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
 def test_the_fixed_normalization_stays_as_it_is() -> None:
     net = network()
     average = WeightAverage(net, 0.9)

@@ -159,6 +159,25 @@ def test_stopped_after_a_budget_cut_its_epoch_that_epoch_still_counts(
     assert told.ended == "budget"
 
 
+@pytest.mark.parametrize("ema", [0.0, 0.8])
+def test_more_time_may_begin_to_average_or_go_on_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ema: float
+) -> None:
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 0.1
+        return now[0]
+
+    monkeypatch.setattr(time, "perf_counter", clock)
+    _, short = run(tmp_path / "run", plan=plan(epochs=20, ema=ema), stop_after=12)
+    weights, history = run(tmp_path / "run", plan=plan(epochs=100_000, ema=None, budget_s=99.0))
+    assert history.ended == "budget" and history.steps > short.steps == 12
+    _, found, _ = training.latest(tmp_path / "run")
+    assert found.position.average_steps == history.steps - (12 if ema == 0.0 else 0)
+    assert all(bool(torch.isfinite(value).all()) for value in weights.values())
+
+
 def test_early_stopping_counts_on(tmp_path: Path) -> None:
     patient = plan(epochs=50, patience=2)
 

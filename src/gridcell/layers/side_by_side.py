@@ -2,8 +2,9 @@
 
 On processors with AMX oneDNN forms the gradient of filters row by row, 32 places at a time. Rows of
 maps that were pooled down have 2 to 8, so that most of the work is on nothing. Here the pictures of
-a batch lie in one row, with room for the padding between them: the sum is the same, and is there
-1.1 to 7 times as soon, the narrower the maps and the more the filters (`benchmarks/small_maps.py`).
+a batch lie in one row, with room for the padding between them: the sum is the same, and of 3x3
+filters is there 1.05 to 7 times as soon, the narrower the maps and the more the filters
+(`benchmarks/small_maps.py`).
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from torch import Tensor
 
 WIDEST_NARROW = 8
 LEAST_PRODUCTS = 128 * 64 * 64
-"""Of pictures, channels and filters. With 32 and 128 pictures, 64 to 512 filters and maps of 2 to 8
-all gain from here on, and below it all lose; maps of 9 to 14 gained little or lost."""
-MOST_IN_A_ROW = 32
+"""Of pictures, channels and filters. With 32 and 128 pictures, 64 to 512 filters of 3x3 and maps of
+2 to 8 all gain from here on, and below it all lose; maps of 9 to 14 gained little or lost."""
+FEWEST_IN_A_ROW, MOST_IN_A_ROW = 8, 32
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def suits_a_row(x: Tensor, weight: Tensor, moves: Moves) -> bool:
     keeps_sizes = all(2 * room == size - 1 for room, size in cells)
     is_narrow = x.shape[3] <= WIDEST_NARROW and weight.shape[3] > 1
     products = len(x) * len(weight) * weight.shape[1]
-    is_worth_it = products >= LEAST_PRODUCTS and _in_a_row(len(x)) > 1
+    is_worth_it = products >= LEAST_PRODUCTS and _in_a_row(len(x)) >= FEWEST_IN_A_ROW
     return is_plain and keeps_sizes and is_narrow and is_worth_it and has_tiles()
 
 

@@ -9,7 +9,7 @@ STEPS_AT_ONCE = 4
 LONG_DECAY = 1 - 1 / (8 * STEPS_AT_ONCE)
 
 
-def usual_decay(steps: float) -> float:
+def usual_decay(steps: int) -> float:
     """The decay that averages over about the last fiftieth of so many steps; 0 where that is one.
 
     >>> usual_decay(1000), usual_decay(60)
@@ -51,10 +51,13 @@ class WeightAverage:
 
     @torch.no_grad()
     def restore(self, saved: dict[str, Tensor], step: int) -> None:
-        """Go on from averages that `state` gave after `step` updates."""
+        """Go on from averages that `state` gave after `step` updates.
+
+        Where nothing was averaged so far, `saved` is empty, and the average begins at the weights.
+        """
         self.step = step
-        for number, value in enumerate(self._average):
-            value.copy_(saved[str(number)])
+        for number, (value, live) in enumerate(zip(self._average, self._live, strict=True)):
+            value.copy_(saved[str(number)] if saved else live)
 
     @torch.no_grad()
     def swap(self) -> None:

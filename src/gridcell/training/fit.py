@@ -289,7 +289,7 @@ class _Run:
                 self.rate = self.plan.rate * rate_share(self.plan.schedule, progress)
                 if self.average is not None and self.plan.ema is None:
                     # There will be about so many steps, as it looks now.
-                    self.average.decay = usual_decay(self.done / max(progress, 1e-9))
+                    self.average.decay = usual_decay(round(self.done / max(progress, 1e-9)))
                 self.signals.before(self.done)
                 loss = self.step.take(batch, self.rate)
                 self.signals.after()

@@ -40,14 +40,7 @@ def measured_precision(
     """
     whole = next(training_batches(train, size=size, seed=0, epoch=0, is_varied=False, threads=0))
     machine = (platform.node(), device_name(device), torch.__version__, torch.get_num_threads())
-    about = (
-        FORMAT,
-        asked,
-        *machine,
-        network.notation,
-        str(network.layout),
-        tuple(whole.values.shape),
-    )
+    about = (FORMAT, *machine, network.notation, str(network.layout), tuple(whole.values.shape))
     file = memory / "precision" / f"{hashlib.sha256(repr(about).encode()).hexdigest()[:20]}.json"
     known: Way | None = remembered(file, Way)
     for parts in (2**n for n in range(len(whole.rows).bit_length() + 1)):
@@ -59,11 +52,8 @@ def measured_precision(
             if not is_out_of_memory(error):
                 raise
     else:
-        full = "the memory is too full to try another"
-        if asked != "auto":
-            return PrecisionChoice(asked, f"{asked}, as asked: {full}")
-        return PrecisionChoice("float32", f"float32: {full}")
-    if known is None:
+        return PrecisionChoice("float32", "float32: the memory is too full to try another")
+    if asked == "auto" and known is None:
         remember(file, Way(choice.precision, choice.threads))
     return choice
 

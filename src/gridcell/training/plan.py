@@ -94,7 +94,8 @@ class Plan:
     rate: float
     weight_decay: float
     ema: float | None
-    """None where time decides how many steps there are: then it follows what the clock says."""
+    """None where time decides how many steps there are: then it follows, step by step, how many
+    there will be as it looks then."""
     patience: int
     schedule: Schedule
     budget_s: float | None

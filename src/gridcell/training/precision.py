@@ -12,6 +12,7 @@ import contextlib
 import copy
 import math
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -32,8 +33,6 @@ ENOUGH_S = 3.0
 LEAST_GAIN = 1.1
 SHORT_STEP_S = 0.025
 """Up to this length of a step fewer threads are tried."""
-FINE_S = 1e-4
-"""Resolution of a clock that can time a step."""
 DISTURBED = 1.5
 """Wall's time of a long step to its leading thread's: 1.0 to 1.1 alone, 2 to 3.3 beside two other
 trainings on as many cores."""
@@ -107,40 +106,39 @@ def choose_precision(
 
     bfloat16 is taken where it is at least a tenth faster, its loss within 5 % of float32's and its
     gradient within half: a kernel that computes something else leaves the first loss nearly alone,
-    but not the gradient. Of a short step on the processor both, or the one that was asked for, are
-    measured on one thread as well, then on two, four and so on while that gains; fewer threads than
-    all are taken where they are at least a tenth faster.
+    but not the gradient. Of a short step on the processor both are measured on one thread as well,
+    then on two, four and so on while that gains; fewer threads than all are taken where they are at
+    least a tenth faster.
     """
-    tried: Sequence[Precision] = (asked,) if asked != "auto" else BOTH
-    if asked == "auto" and not has_bfloat16(device):
-        tried = BOTH[:1]
+    if asked != "auto":
+        return PrecisionChoice(asked, f"{asked}, as asked")
+    tried = BOTH if has_bfloat16(device) else BOTH[:1]
     if remembered is not None and remembered.precision in tried:
-        is_asked = asked != "auto" and remembered.threads is None
-        told = f"{told_way(remembered)}, as {'asked' if is_asked else 'measured here before'}"
+        told = f"{told_way(remembered)}, as measured here before"
         return PrecisionChoice(remembered.precision, told, remembered.threads)
     threads = torch.get_num_threads() if device.type == "cpu" else 1
-    why = "as asked" if asked != "auto" else NO_BFLOAT16
     if len(tried) == 1 and threads == 1:
-        return PrecisionChoice(tried[0], _told(Way(tried[0]), why))
-    seconds, first = _measured(network, loss, device, tried)
-    if len(tried) > 1 and (unlike := _unlike(first)) is not None:
-        why, tried = unlike, BOTH[:1]
-    elif len(tried) > 1:
+        return PrecisionChoice("float32", f"float32: {NO_BFLOAT16}")
+    seconds, first, is_disturbed = _measured(network, loss, device, tried)
+    if len(tried) == 1:
+        on_all = NO_BFLOAT16
+    elif (unlike := _unlike(first)) is not None:
+        on_all, tried = unlike, BOTH[:1]
+    else:
         in_low, in_full = (_milliseconds(seconds[each]) for each in ("bfloat16", "float32"))
-        why = f"{in_low} ms a step in bfloat16, {in_full} in float32"
+        on_all = f"{in_low} ms a step in bfloat16, {in_full} in float32"
+        on_all += ", without what other programs took" * is_disturbed
     taken = _faster(seconds, tried)
-    if threads > 1 and seconds[taken] <= SHORT_STEP_S:
+    if threads > 1 and seconds[taken] <= SHORT_STEP_S and not is_disturbed:
         way, shortest = _on_fewer_threads(
             lambda: _measured(network, loss, device, tried)[0], tried, threads
         )
         if shortest * LEAST_GAIN <= seconds[taken]:
             both = f"{_milliseconds(shortest)} ms a step, {_milliseconds(seconds[taken])} on all"
-            return PrecisionChoice(way.precision, _told(way, f"{both} ({why})"), way.threads)
-    return PrecisionChoice(taken, _told(Way(taken), why))
-
-
-def _told(way: Way, why: str) -> str:
-    return f"{told_way(way)}{', ' if why == 'as asked' else ': '}{why}"
+            return PrecisionChoice(
+                way.precision, f"{told_way(way)}: {both} ({on_all})", way.threads
+            )
+    return PrecisionChoice(taken, f"{taken}: {on_all}")
 
 
 @dataclass(frozen=True)
@@ -178,9 +176,7 @@ def _norm(values: Sequence[Tensor]) -> float:
 
 
 def _faster(seconds: dict[Precision, float], tried: Sequence[Precision]) -> Precision:
-    if len(tried) == 1:
-        return tried[0]
-    has_gained = seconds["float32"] / seconds["bfloat16"] >= LEAST_GAIN
+    has_gained = "bfloat16" in tried and seconds["float32"] / seconds["bfloat16"] >= LEAST_GAIN
     return "bfloat16" if has_gained else "float32"
 
 
@@ -188,7 +184,7 @@ def _on_fewer_threads(
     measured: Callable[[], dict[Precision, float]], tried: Sequence[Precision], all_threads: int
 ) -> tuple[Way, float]:
     """Return the best way on fewer threads than all, and its seconds a step."""
-    best, shortest, threads = Way(tried[0], 1), math.inf, 1
+    best, shortest, threads = Way("float32", 1), math.inf, 1
     while threads < all_threads:
         with on_threads(threads):
             seconds = measured()
@@ -219,8 +215,9 @@ def _measured(
     loss: Callable[[nn.Module], Tensor],
     device: torch.device,
     tried: Sequence[Precision],
-) -> tuple[dict[Precision, float], dict[Precision, _First]]:
-    """Return the shortest step, and what the first gives, in each arithmetic.
+) -> tuple[dict[Precision, float], dict[Precision, _First], bool]:
+    """Return the shortest step and what the first gives, in each arithmetic, and whether other
+    programs' time is left out.
 
     They take turns, and of each the shortest counts: what else the machine does then slows all
     alike, or none.
@@ -250,12 +247,13 @@ def _measured(
             break  # there is nothing else to choose for a long step
         if number >= LEAST_TRIED and time.perf_counter() - started > ENOUGH_S:
             break
-    return _undisturbed(times, device), first
+    seconds, is_disturbed = _undisturbed(times, device)
+    return seconds, first, is_disturbed
 
 
 def _undisturbed(
     times: dict[Precision, list[_Times]], device: torch.device
-) -> dict[Precision, float]:
+) -> tuple[dict[Precision, float], bool]:
     """The shortest of each, without what other programs took of the processor where that is much.
 
     Beside a second training all steps last, and in both arithmetics nearly the same: threads wait
@@ -264,7 +262,9 @@ def _undisturbed(
     """
     wall = {each: min(took.wall for took in times[each]) for each in times}
     own = {each: min(took.own for took in times[each]) for each in times}
-    is_known = device.type == "cpu" and time.get_clock_info("thread_time").resolution < FINE_S
+    # On Windows a thread's clock moves 64 times a second, whatever Python says of it.
+    is_known = device.type == "cpu" and sys.platform != "win32"
     is_long = max(wall.values()) > SHORT_STEP_S
-    is_disturbed = all(wall[each] > DISTURBED * own[each] for each in times)
-    return own if is_known and is_long and is_disturbed else wall
+    is_slowed = all(wall[each] > DISTURBED * own[each] > 0 for each in times)
+    is_disturbed = is_known and is_long and is_slowed
+    return (own if is_disturbed else wall), is_disturbed
