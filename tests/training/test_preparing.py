@@ -99,7 +99,7 @@ def test_recurrent_networks_are_measured_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, net: str
 ) -> None:
     same = precision._First(1.0, (torch.ones(2),))
-    measured = {"float32": 2.0, "bfloat16": 1.0}, {"float32": same, "bfloat16": same}
+    measured = {"float32": 2.0, "bfloat16": 1.0}, {"float32": same, "bfloat16": same}, False
     monkeypatch.setattr(precision, "has_bfloat16", lambda _: True)
     monkeypatch.setattr(precision, "_measured", lambda *_: measured)
     assert job(tmp_path, net=net).precision.precision == "bfloat16"
