@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,6 +41,18 @@ def data_folder() -> Path:
     if named is None or not Path(named).is_dir():
         pytest.skip(f"no real data: {DATA_VARIABLE} names no folder")
     return Path(named)
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock on which each look takes a tenth of a second: no test waits for time to pass."""
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 0.1
+        return now[0]
+
+    monkeypatch.setattr(time, "perf_counter", clock)
 
 
 @pytest.fixture

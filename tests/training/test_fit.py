@@ -405,15 +405,7 @@ def test_early_stopping_needs_validation_rows() -> None:
     assert history.ended == "all epochs"
 
 
-def test_a_budget_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock on which each look takes a tenth of a second: no test waits for time to pass."""
-    now = [0.0]
-
-    def clock() -> float:
-        now[0] += 0.1
-        return now[0]
-
-    monkeypatch.setattr(time, "perf_counter", clock)
+def test_a_budget_ends_in_time(ticking: None) -> None:
     net = network()
     watcher = Watching(net)
     history = fitted(net, plan=plan(epochs=1000, budget_s=20.0), watcher=watcher)
@@ -452,14 +444,7 @@ def test_a_budget_holds_for_the_whole_command(
     assert whole == pytest.approx(budget_s, rel=0.03)
 
 
-def test_the_forecast_says_what_a_budget_is_enough_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-
-    def clock() -> float:
-        now[0] += 0.1
-        return now[0]
-
-    monkeypatch.setattr(time, "perf_counter", clock)
+def test_the_forecast_says_what_a_budget_is_enough_for(ticking: None) -> None:
     net = network()
     watcher = Watching(net)
     fitted(net, images(400), plan=plan(epochs=1000, budget_s=600.0), watcher=watcher)
@@ -474,14 +459,7 @@ def test_a_budget_that_is_more_than_enough_still_ends_the_schedule() -> None:
     assert history.epochs[-1].rate < 0.2 * max(record.rate for record in history.epochs)
 
 
-def test_under_a_budget_the_rate_follows_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-
-    def clock() -> float:
-        now[0] += 0.1
-        return now[0]
-
-    monkeypatch.setattr(time, "perf_counter", clock)
+def test_under_a_budget_the_rate_follows_the_time(ticking: None) -> None:
     history = fitted(
         network(), plan=plan(epochs=1000, budget_s=20.0, schedule="one-cycle", rate=0.01)
     )
@@ -491,21 +469,16 @@ def test_under_a_budget_the_rate_follows_the_time(monkeypatch: pytest.MonkeyPatc
 
 
 def test_under_a_budget_the_average_spans_a_fiftieth_of_the_steps_that_there_are(
-    monkeypatch: pytest.MonkeyPatch,
+    ticking: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A budget is enough for a small part of the plan's epochs, which say nothing of its steps."""
-    now, decays = [0.0], []
-
-    def clock() -> float:
-        now[0] += 0.1
-        return now[0]
+    decays: list[float] = []
 
     class Noted(WeightAverage):
         def update(self) -> None:
             decays.append(self.decay)
             super().update()
 
-    monkeypatch.setattr(time, "perf_counter", clock)
     monkeypatch.setattr(sys.modules["gridcell.training.fit"], "WeightAverage", Noted)
     history = fitted(network(), plan=plan(epochs=100_000, budget_s=900.0, ema=None))
     assert history.ended == "budget" and history.steps > 500

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import itertools
-import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -139,16 +138,9 @@ def test_a_training_that_is_over_is_only_read_again(tmp_path: Path) -> None:
 
 
 def test_stopped_after_a_budget_cut_its_epoch_that_epoch_still_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, ticking: None
 ) -> None:
     """The last checkpoint stands in mid-epoch; what was scored of it is scored again."""
-    now = [0.0]
-
-    def clock() -> float:
-        now[0] += 0.1
-        return now[0]
-
-    monkeypatch.setattr(time, "perf_counter", clock)
     short = plan(epochs=100, ema=0.8, budget_s=9.0)
     whole, history = run(tmp_path / "run", plan=short)
     assert history.ended == "budget"
@@ -161,15 +153,8 @@ def test_stopped_after_a_budget_cut_its_epoch_that_epoch_still_counts(
 
 @pytest.mark.parametrize("ema", [0.0, 0.8])
 def test_more_time_may_begin_to_average_or_go_on_otherwise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ema: float
+    tmp_path: Path, ticking: None, ema: float
 ) -> None:
-    now = [0.0]
-
-    def clock() -> float:
-        now[0] += 0.1
-        return now[0]
-
-    monkeypatch.setattr(time, "perf_counter", clock)
     _, short = run(tmp_path / "run", plan=plan(epochs=20, ema=ema), stop_after=12)
     weights, history = run(tmp_path / "run", plan=plan(epochs=100_000, ema=None, budget_s=99.0))
     assert history.ended == "budget" and history.steps > short.steps == 12

@@ -28,7 +28,7 @@ from gridcell.layers.window import (
 
 AMX_CHANNELS, AMX_ROW = 16, 32
 """See `is_miscounted`."""
-# Over one axis too in two dimensions, see `_slide`.
+# Over one axis too in two dimensions, see `_slid`.
 CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv2d, 2: F.conv2d, 3: F.conv3d}
 
 
