@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import subprocess
 import sys
 from typing import Any
@@ -111,12 +112,36 @@ def test_muon_reads_filters_as_rows() -> None:
     assert rows.detach().abs().min() > 0
 
 
+@pytest.mark.parametrize("axes", [2, 3])
+def test_muon_asks_not_how_filters_lie_in_memory(axes: int) -> None:
+    """Nor how the gradient and what is kept do: read from a file, they lie otherwise."""
+    last = torch.channels_last if axes == 2 else torch.channels_last_3d
+    draw = torch.Generator().manual_seed(0)
+    shape = (8, 3, *(2, 3, 4)[:axes])
+    start, *gradients = (torch.randn(shape, generator=draw) for _ in range(3))
+    ends = []
+    for weight_in, gradient_in, kept_in in itertools.product(
+        (last, torch.contiguous_format), repeat=3
+    ):
+        weight = torch.nn.Parameter(start.clone(memory_format=weight_in))
+        optimizer = Muon([weight], lr=0.1, dtype=torch.float32)
+        for gradient in gradients:
+            weight.grad = gradient.clone(memory_format=gradient_in)
+            optimizer.step()
+            state = optimizer.state[weight]
+            state["momentum"] = state["momentum"].clone(memory_format=kept_in)
+        ends.append(weight.detach())
+    assert (ends[0] - start).abs().max() > 0.05
+    for end in ends[1:]:
+        torch.testing.assert_close(end, ends[0], rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("shape", [(6, 20), (20, 6), (8, 16), (6, 80), (80, 6)])
 def test_orthogonal_keeps_the_singular_vectors(shape: tuple[int, int], dtype: torch.dtype) -> None:
     """By numpy's own decomposition."""
     matrix = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    found = orthogonal(torch.from_numpy(matrix), dtype).numpy()
+    found = orthogonal(torch.from_numpy(matrix), dtype).float().numpy()
     left, _, right = np.linalg.svd(matrix, full_matrices=False)
     inner = left.T @ found @ right.T
     assert (np.diag(inner) > 0.6).all() and (np.diag(inner) < 1.3).all()
@@ -133,7 +158,7 @@ def test_what_lies_in_two_directions_stays_in_bounds(
     rows, columns = shape
     matrix = torch.randn(rows, 2, generator=draw) @ torch.randn(2, columns, generator=draw)
     matrix += noise * torch.randn(shape, generator=draw)
-    values = torch.linalg.svdvals(orthogonal(matrix, dtype))
+    values = torch.linalg.svdvals(orthogonal(matrix, dtype).float())
     assert float(values[1]) > 0.6
     assert float(values[0]) < 1.6
     assert not orthogonal(torch.zeros(shape), dtype).any()

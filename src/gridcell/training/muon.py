@@ -13,6 +13,7 @@ POLYNOMIAL = (3.4445, -4.7750, 2.0315)
 ROUNDS = 5
 LONG = 4
 """Columns to a row from which on `orthogonal` works on the products of rows alone."""
+SMALLEST = 1e-7
 STEP_SIZE = 1.33
 """Root mean square of a step at rate 1: so large that the rate usual for AdamW, which all that is
 no filter keeps, is right for filters too. Liu et al. 2025 make it AdamW's own, 0.2."""
@@ -58,12 +59,16 @@ class Muon(torch.optim.Optimizer):
                 known = self.state[weight]
                 if not known:
                     known["momentum"] = torch.zeros_like(weight)
-                moving = known["momentum"].mul_(MOMENTUM).add_(weight.grad)
-                ahead = weight.grad.add(moving, alpha=MOMENTUM)
-                matrix = ahead.flatten(1)
+                moving = known["momentum"]
+                torch.add(weight.grad, moving, alpha=MOMENTUM, out=moving)
+                ahead = torch.add(weight.grad, moving, alpha=MOMENTUM)
+                # A row's values in the order in which the filter's lie in memory: no copies.
+                order = (0, *sorted(range(1, weight.ndim), key=weight.stride, reverse=True))
+                matrix = ahead.permute(order).flatten(1)
                 size = STEP_SIZE * max(matrix.shape) ** 0.5
-                step = orthogonal(matrix, self.dtype).reshape(weight.shape)
-                weight.mul_(1 - rate * group["weight_decay"]).add_(step, alpha=-rate * size)
+                step = orthogonal(matrix, self.dtype)
+                weight.mul_(1 - rate * group["weight_decay"])
+                weight.permute(order).view(step.shape).add_(step, alpha=-rate * size)
 
 
 def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
@@ -76,7 +81,7 @@ def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
 
     dtype   of products with x; of all of them where rows are shorter
 
-    Shapes   [rows, columns] -> the same
+    Shapes   float32 [rows, columns] -> the same, in `dtype`
     Source   the Newton-Schulz iteration of Jordan et al. 2024
 
     >>> found = orthogonal(torch.diag(torch.tensor([1.0, 0.1, 0.01])))
@@ -85,12 +90,14 @@ def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
     """
     a, b, c = POLYNOMIAL
     is_tall = len(matrix) > matrix.shape[1]
-    x = matrix.T if is_tall else matrix
-    x = (x / x.norm().clamp(min=1e-7)).to(dtype)
+    wide = matrix.T if is_tall else matrix
+    x = wide.to(dtype)
     if x.shape[1] >= LONG * len(x):
         # Rounded to bfloat16, x x' has eigenvalues below 0, which the rounds would blow up.
-        wide = x.float()
-        square, product = wide @ wide.T, None
+        square = wide @ wide.T
+        norm = square.trace().sqrt().clamp(min=SMALLEST)
+        square /= norm**2
+        product: Tensor | None = None
         for left in reversed(range(ROUNDS)):
             factor = torch.addmm(square, square, square, beta=b, alpha=c)
             factor.diagonal().add_(a)
@@ -98,10 +105,11 @@ def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
             if left:
                 square = factor @ square @ factor
         assert product is not None
-        x = product.to(dtype) @ x
+        x = (product / norm).to(dtype) @ x
     else:
+        x = x / x.norm().clamp(min=SMALLEST)
         for _ in range(ROUNDS):
             square = x @ x.T
             factor = torch.addmm(square, square, square, beta=b, alpha=c)
             x = torch.addmm(x, factor, x, beta=a)
-    return (x.T if is_tall else x).to(matrix.dtype)
+    return x.T if is_tall else x
