@@ -500,8 +500,22 @@ def test_given_splits_that_cut_through_a_group_are_refused() -> None:
 def test_a_hundred_thousand_items_are_split_in_a_moment() -> None:
     chance = np.random.default_rng(0)
     samples = made(chance.integers(0, 20, 100_000))
-    parts = split(samples, SplitConfig(), seed=0)
+    parts = split(samples, SplitConfig(valid=0.1), seed=0)
     assert counts(parts) == (75_000, 10_000, 15_000)
+
+
+@pytest.mark.parametrize(("items", "valid"), [(20_000, 2000), (25_000, 2500), (100_000, 2500)])
+def test_a_tenth_of_many_items_is_more_than_is_held_out_unasked(items: int, valid: int) -> None:
+    samples = made(np.arange(items) % 20)
+    assert counts(split(samples, SplitConfig(test=0), seed=0)) == (items - valid, valid, 0)
+    asked = counts(split(samples, SplitConfig(valid=0.1, test=0), seed=0))
+    assert asked == (items - items // 10, items // 10, 0)
+
+
+def test_of_given_training_rows_no_more_is_taken_either() -> None:
+    given = [TRAIN] * 50_000 + [TEST] * 10_000
+    samples = made(np.arange(60_000) % 10, given=given)
+    assert counts(split(samples, SplitConfig(), seed=0)) == (47_500, 2500, 10_000)
 
 
 # --- Folds ---------------------------------------------------------------------------------------

@@ -157,12 +157,16 @@ class DataConfig:
             )
 
 
+USUAL_VALID, MOST_VALID_ITEMS = 0.1, 2500
+
+
 @dataclass(frozen=True)
 class SplitConfig:
     """Who goes where: training, validation and test rows."""
 
-    valid: float = 0.1
-    """Share of the rows held out to choose the best epoch, where the data has no such split."""
+    valid: float | None = None
+    """Share of the rows held out to choose the best epoch, where the data has no such split; a
+    tenth where left out, but at most 2,500 items."""
     test: float = 0.15
     """Share of the rows held out for the final scores, where the data has no such split."""
     group: str | None = None
@@ -171,19 +175,34 @@ class SplitConfig:
     """Column whose values are folds: each in turn is the test part (cross-validation)."""
 
     def __post_init__(self) -> None:
-        _check_range("valid", self.valid, 0.0, 0.9)
+        _check_range("valid", self.valid_share, 0.0, 0.9)
         _check_range("test", self.test, 0.0, 0.9)
         if self.folds is not None and self.test != SplitConfig.test:
             raise ConfigError(
                 "test has no effect beside folds: each fold in turn is the test part.",
                 fix="leave --test out.",
             )
-        if self.valid + self.test > 0.9:
+        if self.valid_share + self.test > 0.9:
             raise ConfigError(
-                f"valid ({self.valid:g}) and test ({self.test:g}) leave less than a tenth "
+                f"valid ({self.valid_share:g}) and test ({self.test:g}) leave less than a tenth "
                 "of the rows to learn from.",
                 fix="give a smaller --valid or --test.",
             )
+
+    @property
+    def valid_share(self) -> float:
+        """The share that is asked for, else the usual one."""
+        return USUAL_VALID if self.valid is None else self.valid
+
+    def valid_share_of(self, items: int) -> float:
+        """The share of so many items: of many the usual one leaves out what says little more.
+
+        >>> SplitConfig().valid_share_of(1000), SplitConfig().valid_share_of(50_000)
+        (0.1, 0.05)
+        """
+        if self.valid is not None:
+            return self.valid
+        return min(USUAL_VALID, MOST_VALID_ITEMS / max(items, 1))
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def _step_parts(facts: ForecastFacts, config: SplitConfig) -> tuple[NDArray[np.i
             if not (given == part).any()
         ]
         return given, missing
-    wanted = {VALID: config.valid, TEST: config.test}
+    wanted = {VALID: config.valid_share, TEST: config.test}
     parts = np.full(steps, TRAIN, np.int8)
     ends = np.cumsum(_series_steps(facts))
     notes, short = [], 0

@@ -83,10 +83,11 @@ def split(samples: Samples, config: SplitConfig, *, seed: int) -> Parts:
     else:
         missing = [VALID, TEST]
         rows = np.arange(len(samples), dtype=np.int64)
-    shares = {VALID: config.valid, TEST: config.test}
+    shares = {VALID: config.valid_share_of(len(rows)), TEST: config.test}
     wanted = {name: shares[name] for name in missing if shares[name] > 0}
 
     if samples.task == "write":
+        shares[VALID] = config.valid_share  # an item is a piece of the text, however long
         return _in_order(samples, part, rows, {name: shares[name] for name in missing})
     units = _units(samples, rows)
     if wanted:

@@ -1,5 +1,6 @@
 """What a network makes of a picture and of its mirror image, averaged."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -34,6 +35,44 @@ def test_a_picture_and_its_mirror_image_get_the_same_answer():
     assert not torch.allclose(built(BODY)(x), built(BODY)(x.flip(-1)))
 
 
+def moved(x, cells):
+    """By hand, with numpy's padding."""
+    padded = np.pad(x.numpy(), ((0, 0),) * 3 + ((abs(cells),) * 2,) * 2, mode="edge")
+    down, across = x.shape[3:]
+    first = abs(cells) - cells
+    return torch.from_numpy(padded[..., first : first + down, first : first + across].copy())
+
+
+@pytest.mark.parametrize("shift", [1, 2, 7])
+def test_six_ways_of_looking_are_two_in_three_places(shift):
+    x = pictures()
+    plain = built(BODY)
+    both = {
+        cells: plain(moved(x, cells)) + plain(moved(x.flip(-1), cells))
+        for cells in (0, shift, -shift)
+    }
+    wanted = both[0] / 4 + (both[shift] + both[-shift]) / 8
+    network = built(f"mirrored({BODY}, shift={shift})")
+    torch.testing.assert_close(network(x), wanted)
+    torch.testing.assert_close(network(x), network(x.flip(-1)))
+    assert not torch.allclose(network(x), built()(x))
+    torch.testing.assert_close(network.train()(x), built().train()(x))
+
+
+def test_sounds_are_moved_along_their_only_axis():
+    layer = Mirrored(Chain([Flatten()]), shift=1).eval()
+    y = layer(torch.tensor([[[[1.0, 2.0, 6.0]]]]))
+    # In place 1 2 6 and 6 2 1, moved on 1 1 2 and 6 6 2, moved back 2 6 6 and 2 1 1.
+    assert y.tolist() == [[[3.125, 2.75, 3.125]]]
+
+
+def test_a_shift_out_of_sight_is_refused():
+    with pytest.raises(NetworkError, match="shift=8 moves all of"):
+        build(f"mirrored({BODY}, shift=8)", PHOTO, outputs=5)
+    with pytest.raises(ShapeError, match="shift must be 0 or more; got -1"):
+        Mirrored(Chain([]), shift=-1)
+
+
 def test_training_looks_once():
     x = pictures()
     network = built().train()
@@ -43,6 +82,9 @@ def test_training_looks_once():
     assert len(seen) == 1
     network.eval()(x)
     assert len(seen) == 3
+    network.steps[0].module.shift = 1
+    network(x)
+    assert len(seen) == 9
 
 
 def test_steps_and_lengths_are_the_body_s():
@@ -76,6 +118,11 @@ def test_its_row_counts_nothing_twice():
 def test_an_output_has_seen_the_other_side_too():
     network = build("mirrored(conv(2, 3) flatten)", PHOTO, outputs=2)
     assert rows(network)[0].receptive_field == "3xall"
+    assert "mirror image, averaged" in rows(network)[0].arithmetic
+    moved = build("maxpool(2) mirrored(conv(2, 3) flatten, shift=1)", PHOTO, outputs=2)
+    # Six pixels, and two more on either side: a cell is two of them.
+    assert rows(moved)[1].receptive_field == "10xall"
+    assert "in place and moved by 1 two ways" in rows(moved)[1].arithmetic
 
 
 def test_a_head_inside_is_seen():

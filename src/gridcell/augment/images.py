@@ -85,8 +85,13 @@ class ImageAugment:
                     f"augment.{name} = {value:g} is out of range: it must be 0 to {high:g}."
                 )
 
-    def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the batch varied; the same tensor if there is nothing to do."""
+    def __call__(
+        self, pixels: Tensor, generator: torch.Generator, is_turned: Tensor | None = None
+    ) -> Tensor:
+        """Return the batch varied; the same tensor if there is nothing to do.
+
+        is_turned   bool [B] which images `flip` mirrors; drawn where left out
+        """
         check_shape(pixels, "B C H W", layer="ImageAugment")
         if self.saturation and pixels.shape[1] != 3:
             raise ConfigError(
@@ -99,6 +104,8 @@ class ImageAugment:
         draws = torch.rand(
             DRAWS + channels, count, generator=generator, device=generator.device
         ).to(pixels.device, non_blocking=True)
+        if is_turned is not None:
+            draws[0] = 1 - is_turned.to(draws)
         if self == ImageAugment(erase_size=self.erase_size) or not pixels.numel():
             return pixels
         varied = torch.empty_like(pixels, dtype=torch.float32 if self._blends else pixels.dtype)

@@ -22,6 +22,9 @@ class Images:
     targets: Tensor
     rows: NDArray[np.int64]
     augment: ImageAugment | None = None
+    is_turned: NDArray[np.bool_] | None = None
+    """[N of pixels] whether each is seen mirrored in this epoch, where it is known; else a draw
+    says so, every time."""
 
     @property
     def is_varied(self) -> bool:
@@ -47,6 +50,14 @@ class Images:
         """An image is seen whole."""
         return self
 
+    def in_epoch(self, epoch: int, *, seed: int) -> Images:
+        """The same images, each mirrored where it was not in the epoch before, half of them first.
+
+        Source   Jordan 2024, alternating flip
+        """
+        is_first = np.random.default_rng(seed).random(len(self.pixels)) < 0.5
+        return replace(self, is_turned=is_first ^ bool(epoch % 2))
+
     def sample(self, count: int, *, seed: int) -> Images:
         """About so many of the items, drawn at random, each once."""
         return replace(self, rows=sampled(self.rows, count, seed=seed))
@@ -58,5 +69,6 @@ class Images:
         read_ahead(self.pixels, ((row, row + 1) for row in order.tolist()))
         values = torch.from_numpy(np.ascontiguousarray(self.pixels[order])).permute(0, 3, 1, 2)
         if generator is not None and self.augment is not None:
-            values = self.augment(values, generator)
+            turned = None if self.is_turned is None else torch.from_numpy(self.is_turned[order])
+            values = self.augment(values, generator, turned)
         return Batch(values[:, None], None, self.targets[order], order)

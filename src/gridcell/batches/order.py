@@ -101,6 +101,14 @@ class InTurn(Protocol):
         """Return the places of the items of each batch of one epoch, in their order."""
 
 
+@runtime_checkable
+class ByEpoch(Protocol):
+    """Items that vary in an epoch as they did not in the one before."""
+
+    def in_epoch(self, epoch: int, *, seed: int) -> Items:
+        """Return the items as they vary in this epoch."""
+
+
 def work_in(items: Items) -> int:
     """Steps of all items, which is what they cost; items, where all have the same number of steps.
 
@@ -172,6 +180,8 @@ def training_batches(
               same, however many they are
     """
     is_varied, in_turn = is_varied and items.is_varied, isinstance(items, InTurn)
+    if is_varied and isinstance(items, ByEpoch):
+        items = items.in_epoch(epoch, seed=seed)
 
     def make(number: int, places: NDArray[np.int64]) -> Batch:
         draw = torch.Generator().manual_seed(step_seed(seed, epoch, number)) if is_varied else None

@@ -326,7 +326,7 @@ def _build_step(spec: Spec, layout: Layout, building: _Building, **extra: Any) -
         elif spec.name == "parallel":
             module = layers.Parallel(bodies)
         elif spec.name == "mirrored":
-            module = layers.Mirrored(bodies[0])
+            module = layers.Mirrored(bodies[0], **cast(dict[str, Any], spec.options))
         elif spec.name == "ensemble":
             module = layers.Ensemble(bodies)
         elif spec.name == "reversible":

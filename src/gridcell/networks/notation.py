@@ -121,7 +121,7 @@ SIGNATURES: dict[str, Signature] = {
     "each": Signature(),
     "whole": Signature(),
     "residual": Signature(chains=1),
-    "mirrored": Signature(chains=1),
+    "mirrored": Signature((), {"shift": WHOLE}, chains=1),
     "ensemble": Signature((), {"members": WHOLE}, chains=1),
     "reversible": Signature((), {"by": Option((), ("mean", "last"))}, chains=1),
     "parallel": Signature(chains=2),

@@ -80,8 +80,8 @@ def _rows(
             after = reached if is_first else _wider(after, reached)
             if is_ensemble:
                 inner.append(_alike(inner[1:], members=len(step.branches)))
-            if step.spec.name == "mirrored":  # the other side is seen too
-                after = Field((*after.cells[:-1], math.inf), after.jump)
+            if isinstance(step.module, layers.Mirrored):
+                after = _seen_all_ways(step.module, field, after)
         own = _own(step.module)
         table.append(
             Row(
@@ -163,6 +163,23 @@ def _doubled(_: layers.Delta, before: Layout, after: Layout) -> str:
     return f"2 * {before.channels} = {after.channels}"
 
 
+def _ways_of_looking(layer: layers.Mirrored) -> str:
+    both = "the picture and its mirror image"
+    if not layer.shift:
+        return f"answers for {both}, averaged"
+    return f"answers for {both}, in place and moved by {layer.shift} two ways, averaged"
+
+
+def _seen_all_ways(layer: layers.Mirrored, before: Field, after: Field) -> Field:
+    """What is seen of a picture that is also moved, and of the other side."""
+    time, *grid = after.cells
+    moved = [
+        cells + 2 * layer.shift * jump
+        for cells, jump in zip(grid[:-1], before.jump[1:-1], strict=True)
+    ]
+    return Field((time, *moved, math.inf), after.jump)
+
+
 def _shortcut(layer: layers.Residual, _: Layout, __: Layout) -> str:
     if layer.project is None:
         return "its input is added"
@@ -180,7 +197,7 @@ ARITHMETIC: dict[type[nn.Module], Callable[[Any, Layout, Layout], str]] = {
     layers.Residual: _shortcut,
     layers.Reversible: lambda *_: "its mean and deviation are taken out, and put back",
     layers.Delta: _doubled,
-    layers.Mirrored: lambda *_: "answers for the picture and its mirror image, averaged",
+    layers.Mirrored: lambda layer, *_: _ways_of_looking(layer),
     layers.Ensemble: lambda layer, *_: f"the mean of {len(layer.members)} members",
     layers.Whole: _laid_out,
 }
