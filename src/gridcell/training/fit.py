@@ -17,7 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gridcell.batches import Items, Texts, epoch_batches, on_disk, training_batches, work_in
+from gridcell.batches import (
+    Items,
+    Onward,
+    Texts,
+    epoch_batches,
+    on_disk,
+    training_batches,
+    work_in,
+)
 from gridcell.errors import TrainingError
 from gridcell.layers import set_generator
 from gridcell.networks.run import Room, outputs, said
@@ -54,6 +62,9 @@ FORECAST_AFTER = 10
 WORTH_A_FORECAST_S = 20.0
 USUAL_SCORING_SHARE = 0.4
 """Time of an item's scoring to that of its training, until it is measured."""
+MOST_TRIED = 64
+"""Items, at most a batch, that are scored after the first steps of a budget to see how long they
+take."""
 MOST_NAMED = 8
 
 
@@ -237,6 +248,9 @@ class _Run:
         self.records: list[EpochRecord] = []
         self.other_s = {"waiting": 0.0, "validation": 0.0, "checkpoints": 0.0}
         self.before_s = 0.0
+        self.tried_s, self.in_float32 = 0.0, 1.0
+        """Seconds to score a unit of work, as it was tried, and how many times as many as the model
+        answers, in float32."""
         self.began = self.done
         self.is_failing = False
         self.started = time.perf_counter()
@@ -259,14 +273,44 @@ class _Run:
 
     def _available_s(self, budget_s: float) -> float:
         """Seconds that the budget leaves to training itself, the last validation taken off."""
-        after = self._scoring_s(self.valid_work + self.around.scored_after)
+        after = self.in_float32 * self._scoring_s(self.around.scored_after)
+        after += self._scoring_s(self.valid_work)
         return max(budget_s - self.around.before_s - after, 1e-3)
 
     def _scoring_s(self, work: int) -> float:
-        """Seconds that scoring so much takes, as the last validation did."""
+        """Seconds that scoring so much takes, as the last validation did, or else a few items."""
         if self.scored_s and self.valid_work:
             return work * self.scored_s / self.valid_work
+        if self.tried_s:
+            return work * self.tried_s
         return work * USUAL_SCORING_SHARE * self.busy_s / max(self.items * self.item_work, 1)
+
+    def _try_scoring(self) -> float:
+        """Score a few items as epochs are scored and as the model answers; seconds that it took."""
+        items = self.valid if self.valid_work else self.train
+        assert items is not None
+        if isinstance(items, Onward):
+            return 0.0
+        started = time.perf_counter()
+        some = items.sample(min(self.plan.batch_size, MOST_TRIED), seed=self.seed)
+        score = said if isinstance(some, Texts) and some.is_onward else outputs
+
+        def timed(precision: Precision) -> float:
+            start = time.perf_counter()
+            with arithmetic(precision, self.step.device):
+                score(self.network, some, self.room)
+            return time.perf_counter() - start
+
+        # The first time of each is of what is set up once.
+        tried: dict[Precision, float] = {
+            each: min(timed(each), timed(each))
+            for each in dict.fromkeys((self.precision, "float32"))
+        }
+        self.tried_s = tried[self.precision] / max(work_in(some), 1)
+        self.in_float32 = tried["float32"] / max(tried[self.precision], 1e-9)
+        took = time.perf_counter() - started
+        self.other_s["validation"] += took
+        return took
 
     def steps_of_epoch(self) -> Ended | None:
         """Take the steps of this epoch that are left; return why, where some were not taken."""
@@ -301,6 +345,8 @@ class _Run:
                 self.busy_s, self.epoch_s = self.busy_s + so_far - self.epoch_s, so_far
                 self.watcher.step(self._record())
                 if self.done - self.began == FORECAST_AFTER:
+                    if self.plan.budget_s is not None:
+                        start += self._try_scoring()
                     self._forecast()
                 if self.watcher.wants_stop:
                     return "interrupted"
