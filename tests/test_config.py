@@ -56,6 +56,12 @@ def test_a_name_may_stand_alone_carry_its_section_or_stand_in_it(settings: dict[
     assert found.out == Path("here")
 
 
+def test_runs_of_when_the_share_of_validation_rows_was_written_keep_it() -> None:
+    found = from_mapping(Path("p"), {"split": {"valid": 0.1}})
+    assert found.split.valid_share_of(100_000) == 0.1
+    assert from_mapping(Path("p"), {"split": {"valid": None}}).split == SplitConfig()
+
+
 def test_a_hyphen_may_stand_for_an_underscore() -> None:
     assert from_mapping(Path("p"), {"batch-size": 8}).train.batch_size == 8
 

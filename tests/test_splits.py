@@ -512,6 +512,16 @@ def test_a_tenth_of_many_items_is_more_than_is_held_out_unasked(items: int, vali
     assert asked == (items - items // 10, items // 10, 0)
 
 
+def test_of_many_classes_more_are_held_out() -> None:
+    samples = made(np.arange(100_000) % 200, names=tuple(map(str, range(200))))
+    assert counts(split(samples, SplitConfig(test=0), seed=0)) == (95_000, 5000, 0)
+
+
+def test_the_pieces_of_a_text_are_held_out_by_tenths_however_many() -> None:
+    samples = made(np.zeros(40_000, int), task="write")
+    assert counts(split(samples, SplitConfig(), seed=0)) == (30_000, 4000, 6000)
+
+
 def test_of_given_training_rows_no_more_is_taken_either() -> None:
     given = [TRAIN] * 50_000 + [TEST] * 10_000
     samples = made(np.arange(60_000) % 10, given=given)

@@ -157,7 +157,10 @@ class DataConfig:
             )
 
 
-USUAL_VALID, MOST_VALID_ITEMS = 0.1, 2500
+USUAL_VALID = 0.1
+ENOUGH_VALID, ENOUGH_OF_A_CLASS = 2500, 25
+"""Validation items that tell an accuracy to one point at worst (one standard error); more are of
+more use in training."""
 
 
 @dataclass(frozen=True)
@@ -165,8 +168,8 @@ class SplitConfig:
     """Who goes where: training, validation and test rows."""
 
     valid: float | None = None
-    """Share of the rows held out to choose the best epoch, where the data has no such split; a
-    tenth where left out, but at most 2,500 items."""
+    """Share of the rows held out to choose the best epoch, where the data has no such split. Left
+    out it is a tenth, but of many items about 2,500, or 25 of each class where those are more."""
     test: float = 0.15
     """Share of the rows held out for the final scores, where the data has no such split."""
     group: str | None = None
@@ -194,15 +197,16 @@ class SplitConfig:
         """The share that is asked for, else the usual one."""
         return USUAL_VALID if self.valid is None else self.valid
 
-    def valid_share_of(self, items: int) -> float:
-        """The share of so many items: of many the usual one leaves out what says little more.
+    def valid_share_of(self, items: int, *, classes: int = 0) -> float:
+        """The share of so many items that stand for themselves.
 
         >>> SplitConfig().valid_share_of(1000), SplitConfig().valid_share_of(50_000)
         (0.1, 0.05)
         """
         if self.valid is not None:
             return self.valid
-        return min(USUAL_VALID, MOST_VALID_ITEMS / max(items, 1))
+        most = max(ENOUGH_VALID, ENOUGH_OF_A_CLASS * classes)
+        return min(USUAL_VALID, most / max(items, 1))
 
 
 @dataclass(frozen=True)

@@ -83,11 +83,13 @@ def split(samples: Samples, config: SplitConfig, *, seed: int) -> Parts:
     else:
         missing = [VALID, TEST]
         rows = np.arange(len(samples), dtype=np.int64)
-    shares = {VALID: config.valid_share_of(len(rows)), TEST: config.test}
+    # Of a text to write on an item is a piece, and all of them are one text.
+    writes = samples.task == "write"
+    usual = config.valid_share_of(len(rows), classes=len(samples.labels))
+    shares = {VALID: config.valid_share if writes else usual, TEST: config.test}
     wanted = {name: shares[name] for name in missing if shares[name] > 0}
 
-    if samples.task == "write":
-        shares[VALID] = config.valid_share  # an item is a piece of the text, however long
+    if writes:
         return _in_order(samples, part, rows, {name: shares[name] for name in missing})
     units = _units(samples, rows)
     if wanted:

@@ -6,6 +6,10 @@ import torch
 
 from gridcell.augment.images import ImageAugment
 from gridcell.batches import Images, training_batches
+from gridcell.config import SplitConfig
+from gridcell.splits import split
+
+from ..test_splits import made
 
 COUNT = 200
 
@@ -42,6 +46,18 @@ def test_who_is_mirrored_first_follows_from_the_seed_alone() -> None:
     some = mirrored(images(ImageAugment(flip=True), np.arange(7, 90)), 1, size=5)
     whole = mirrored(data, 1)
     assert some == {row: whole[row] for row in range(7, 90)}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_of_the_training_rows_that_the_seed_draws_half_are_mirrored_first(seed: int) -> None:
+    count = 2000
+    samples = made(np.arange(count) % 5)
+    rows = split(samples, SplitConfig(valid=0.2, test=0.4), seed=seed).rows("train")
+    pixels = np.zeros((count, 1, 1, 1), np.uint8)
+    data = Images(pixels, torch.zeros(count), rows, ImageAugment(flip=True))
+    turned = data.in_epoch(1, seed=seed).is_turned
+    assert turned is not None
+    assert 0.44 < turned[rows].mean() < 0.56
 
 
 @pytest.mark.parametrize("is_varied", [False, True])

@@ -44,7 +44,7 @@ def order(data: Images, *, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.concatenate(epoch_batches(data, size=8, seed=seed, epoch=epoch))
 
 
-def varied(count: int, vary: Callable[[Tensor, torch.Generator, Tensor], Tensor]) -> Images:
+def varied(count: int, vary: Callable[..., Tensor]) -> Images:
     return replace(images(count), augment=vary)  # type: ignore[arg-type]
 
 
@@ -100,7 +100,7 @@ def test_drawing_leaves_the_global_generators_alone() -> None:
     assert (np.random.get_state()[1] == before[1]).all()  # type: ignore[index]
 
 
-def shaken(values: Tensor, generator: torch.Generator, _: Tensor | None = None) -> Tensor:
+def shaken(values: Tensor, generator: torch.Generator, **_: Tensor) -> Tensor:
     return values.float() + torch.rand(values.shape, generator=generator)
 
 
@@ -137,7 +137,7 @@ def test_augmentation_draws_from_the_seed_of_its_step() -> None:
     def numbers(seed: int, epoch: int) -> list[float]:
         drawn: list[float] = []
 
-        def draw(values: Tensor, generator: torch.Generator, _: Tensor) -> Tensor:
+        def draw(values: Tensor, generator: torch.Generator, **_: Tensor) -> Tensor:
             drawn.append(float(torch.rand(1, generator=generator, dtype=torch.float64)))
             return values
 
@@ -172,7 +172,7 @@ def test_a_reader_that_is_left_early_ends_its_thread() -> None:
 
 
 def test_a_fault_while_reading_reaches_the_training() -> None:
-    def fails(values: Tensor, generator: torch.Generator, _: Tensor) -> Tensor:
+    def fails(values: Tensor, generator: torch.Generator, **_: Tensor) -> Tensor:
         raise OSError("the drive is gone")
 
     with pytest.raises(OSError, match="the drive is gone"):
@@ -183,7 +183,7 @@ def test_the_threads_of_the_training_step_stay_as_they_were() -> None:
     torch.set_num_threads(2)
     inside: list[int] = []
 
-    def look(values: Tensor, generator: torch.Generator, _: Tensor) -> Tensor:
+    def look(values: Tensor, generator: torch.Generator, **_: Tensor) -> Tensor:
         inside.append(torch.get_num_threads())
         return values
 

@@ -125,6 +125,14 @@ def test_an_output_has_seen_the_other_side_too():
     assert "in place and moved by 1 two ways" in rows(moved)[1].arithmetic
 
 
+@pytest.mark.parametrize("shift", [0, 1])
+def test_rows_inside_have_made_time_of_an_axis(shift):
+    notation = f"mirrored(rows flatten lstm(4, both) last, shift={shift})"
+    network = build(notation, PHOTO, outputs=2).eval()
+    assert rows(network)[0].receptive_field.endswith("all")
+    assert network(pictures()).shape == (6, 2)
+
+
 def test_a_head_inside_is_seen():
     network = build("mirrored(flatten dense(5))", PHOTO, outputs=5)
     assert network.notation == "mirrored(flatten dense(5))"

@@ -72,12 +72,6 @@ def test_answers_are_means_over_mirror_images_where_those_mean_the_same() -> Non
         choice = networks.choose_network(net, layout, is_mirrored=True)
         assert choice.notation == f"mirrored({plain.notation})"
         assert choice.reason.endswith("answers are means over a picture and its mirror image")
-    photo = Layout(3, (32, 32), 1)
-    plain = networks.choose_network("auto", photo)
-    choice = networks.choose_network("auto", photo, is_mirrored=True)
-    assert choice.notation == f"mirrored({plain.notation}, shift=1)"
-    assert choice.reason.endswith("and its mirror image, in place and moved by a pixel")
-    networks.build(choice.notation, photo, outputs=5)
     written = networks.choose_network("conv(8, 3)", layout, is_mirrored=True)
     assert written.notation == "conv(8, 3)"
 

@@ -116,20 +116,23 @@ def test_muon_reads_filters_as_rows() -> None:
 def test_muon_asks_not_how_filters_lie_in_memory(axes: int) -> None:
     """Nor how the gradient and what is kept do: read from a file, they lie otherwise."""
     last = torch.channels_last if axes == 2 else torch.channels_last_3d
+    layouts = {
+        "plain": lambda value: value.clone(),
+        "channels last": lambda value: value.clone(memory_format=last),
+        "channels first of all": lambda value: value.transpose(0, 1).contiguous().transpose(0, 1),
+    }
     draw = torch.Generator().manual_seed(0)
     shape = (8, 3, *(2, 3, 4)[:axes])
     start, *gradients = (torch.randn(shape, generator=draw) for _ in range(3))
     ends = []
-    for weight_in, gradient_in, kept_in in itertools.product(
-        (last, torch.contiguous_format), repeat=3
-    ):
-        weight = torch.nn.Parameter(start.clone(memory_format=weight_in))
+    for lay_weight, lay_gradient, lay_kept in itertools.product(layouts.values(), repeat=3):
+        weight = torch.nn.Parameter(lay_weight(start))
         optimizer = Muon([weight], lr=0.1, dtype=torch.float32)
         for gradient in gradients:
-            weight.grad = gradient.clone(memory_format=gradient_in)
+            weight.grad = lay_gradient(gradient)
             optimizer.step()
             state = optimizer.state[weight]
-            state["momentum"] = state["momentum"].clone(memory_format=kept_in)
+            state["momentum"] = lay_kept(state["momentum"])
         ends.append(weight.detach())
     assert (ends[0] - start).abs().max() > 0.05
     for end in ends[1:]:

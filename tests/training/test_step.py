@@ -154,7 +154,7 @@ def test_a_loss_that_is_no_number_changes_nothing_and_names_its_items() -> None:
         step.take(spoiled, 0.1)
     assert is_same(before, state(net))
 
-    def spoil(values: Tensor, generator: torch.Generator) -> Tensor:
+    def spoil(values: Tensor, generator: torch.Generator, **_: Tensor) -> Tensor:
         return values.float() * math.nan
 
     def names(rows: Any) -> list[str]:

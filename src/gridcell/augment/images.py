@@ -86,7 +86,7 @@ class ImageAugment:
                 )
 
     def __call__(
-        self, pixels: Tensor, generator: torch.Generator, is_turned: Tensor | None = None
+        self, pixels: Tensor, generator: torch.Generator, *, is_turned: Tensor | None = None
     ) -> Tensor:
         """Return the batch varied; the same tensor if there is nothing to do.
 

@@ -13,6 +13,10 @@ from gridcell.augment.images import ImageAugment
 from gridcell.batches.order import Batch, sampled
 from gridcell.preparation.read_ahead import read_ahead
 
+TURNS = 1 << 32
+"""Beside the seed: draws of their own, since no epoch has that number, and the split draws by the
+seed alone."""
+
 
 @dataclass(frozen=True)
 class Images:
@@ -23,8 +27,7 @@ class Images:
     rows: NDArray[np.int64]
     augment: ImageAugment | None = None
     is_turned: NDArray[np.bool_] | None = None
-    """[N of pixels] whether each is seen mirrored in this epoch, where it is known; else a draw
-    says so, every time."""
+    """[N of pixels] which images `augment` mirrors; drawn for each batch where left out."""
 
     @property
     def is_varied(self) -> bool:
@@ -55,7 +58,7 @@ class Images:
 
         Source   Jordan 2024, alternating flip
         """
-        is_first = np.random.default_rng(seed).random(len(self.pixels)) < 0.5
+        is_first = np.random.default_rng((seed, TURNS)).random(len(self.pixels)) < 0.5
         return replace(self, is_turned=is_first ^ bool(epoch % 2))
 
     def sample(self, count: int, *, seed: int) -> Images:
@@ -70,5 +73,5 @@ class Images:
         values = torch.from_numpy(np.ascontiguousarray(self.pixels[order])).permute(0, 3, 1, 2)
         if generator is not None and self.augment is not None:
             turned = None if self.is_turned is None else torch.from_numpy(self.is_turned[order])
-            values = self.augment(values, generator, turned)
+            values = self.augment(values, generator, is_turned=turned)
         return Batch(values[:, None], None, self.targets[order], order)

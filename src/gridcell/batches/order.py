@@ -103,7 +103,7 @@ class InTurn(Protocol):
 
 @runtime_checkable
 class ByEpoch(Protocol):
-    """Items that vary in an epoch as they did not in the one before."""
+    """Items of which part of the variation follows from the number of the epoch."""
 
     def in_epoch(self, epoch: int, *, seed: int) -> Items:
         """Return the items as they vary in this epoch."""

@@ -19,11 +19,11 @@ class Mirrored(nn.Module):
 
     For data of which a mirrored item means the same: the answer is then the same too, to rounding,
     and the errors of the two ways of looking partly cancel. While training the body sees the input
-    alone, in half of the time: there the items are to be mirrored at random.
+    alone, which takes less time: there the items are to be mirrored as they come.
 
-    shift    cells by which both are also moved, down and right and up and left; what comes from
-             outside repeats the border. The mean over these four counts as much as that over the
-             two which are not moved. 0 moves nothing
+    shift    cells by which both are also moved, one way along every axis of the grid and the other;
+             what comes from outside repeats the border. The mean over these four ways of looking
+             counts as much as that over the two which are not moved. 0 moves nothing
 
     Shapes   x [B, T, C, *grid] -> the body's
     Raises   ShapeError where there is no grid, or the body leaves one: its places are mirrored too;
@@ -50,12 +50,12 @@ class Mirrored(nn.Module):
         y = self._both_ways(x, lengths)
         if not self.shift:
             return y
-        moved = [self._both_ways(x, lengths, shift) for shift in (self.shift, -self.shift)]
+        moved = [self._both_ways(x, lengths, by=cells) for cells in (self.shift, -self.shift)]
         return y / 2 + (moved[0] + moved[1]) / 4
 
-    def _both_ways(self, x: Tensor, lengths: Tensor | None, shift: int = 0) -> Tensor:
+    def _both_ways(self, x: Tensor, lengths: Tensor | None, *, by: int = 0) -> Tensor:
         # Mirrored first: so a picture and its mirror image are seen in the same six ways.
-        plain, turned = (self.body(_moved(each, shift), lengths) for each in (x, x.flip(-1)))
+        plain, turned = (self.body(_moved(each, by), lengths) for each in (x, x.flip(-1)))
         return cast(Tensor, (plain + turned) / 2)
 
     def out_layout(self, layout: Layout) -> Layout:

@@ -57,10 +57,7 @@ def choose_network(
     if name in ("auto", "resnet") and layout.steps == 1 and layout.grid and is_mirrored:
         plain = choose_network(name, layout, is_each=is_each)
         told = f"{plain.reason}; answers are means over a picture and its mirror image"
-        if not _is_small_photo(layout):
-            return Choice(f"mirrored({plain.notation})", told)
-        told += ", in place and moved by a pixel"
-        return Choice(f"mirrored({plain.notation}, shift=1)", told)
+        return Choice(f"mirrored({plain.notation})", told)
     if name == "auto":
         return _auto(layout, steps, is_each=is_each, is_spelled=is_spelled, embedding=embedding)
     if name in PRESETS and not layout.grid:
@@ -144,15 +141,12 @@ def _resnet(layout: Layout) -> Choice:
     """A residual CNN: after He et al. 2016, at a size that two cores train in minutes."""
     if max(layout.grid) > LARGEST_SMALL_SIDE:
         return _resnet_of_photos()
-    if _is_small_photo(layout):
+    is_whitened = min(layout.grid) >= SMALLEST_WHITENED_SIDE and (
+        max(layout.grid) <= LARGEST_WHITENED_SIDE
+    )
+    if layout.channels == 3 and is_whitened:
         return _whitened(layout)
     return _resnet_of_small_images(layout)
-
-
-def _is_small_photo(layout: Layout) -> bool:
-    """Whether these are small pictures in colour, of a size that was measured with whitening."""
-    is_large = min(layout.grid) >= SMALLEST_WHITENED_SIDE
-    return layout.channels == 3 and is_large and max(layout.grid) <= LARGEST_WHITENED_SIDE
 
 
 def _whitened(layout: Layout) -> Choice:

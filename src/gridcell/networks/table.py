@@ -172,12 +172,11 @@ def _ways_of_looking(layer: layers.Mirrored) -> str:
 
 def _seen_all_ways(layer: layers.Mirrored, before: Field, after: Field) -> Field:
     """What is seen of a picture that is also moved, and of the other side."""
-    time, *grid = after.cells
-    moved = [
-        cells + 2 * layer.shift * jump
-        for cells, jump in zip(grid[:-1], before.jump[1:-1], strict=True)
-    ]
-    return Field((time, *moved, math.inf), after.jump)
+    # From the end: `rows` has made time of the first axis.
+    jumps = (0, *before.jump[1:])[-len(after.cells) :]
+    pairs = zip(after.cells, jumps, strict=True)
+    *moved, _ = (cells + 2 * layer.shift * jump for cells, jump in pairs)
+    return Field((*moved, math.inf), after.jump)
 
 
 def _shortcut(layer: layers.Residual, _: Layout, __: Layout) -> str:

@@ -14,6 +14,7 @@ ROUNDS = 5
 LONG = 4
 """Columns to a row from which on `orthogonal` works on the products of rows alone."""
 SMALLEST = 1e-7
+"""Of a norm that is divided by."""
 STEP_SIZE = 1.33
 """Root mean square of a step at rate 1: so large that the rate usual for AdamW, which all that is
 no filter keeps, is right for filters too. Liu et al. 2025 make it AdamW's own, 0.2."""
@@ -68,7 +69,8 @@ class Muon(torch.optim.Optimizer):
                 size = STEP_SIZE * max(matrix.shape) ** 0.5
                 step = orthogonal(matrix, self.dtype)
                 weight.mul_(1 - rate * group["weight_decay"])
-                weight.permute(order).view(step.shape).add_(step, alpha=-rate * size)
+                filters = weight.permute(order)
+                filters.add_(step.view(filters.shape), alpha=-rate * size)
 
 
 def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
@@ -81,7 +83,7 @@ def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
 
     dtype   of products with x; of all of them where rows are shorter
 
-    Shapes   float32 [rows, columns] -> the same, in `dtype`
+    Shapes   [rows, columns] -> the same, in `dtype`
     Source   the Newton-Schulz iteration of Jordan et al. 2024
 
     >>> found = orthogonal(torch.diag(torch.tensor([1.0, 0.1, 0.01])))
@@ -90,7 +92,7 @@ def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
     """
     a, b, c = POLYNOMIAL
     is_tall = len(matrix) > matrix.shape[1]
-    wide = matrix.T if is_tall else matrix
+    wide = (matrix.T if is_tall else matrix).float()
     x = wide.to(dtype)
     if x.shape[1] >= LONG * len(x):
         # Rounded to bfloat16, x x' has eigenvalues below 0, which the rounds would blow up.
