@@ -180,7 +180,18 @@ MISTAKES = [
 def test_a_mistake_is_shown_under_the_character_where_it_stands(text, place, message):
     with pytest.raises(NetworkError) as caught:
         parse(text)
-    assert str(caught.value) == f"{message}\n    {text}\n    {' ' * place}^"
+    assert caught.value.message == f"{message}\n    {text}\n    {' ' * place}^"
+
+
+def test_of_a_name_like_no_layer_s_all_layers_are_named():
+    with pytest.raises(NetworkError) as caught:
+        parse("relu zzz")
+    assert caught.value.fix is not None
+    named = caught.value.fix.removeprefix("write one of ").removesuffix(".").split(", ")
+    assert {"conv", "lstm", "mirrored", "maxpool"} <= set(named)
+    with pytest.raises(NetworkError) as caught:
+        parse("maxpol(2)")
+    assert caught.value.fix is None  # the likest is named already
 
 
 def test_the_mark_stands_right_under_text_of_many_lines():

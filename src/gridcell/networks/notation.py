@@ -238,10 +238,10 @@ class _Reader:
             self.position += 1
         return token
 
-    def _fail(self, message: str, start: int | None = None) -> NoReturn:
+    def _fail(self, message: str, start: int | None = None, *, fix: str | None = None) -> NoReturn:
         start = self._token.start if start is None else start
         shown = self.text.replace("\n", " ").replace("\t", " ")
-        raise NetworkError(f"{message}\n    {shown}\n    {' ' * start}^")
+        raise NetworkError(f"{message}\n    {shown}\n    {' ' * start}^", fix=fix)
 
     def _chain(self) -> tuple[Spec, ...]:
         self.depth += 1
@@ -285,9 +285,9 @@ class _Reader:
         token = self._take()
         signature = SIGNATURES.get(token.text)
         if signature is None:
-            self._fail(
-                f"{token.text} is not a layer.{did_you_mean(token.text, SIGNATURES)}", token.start
-            )
+            near = did_you_mean(token.text, SIGNATURES)
+            fix = None if near else f"write one of {', '.join(SIGNATURES)}."
+            self._fail(f"{token.text} is not a layer.{near}", token.start, fix=fix)
         options: dict[str, Value] = {}
         if signature.chains:
             inner = self._chains(token, signature, options)
