@@ -163,7 +163,7 @@ def _doubled(_: layers.Delta, before: Layout, after: Layout) -> str:
     return f"2 * {before.channels} = {after.channels}"
 
 
-def _ways_of_looking(layer: layers.Mirrored) -> str:
+def _ways_of_looking(layer: layers.Mirrored, _: Layout, __: Layout) -> str:
     both = "the picture and its mirror image"
     if not layer.shift:
         return f"answers for {both}, averaged"
@@ -196,7 +196,7 @@ ARITHMETIC: dict[type[nn.Module], Callable[[Any, Layout, Layout], str]] = {
     layers.Residual: _shortcut,
     layers.Reversible: lambda *_: "its mean and deviation are taken out, and put back",
     layers.Delta: _doubled,
-    layers.Mirrored: lambda layer, *_: _ways_of_looking(layer),
+    layers.Mirrored: _ways_of_looking,
     layers.Ensemble: lambda layer, *_: f"the mean of {len(layer.members)} members",
     layers.Whole: _laid_out,
 }

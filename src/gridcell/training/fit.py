@@ -293,7 +293,7 @@ class _Run:
             return 0.0
         started = time.perf_counter()
         some = items.sample(min(self.plan.batch_size, MOST_TRIED), seed=self.seed)
-        score = said if isinstance(some, Texts) and some.is_onward else outputs
+        score = said if _is_onward(some) else outputs
 
         def timed(precision: Precision) -> float:
             start = time.perf_counter()
@@ -522,6 +522,11 @@ class _Averaged:
             self.average.swap()
 
 
+def _is_onward(items: Items) -> bool:
+    """Whether every step is scored by how probable the next was: texts to write on."""
+    return isinstance(items, Texts) and items.is_onward
+
+
 def _validated(
     record: EpochRecord,
     network: nn.Module,
@@ -535,7 +540,7 @@ def _validated(
     if valid is None or targets is None or not len(valid):
         return record
     device = next(network.parameters()).device
-    if isinstance(valid, Texts) and valid.is_onward:
+    if _is_onward(valid):
         with arithmetic(precision, device):
             nats = -float(said(network, valid, room)[:, 0].mean())
         known = nats if math.isfinite(nats) else None
