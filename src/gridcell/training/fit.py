@@ -248,9 +248,8 @@ class _Run:
         self.records: list[EpochRecord] = []
         self.other_s = {"waiting": 0.0, "validation": 0.0, "checkpoints": 0.0}
         self.before_s = 0.0
-        self.tried_s, self.in_float32 = 0.0, 1.0
-        """Seconds to score a unit of work, as it was tried, and how many times as many as the model
-        answers, in float32."""
+        self.tried_s = self.in_float32_s = 0.0
+        """Seconds to score a unit of work as epochs are, and as the model answers, as was tried."""
         self.began = self.done
         self.is_failing = False
         self.started = time.perf_counter()
@@ -273,9 +272,9 @@ class _Run:
 
     def _available_s(self, budget_s: float) -> float:
         """Seconds that the budget leaves to training itself, the last validation taken off."""
-        after = self.in_float32 * self._scoring_s(self.around.scored_after)
-        after += self._scoring_s(self.valid_work)
-        return max(budget_s - self.around.before_s - after, 1e-3)
+        work = self.around.scored_after
+        after = work * self.in_float32_s if self.in_float32_s else self._scoring_s(work)
+        return max(budget_s - self.around.before_s - after - self._scoring_s(self.valid_work), 1e-3)
 
     def _scoring_s(self, work: int) -> float:
         """Seconds that scoring so much takes, as the last validation did, or else a few items."""
@@ -287,9 +286,8 @@ class _Run:
 
     def _try_scoring(self) -> float:
         """Score a few items as epochs are scored and as the model answers; seconds that it took."""
-        items = self.valid if self.valid_work else self.train
-        assert items is not None
-        if isinstance(items, Onward):
+        items = self.valid if isinstance(self.train, Onward) else self.train
+        if items is None:
             return 0.0
         started = time.perf_counter()
         some = items.sample(min(self.plan.batch_size, MOST_TRIED), seed=self.seed)
@@ -306,8 +304,8 @@ class _Run:
             each: min(timed(each), timed(each))
             for each in dict.fromkeys((self.precision, "float32"))
         }
-        self.tried_s = tried[self.precision] / max(work_in(some), 1)
-        self.in_float32 = tried["float32"] / max(tried[self.precision], 1e-9)
+        work = max(work_in(some), 1)
+        self.tried_s, self.in_float32_s = tried[self.precision] / work, tried["float32"] / work
         took = time.perf_counter() - started
         self.other_s["validation"] += took
         return took
