@@ -458,6 +458,37 @@ def test_a_budget_holds_for_the_whole_command(
     assert whole == pytest.approx(budget_s, rel=0.03)
 
 
+def test_few_validation_rows_do_not_tell_how_long_many_rows_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Scoring takes a while to set up: by the row, five seem to take ten times as long as many."""
+    now = [0.0]
+
+    class Timed(nn.Module):
+        """Takes 0.1 s for a step, and 0.3 s and 0.01 s an item to score."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network()
+
+        def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+            now[0] += 0.1 if self.training else 0.3 + 0.01 * len(values)
+            found = self.inner(values, lengths)
+            assert isinstance(found, Tensor)
+            return found
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    history = fitted(
+        Timed(),
+        images(320),
+        images(5, seed=9),
+        plan=plan(epochs=1000, budget_s=20.0, batch_size=16),
+        around=training.Around(scored_after=160),
+    )
+    assert history.ended == "budget"
+    assert 0.75 * 20.0 < history.seconds + 0.3 + 160 * 0.01 <= 20.5
+
+
 def test_the_forecast_says_what_a_budget_is_enough_for(ticking: None) -> None:
     net = network()
     watcher = Watching(net)
