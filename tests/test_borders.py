@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "gridcell"
 # stand side by side, and neither may import the other.
 FLOORS = [
     "__init__ __main__ cli options help_text bench demo answers shown terminal plots",
-    "pipeline scoring reading folds resuming record teller baseline",
+    "pipeline inspection scoring reading folds resuming record teller baseline",
     "training | evaluation",
     "timeline writing",
     "model model_file prediction",

@@ -260,7 +260,8 @@ def test_a_folder_that_holds_something_is_refused(table: Path, tmp_path: Path) -
 
 
 def test_inspecting_shows_the_first_fold(table: Path) -> None:
-    found, parts = pipeline.inspect(settings(table, None))
+    inspected = pipeline.inspect(settings(table, None))
+    found, parts = inspected.data, inspected.parts
     assert found.samples.folds is not None
     assert set(found.samples.folds[parts.rows("test")].tolist()) == {0}
     assert found.samples.fold_names == ("0", "1", "2")

@@ -238,7 +238,7 @@ def test_bad_files_stop_it_or_are_left_out_with_the_reason(
         assert f"{file.name} is" in str(caught.value)
     assert "--on-bad-file skip" in str(caught.value)
     teller = Listening()
-    found, _ = pipeline.inspect(from_mapping(data, {"on_bad_file": "skip"}), teller)
+    found = pipeline.inspect(from_mapping(data, {"on_bad_file": "skip"}), teller).data
     assert len(found.samples) == 12
     assert "empty" in teller.text and "other" in teller.text
     model = every[kind].model
@@ -520,7 +520,8 @@ def test_several_labels_are_learned_from_sounds(tmp_path: Path) -> None:
 def test_no_speaker_stands_on_two_sides(tmp_path: Path) -> None:
     table = speakers(tmp_path / "data")
     settings = {"target": ("pitch",), "group": "speaker"}
-    found, parts = pipeline.inspect(from_mapping(table, settings))
+    inspected = pipeline.inspect(from_mapping(table, settings))
+    found, parts = inspected.data, inspected.parts
     groups = found.samples.groups
     assert groups is not None
     sides = [set(groups[parts.rows(name)]) for name in ("train", "valid", "test")]
@@ -683,7 +684,8 @@ def test_spoken_digits_are_understood(data_folder: Path, tmp_path: Path) -> None
     (some / "labels.csv").write_text("\n".join([heading, *lines]) + "\n")
     teller = Listening()
     settings = {"target": ("digit",), "task": "classify"}
-    found, parts = pipeline.inspect(from_mapping(some / "labels.csv", settings), teller)
+    inspected = pipeline.inspect(from_mapping(some / "labels.csv", settings), teller)
+    found, parts = inspected.data, inspected.parts
     assert found.samples.kind == "sounds" and len(found.samples) == 60
     assert found.samples.labels == tuple("0123456789")
     assert "Prepared as: 8,000 Hz" in teller.text

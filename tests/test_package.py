@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import gridcell
+from gridcell.cli import main
 from gridcell.errors import ConfigError
 
 
 def test_the_public_names_are_those_that_are_meant_to_be() -> None:
-    verbs = ["cross_validate", "evaluate", "load", "predict_windows", "resume", "train", "write"]
-    names = ["GridcellError", "__version__", *verbs]
+    verbs = "cross_validate evaluate inspect load predict_windows resume train write"
+    names = ["GridcellError", "__version__", *verbs.split()]
     assert dir(gridcell) == sorted(gridcell.__all__) == names
     assert issubclass(ConfigError, gridcell.GridcellError)
 
 
 CALLS: list[Callable[[Any], object]] = [
     gridcell.train,
+    gridcell.inspect,
     gridcell.load,
     gridcell.resume,
     lambda value: gridcell.evaluate("model.gridcell", value),
@@ -42,6 +46,32 @@ def test_what_is_no_path_is_refused(call: Callable[[Any], object], value: Any, w
     with pytest.raises(gridcell.GridcellError, match=why) as caught:
         call(value)
     assert "as a text or a pathlib.Path" in str(caught.value)
+
+
+def test_a_look_at_the_data_is_a_value_of_what_the_command_prints(
+    toy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (8, 8)).save(toy / "red" / "black.png")
+    found = gridcell.inspect(toy, quiet=True, valid=0.25, test=0.0)
+    assert capsys.readouterr() == ("", "")
+    assert (found.task, found.labels) == ("classify", ["blue", "red"])
+    assert found.rows["valid"] and not found.rows["test"]
+    assert sum(found.rows.values()) == len(found.data.samples) > 40
+    # What shows itself only in the pixels is among the findings, as it is in those of the command.
+    assert "black.png" in " ".join(finding.text for finding in found.findings)
+    levels = [finding.level for finding in found.findings]
+    assert levels == sorted(levels, reverse=True)  # warnings first
+    assert main(["inspect", str(toy), "--valid", "0.25", "--test", "0", "--json"]) == 0
+    out, told = capsys.readouterr()
+    assert json.loads(out) == found.to_json()
+    for line in str(found).splitlines()[1:]:
+        assert line.split(": ", 1)[-1].split()[0] in told
+
+
+def test_a_look_at_the_data_takes_no_settings_of_a_training(toy: Path) -> None:
+    with pytest.raises(gridcell.GridcellError, match="got epochs"):
+        gridcell.inspect(toy, epochs=3)
+    assert gridcell.inspect(toy, quiet=True, seed=3).rows["train"] > 0
 
 
 def test_to_go_on_with_a_run_is_a_verb_of_its_own() -> None:

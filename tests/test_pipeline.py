@@ -346,7 +346,8 @@ def test_statistics_come_from_training_rows_only(tmp_path: Path) -> None:
     state = plain.model.network.state_dict()
     for name, value in other.model.network.state_dict().items():
         assert torch.equal(value, state[name]), name
-    data, parts = pipeline.inspect(from_mapping(tmp_path / "a", {}))
+    inspected = pipeline.inspect(from_mapping(tmp_path / "a", {}))
+    data, parts = inspected.data, inspected.parts
     train = data.decoded.values[parts.rows("train")].astype(np.float64)
     np.testing.assert_allclose(plain.model.preparation.mean, train.mean((0, 1, 2)), rtol=1e-9)
     np.testing.assert_allclose(plain.model.preparation.deviation, train.std((0, 1, 2)), rtol=1e-9)
@@ -355,7 +356,7 @@ def test_statistics_come_from_training_rows_only(tmp_path: Path) -> None:
 def test_test_rows_are_read_once_and_last(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, parts = pipeline.inspect(from_mapping(toy, SETTINGS))
+    parts = pipeline.inspect(from_mapping(toy, SETTINGS)).parts
     test, read, scored = set(parts.rows("test").tolist()), [], []
     batch, score = Images.batch, evaluation.score
 
@@ -386,7 +387,8 @@ def test_no_group_stands_on_two_sides(tmp_path: Path) -> None:
     path = table(tmp_path / "data", "file,colour,patient", rows)
     for seed in range(5):
         config = from_mapping(path, {"group": "patient", "seed": seed})
-        data, parts = pipeline.inspect(config)
+        inspected = pipeline.inspect(config)
+        data, parts = inspected.data, inspected.parts
         assert data.samples.groups is not None
         sides = {name: set(data.samples.groups[parts.rows(name)]) for name in SPLIT_NAMES}
         assert all(sides.values())
@@ -425,7 +427,8 @@ def test_copies_in_another_format_stand_on_one_side_and_are_told(toy: Path, tmp_
     (toy / "red" / "cut.png").write_bytes(files[0].read_bytes()[:100])
     for _ in range(2):  # decoded, then found in the cache
         teller = Listening()
-        data, parts = pipeline.inspect(from_mapping(toy, {"on_bad_file": "skip"}), teller)
+        inspected = pipeline.inspect(from_mapping(toy, {"on_bad_file": "skip"}), teller)
+        data, parts = inspected.data, inspected.parts
         assert len(data.samples) == 75
         side: dict[bytes, set[int]] = {}
         for pixels, part in zip(data.decoded.values, parts.split.tolist(), strict=True):
@@ -455,7 +458,8 @@ def test_blank_files_are_copies_by_their_bytes_alone(tmp_path: Path) -> None:
     (tmp_path / "black").mkdir()
     for number in range(20):
         Image.new("RGB", (9 + number, 9)).save(tmp_path / "black" / f"{number}.png")
-    data, parts = pipeline.inspect(from_mapping(tmp_path, {}))
+    inspected = pipeline.inspect(from_mapping(tmp_path, {}))
+    data, parts = inspected.data, inspected.parts
     black = data.samples.targets == data.samples.labels.index("black")
     assert {int(part) for part in parts.split[black]} == {0, 1, 2}
     assert not any("copies" in note or "not evaluated" in note for note in parts.notes)
@@ -517,7 +521,8 @@ def test_inspecting_trains_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     teller = Listening()
-    data, parts = pipeline.inspect(Config(toy), teller)
+    inspected = pipeline.inspect(Config(toy), teller)
+    data, parts = inspected.data, inspected.parts
     assert len(data.samples) == len(parts.split) == 50
     assert "50 images in 2 classes: blue, red." in teller.text
     assert not (tmp_path / "runs").exists()

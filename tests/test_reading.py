@@ -37,7 +37,7 @@ def test_black_images_are_told_and_used(toy: Path, tmp_path: Path) -> None:
         Image.new("RGB", size).save(toy / "red" / f"black{number}.png")
     for _ in range(2):  # decoded, then found in the cache
         teller = Listening()
-        data, _ = pipeline.inspect(from_mapping(toy, {}), teller)
+        data = pipeline.inspect(from_mapping(toy, {}), teller).data
         assert len(data.samples) == 58
         assert (
             "8 files are of one colour throughout, as the network sees them: red/black0.png, "
@@ -55,7 +55,7 @@ def test_silent_sounds_are_told_and_used(tmp_path: Path) -> None:
             file.parent.mkdir(exist_ok=True)
             soundfile.write(file, np.zeros(4000) if number == 3 else 0.5 * wave, 8000)
     teller = Listening()
-    data, _ = pipeline.inspect(from_mapping(tmp_path, {}), teller)
+    data = pipeline.inspect(from_mapping(tmp_path, {}), teller).data
     assert len(data.samples) == 24
     assert "2 files are silent: hiss/3.wav, hum/3.wav." in teller.text
 

@@ -66,7 +66,8 @@ def test_each_step_is_to_be_answered_with_the_next_character(tmp_path: Path) -> 
 
 def test_the_end_of_the_text_is_held_out(tmp_path: Path) -> None:
     config = from_mapping(verses(tmp_path / "a.txt"), {"valid": 0.1, "test": 0.2})
-    data, parts = pipeline.inspect(config)
+    inspected = pipeline.inspect(config)
+    data, parts = inspected.data, inspected.parts
     assert len(parts.split) == len(data.samples)
     assert (np.diff([{TRAIN: 0, VALID: 1, TEST: 2}[part] for part in parts.split]) >= 0).all()
     assert {TRAIN, VALID, TEST} == set(parts.split.tolist())
@@ -235,7 +236,8 @@ def test_training_takes_stretches_and_scores_take_whole_pieces(
 ) -> None:
     settings = {"net": "embed(8) lstm(8) relu", "epochs": 1}
     config = from_mapping(verses(tmp_path / "a.txt"), settings)
-    data, parts = pipeline.inspect(config)
+    inspected = pipeline.inspect(config)
+    data, parts = inspected.data, inspected.parts
     rows, valid = parts.rows("train"), parts.rows("valid")
     prep = preparation.fit(data.chosen, data.decoded, rows)
     job = training.prepare(
@@ -264,7 +266,7 @@ def test_training_takes_stretches_and_scores_take_whole_pieces(
 def learning(folder: Path) -> tuple[TrainingStep, list[Batch]]:
     """A step of a writer that changes nothing, and the first batches of three streams."""
     config = from_mapping(verses(folder / "a.txt"), {"net": "embed(8) lstm(8)", "epochs": 1})
-    data, _ = pipeline.inspect(config)
+    data = pipeline.inspect(config).data
     rows = np.arange(len(data.samples))
     prep = preparation.fit(data.chosen, data.decoded, rows)
     job = training.prepare(
@@ -421,7 +423,8 @@ def test_words_of_the_test_part_alone_are_not_to_be_written(tmp_path: Path) -> N
     late = "a quokka met a quokka, said the cat.\n"
     path.write_text(VERSE * 500 + late * 60, "utf-8")
     settings = {"text_level": "words", "valid": 0.1, "test": 0.2, "net": "embed(4) lstm(4)"}
-    data, parts = pipeline.inspect(from_mapping(path, settings))
+    inspected = pipeline.inspect(from_mapping(path, settings))
+    data, parts = inspected.data, inspected.parts
     assert data.samples.tags is not None and "quokka" not in data.samples.labels
     words = {data.samples.labels[n] for n in data.samples.tags.take(parts.rows("train")).numbers}
     assert {*data.samples.labels} == words | {UNKNOWN_WORD}
@@ -467,7 +470,7 @@ def test_a_later_text_may_hold_other_words(words_file: Path, tmp_path: Path) -> 
 def test_what_is_said_of_each_step_is_the_network_s_own(words_file: Path, tmp_path: Path) -> None:
     model = Model.load(words_file)
     path = words_of(tmp_path / "a.txt", 420)
-    data, _ = pipeline.inspect(from_mapping(path, {"text_level": "words"}))
+    data = pipeline.inspect(from_mapping(path, {"text_level": "words"})).data
     rows = np.arange(len(data.samples))
     numbers = torch.zeros(len(rows), 0)
     items = items_of(model.preparation, data.decoded, numbers, rows, tags=data.samples.tags)

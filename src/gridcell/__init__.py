@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gridcell.config import Part
     from gridcell.evaluation import Scores
     from gridcell.folds import CrossRun
+    from gridcell.inspection import Inspection
     from gridcell.model import Model
     from gridcell.record import Run
     from gridcell.teller import Teller
@@ -33,6 +34,7 @@ __all__ = [
     "__version__",
     "cross_validate",
     "evaluate",
+    "inspect",
     "load",
     "predict_windows",
     "resume",
@@ -71,6 +73,29 @@ def train(
     chosen = config.from_mapping(place, settings, out=folder)
     with _telling(quiet) as teller:
         return pipeline.train(chosen, teller)
+
+
+def inspect(path: str | Path, *, quiet: bool = False, **settings: Any) -> Inspection:
+    """Say what would be trained on at `path`; does what the command `gridcell inspect` does.
+
+    settings   of the data and the split, such as target="fault" or group="patient", and the seed
+
+    Returns    an `Inspection`: `task`, `labels`, `rows` of each part, `notes` and `findings`
+    Raises     GridcellError for data or settings that cannot be used
+    """
+    wait_politely()
+    from gridcell import config, pipeline
+
+    chosen = config.from_mapping(config.path_of(path, what=DATA), settings)
+    seed = config.TrainConfig(seed=chosen.train.seed)
+    if chosen != config.Config(chosen.path, chosen.data, chosen.split, seed):
+        raise GridcellError(
+            "only settings of the data and the split, and the seed, have an effect here; got "
+            f"{', '.join(settings)}.",
+            fix="leave those of the training out.",
+        )
+    with _telling(quiet) as teller:
+        return pipeline.inspect(chosen, teller)
 
 
 def cross_validate(

@@ -199,23 +199,13 @@ def inspect(
     seed
         Start of the random split, as for train.
     """
-    from gridcell import doctor, pipeline
+    from gridcell import pipeline
 
     config = Config(path, data, split, TrainConfig(seed=seed))
     with _terminal(json) as terminal:
-        found, parts = pipeline.inspect(config, terminal)
+        found = pipeline.inspect(config, terminal)
     if json:
-        findings = doctor.examine(found.samples, parts.split)
-        _print_json(
-            {
-                "task": found.samples.task,
-                "labels": found.samples.labels,
-                "items": len(found.samples),
-                "rows": {name: len(parts.rows(name)) for name in ("train", "valid", "test")},
-                "notes": [*found.samples.notes, *parts.notes],
-                "findings": [{"level": f.level, "text": f.text} for f in findings],
-            }
-        )
+        _print_json(found.to_json())
     return EXIT_DONE
 
 

@@ -70,7 +70,7 @@ def cross_validate(config: Config, teller: Teller | None = None) -> CrossRun:
     training.keep_memory()
     training.check(config.train)
     chosen = record.choose_folder(config)
-    data, _ = pipeline.inspect(config, tell)
+    data = pipeline.inspect(config, tell).data
     with record.claimed(chosen) as folder:  # from the first fold to the record of all
         return _over_folds(data, config, folder, tell, started=started)
 
@@ -90,7 +90,7 @@ def resume(folder: Path, teller: Teller | None = None, *, data: Path | None = No
         config = config_of(about, data)
         training.keep_memory()
         training.check(config.train)
-        found, _ = pipeline.inspect(config, tell)
+        found = pipeline.inspect(config, tell).data
         check_same_data(about, found)
         return _over_folds(found, config, folder, tell, started=started)
 

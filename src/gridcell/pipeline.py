@@ -21,6 +21,7 @@ from gridcell.batches import work_in
 from gridcell.cache import cache_folder
 from gridcell.config import Config, DataConfig, TrainConfig
 from gridcell.errors import ConfigError, GridcellError, TrainingError
+from gridcell.inspection import Inspection
 from gridcell.model import Model
 from gridcell.model_file import Description
 from gridcell.networks.answers import Answers
@@ -53,8 +54,8 @@ def train(config: Config, teller: Teller | None = None, *, started: float | None
     training.keep_memory()
     training.check(config.train)
     folder = record.choose_folder(config)
-    data, parts = inspect(config, tell)
-    return train_on(data, parts, config, folder, tell, started=started)
+    found = inspect(config, tell)
+    return train_on(found.data, found.parts, config, folder, tell, started=started)
 
 
 def train_on(
@@ -150,7 +151,7 @@ def train_on(
     return run
 
 
-def inspect(config: Config, teller: Teller | None = None) -> tuple[Data, Parts]:
+def inspect(config: Config, teller: Teller | None = None) -> Inspection:
     """Read, decode and split the data, and tell what was understood of it; nothing is trained."""
     tell = teller or Silent()
     wanted = config.split
@@ -164,9 +165,13 @@ def inspect(config: Config, teller: Teller | None = None) -> tuple[Data, Parts]:
         samples, told = sources.writing.learned(data.samples, parts.rows("train"))
         data, notes = replace(data, samples=samples), [*notes, told]
     tell.section("Split", notes)
-    tell.findings(doctor.examine(data.samples, parts.split))
-    tell.findings(doctor.without_content(data.samples, parts.split, _empty(data)))
-    return data, parts
+    of_files = doctor.examine(data.samples, parts.split)
+    of_contents = doctor.without_content(data.samples, parts.split, _empty(data))
+    tell.findings(of_files)
+    tell.findings(of_contents)
+    # Warnings first; the order among them stays.
+    findings = sorted([*of_files, *of_contents], key=lambda finding: finding.level == "note")
+    return Inspection(data, parts, (*data.samples.notes, *notes), tuple(findings))
 
 
 @contextlib.contextmanager

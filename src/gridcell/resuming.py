@@ -95,7 +95,8 @@ def resume(
             ],
         )
         tell.findings(Finding("warning", note) for note in notes)
-        found, parts = pipeline.inspect(config, tell)
+        inspected = pipeline.inspect(config, tell)
+        found, parts = inspected.data, inspected.parts
         if about.fold is not None:
             parts = splits.fold(
                 found.samples, config.split, number=about.fold, seed=config.train.seed
