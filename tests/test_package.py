@@ -51,21 +51,27 @@ def test_what_is_no_path_is_refused(call: Callable[[Any], object], value: Any, w
 def test_a_look_at_the_data_is_a_value_of_what_the_command_prints(
     toy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Image.new("RGB", (8, 8)).save(toy / "red" / "black.png")
-    found = gridcell.inspect(toy, quiet=True, valid=0.25, test=0.0)
+    for name in ("blue", "red"):  # more than there are others
+        for number in range(40):
+            Image.new("RGB", (9 + number, 9)).save(toy / name / f"black-{number}.png")
+    cut = next(file for file in (toy / "red").iterdir() if "black" not in file.name)
+    cut.write_bytes(cut.read_bytes()[:-30])
+    settings = {"valid": 0.25, "test": 0.0, "on_bad_file": "skip"}
+    found = gridcell.inspect(toy, quiet=True, **settings)
     assert capsys.readouterr() == ("", "")
     assert (found.task, found.labels) == ("classify", ["blue", "red"])
     assert found.rows["valid"] and not found.rows["test"]
-    assert sum(found.rows.values()) == len(found.data.samples) > 40
-    # What shows itself only in the pixels is among the findings, as it is in those of the command.
-    assert "black.png" in " ".join(finding.text for finding in found.findings)
+    assert sum(found.rows.values()) == len(found.data.samples) > 80
+    # What shows itself only when files are decoded is said too.
+    assert any(cut.name in note for note in found.notes)
+    assert any("are of one colour throughout" in finding.text for finding in found.findings)
     levels = [finding.level for finding in found.findings]
     assert levels == sorted(levels, reverse=True)  # warnings first
-    assert main(["inspect", str(toy), "--valid", "0.25", "--test", "0", "--json"]) == 0
-    out, told = capsys.readouterr()
+    options = ["--valid", "0.25", "--test", "0", "--on-bad-file", "skip", "--json"]
+    assert main(["inspect", str(toy), *options]) == 0
+    out = capsys.readouterr().out
     assert json.loads(out) == found.to_json()
-    for line in str(found).splitlines()[1:]:
-        assert line.split(": ", 1)[-1].split()[0] in told
+    assert str(found).splitlines()[-1] == f"{levels[-1]}: {found.findings[-1].text}"
 
 
 def test_a_look_at_the_data_takes_no_settings_of_a_training(toy: Path) -> None:

@@ -60,16 +60,16 @@ def read(
         folder=cache,
         progress=partial(teller.progress, "Decoding"),
     )
+    prepared = f"Prepared as: {chosen.describe(samples.facts)}."
     said = remarks.told(decoded.remarks, samples.kind)
-    samples = replace(samples, notes=(*samples.notes, *said))
-    lines = [*samples.notes, f"Prepared as: {chosen.describe(samples.facts)}."]
     if decoded.bad:
         bad = counted(len(decoded.bad), "file")
-        lines.append(f"{bad} could not be decoded; left out:")
-        lines += [f"  {file}: {reason}" for file, reason in decoded.bad]
+        said.append(f"{bad} could not be decoded; left out:")
+        said += [f"  {file}: {reason}" for file, reason in decoded.bad]
         samples, lost = _without_lost_classes(samples.take(decoded.rows), path, purpose=purpose)
-        lines += lost
-    samples = replace(samples, alike=decoded.alike)
+        said += lost
+    samples = replace(samples, notes=(*samples.notes, *said), alike=decoded.alike)
+    lines = [*samples.notes, prepared]
     if decoded.file is not None:
         size = told_bytes(decoded.values.nbytes)
         found = "found in the cache" if decoded.was_cached else "decoded into the cache"
