@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gridcell import record, training
-from gridcell.layers.side_by_side import convolve, has_tiles
+from gridcell.layers.filter_gradients import Moves, convolve, has_tiles
 
 ROUNDS, WARM_UP = 15, 3
 CASES = [
@@ -57,7 +57,7 @@ def times(items: int, channels: int, filters: int, side: int) -> tuple[float, fl
     weight.requires_grad_()
     ways: tuple[Callable[[], Tensor], ...] = (
         lambda: F.conv2d(x, weight, padding=1),
-        lambda: convolve(x, weight, None, [1, 1]),
+        lambda: convolve(x, weight, None, Moves([1, 1], [1, 1], [1, 1])),
     )
     seconds: tuple[list[float], ...] = ([], [])
     for number in range(WARM_UP + ROUNDS):

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from gridcell.axes import Layout, check_shape
 from gridcell.errors import ShapeError
 from gridcell.layers.engines import arithmetic
+from gridcell.layers.filter_gradients import Moves, are_own, convolve
 from gridcell.layers.first_weights import draw
 from gridcell.layers.lengths import at_least, check_lengths, is_traced, mask_steps
-from gridcell.layers.side_by_side import Moves, convolve, suits_a_row
 from gridcell.layers.two_parts import in_two_parts, is_rounded
 from gridcell.layers.window import (
     Padding,
@@ -155,7 +155,8 @@ class Conv(nn.Module):
             for window, is_lone in zip(self.windows, are_lone, strict=True)
         )
         is_counted_wrong = is_miscounted(channels, kernel) or is_miscounted(2 * channels, kernel)
-        return is_counted_wrong or is_thinned or is_deep
+        is_pinched = channels < AMX_CHANNELS and kernel == 1 < self.windows[-1].stride
+        return is_counted_wrong or is_thinned or is_deep or is_pinched
 
     def _slid(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         sizes = x.shape[2:]
@@ -183,9 +184,9 @@ class Conv(nn.Module):
         if is_grey and x.device.type == "cpu" and not is_traced():
             x, weight = _with_zeros(x), _with_zeros(weight)
         moves = Moves(stride, padding, dilation, self.groups)
-        if _is_low(x) and not is_traced() and suits_a_row(x, weight, moves):
+        if _is_low(x) and not is_traced() and are_own(x, weight, moves):
             rounded = bias if bias is None else bias.to(torch.bfloat16)
-            y = convolve(x.to(torch.bfloat16), weight.to(torch.bfloat16), rounded, padding)
+            y = convolve(x.to(torch.bfloat16), weight.to(torch.bfloat16), rounded, moves)
         else:
             y = CONVOLUTIONS[len(sides)](x, weight, bias, **vars(moves))
         if is_grey:
@@ -212,7 +213,8 @@ def is_miscounted(channels: int, size: int) -> bool:
 
     It is no better where a stride above 1 leaves a single place on the last axis (PyTorch's issue
     169688), and over three axes where one leaves a single place of more, or with dilation, whose
-    gradient crashes. Float32 is right in all of these.
+    gradient crashes. That of filters of fewer than 16 channels, whose last size is 1 and whose
+    stride there is above 1, is written past its end. Float32 is right in all of these.
 
     channels   that a filter sees
     size       of the kernel on its last axis
