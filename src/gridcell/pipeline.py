@@ -74,6 +74,8 @@ def train_on(
     fold      which one it is, in a cross-validation
     resumed   goes on in this very folder, from this state
     """
+    if data.samples.kind == "images":
+        training.take_large_pages()
     rows, valid_rows, test_rows = (parts.rows(name) for name in SPLIT_NAMES)
     prep = preparation.fit(data.chosen, data.decoded, rows)  # train rows alone
     before = None if resumed is None else resumed[0]

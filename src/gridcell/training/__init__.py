@@ -1,6 +1,6 @@
 """Training: from a network and training rows to the weights that score best on validation rows."""
 
-from gridcell.training.allocator import keep_memory
+from gridcell.training.allocator import keep_memory, take_large_pages
 from gridcell.training.checkpoint import (
     About,
     Checkpoints,
@@ -45,4 +45,5 @@ __all__ = [
     "plan",
     "prepare",
     "remove_checkpoints",
+    "take_large_pages",
 ]

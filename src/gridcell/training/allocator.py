@@ -8,6 +8,7 @@ to 40 % less time, and at most about 90 MB more stay in use.
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 
 M_TRIM_THRESHOLD = -1
@@ -29,6 +30,20 @@ def keep_memory() -> bool:
         mallopt(M_TOP_PAD, 64 << 20),
     ]
     return all(accepted)
+
+
+def take_large_pages() -> None:
+    """Ask for pages of 2 MB under large tensors; call before the first tensor. Only on Linux.
+
+    A step on images passes through hundreds of MB that no cache holds, and to find a page of 4 kB
+    takes time, in a virtual machine most. Steps in turn, without and with, of pictures of 32x32
+    140, 141 and 127, 127 ms, of photographs 59, 55 and 55, 53. Not for what `return_memory` is
+    called for: the next epoch would clear whole pages anew. What the user has set counts.
+
+    Source   PyTorch's THP_MEM_ALLOC_ENABLE; transparent huge pages, madvise(2)
+    """
+    if platform.system() == "Linux":
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def return_memory() -> None:
