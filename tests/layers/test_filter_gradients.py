@@ -132,7 +132,7 @@ def test_what_is_not_learned_takes_the_usual_way(monkeypatch):
 # Rows that end in a part of 32 places; large maps over three axes.
 OTHERWISE = [
     ((3, 2, 4, 37), (3, 3), Moves([1, 1], [1, 1], [1, 1])),
-    ((1, 4, 3, 80), (1, 5), Moves([2, 2], [0, 1], [1, 1], 2)),
+    ((1, 4, 3, 80), (1, 5), Moves([1, 2], [0, 1], [1, 1], 2)),
     ((3, 2, 4, 45), (2, 3), Moves([1, 1], [0, 2], [1, 3])),
     ((2, 2, 5, 3, 4), (3, 3, 3), Moves([1, 1, 1], [1, 1, 1], [1, 1, 1])),
     ((2, 2, 7, 3, 6), (2, 1, 3), Moves([2, 1, 2], [1, 0, 1], [2, 1, 1])),
@@ -158,8 +158,14 @@ def test_full_rows_and_threads_with_pictures_of_their_own_take_the_usual_way(mon
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(filter_gradients, "has_tiles", lambda: True)
     weight = values(1, 4, 2, 3, 3)
-    for count, across, is_own in [(3, 64, False), (3, 63, True), (4, 63, False), (3, 31, False)]:
-        x = values(0, count, 2, 4, across)
+    for count, sizes, is_own in [
+        (3, (4, 63), True),
+        (3, (4, 64), False),
+        (4, (4, 63), False),
+        (3, (4, 31), False),
+        (3, (1, 63), False),  # no row for another thread
+    ]:
+        x = values(0, count, 2, *sizes)
         assert filter_gradients.are_own(x, weight, PLAIN) == is_own
 
 

@@ -184,8 +184,9 @@ def _suit_a_row(x: Tensor, weight: Tensor, moves: Moves) -> bool:
 
 def _end_in_a_part(x: Tensor, weight: Tensor, moves: Moves) -> bool:
     """Whether rows end in a part of what is formed at once, and threads may share a picture."""
-    places = moves.places(x.shape[-1], weight.shape[-1], axis=-1)
-    is_shared = len(x) % torch.get_num_threads() > 0
+    sizes = zip(x.shape[2:], weight.shape[2:], strict=True)
+    *rows, places = (moves.places(*each, axis=axis) for axis, each in enumerate(sizes))
+    is_shared = len(x) % torch.get_num_threads() > 0 and max(rows) > 1
     return is_shared and places > ROW and places % ROW > 0
 
 
