@@ -28,11 +28,10 @@ def main() -> None:
     asked = parser.parse_args()
     print("  seed  validation     test")
     for seed in asked.seeds:
-        data, parts = pipeline.inspect(
-            from_mapping(asked.path, {"image_size": asked.side, "seed": seed})
-        )
-        flat, targets = data.pixels.reshape(len(data.pixels), -1), data.samples.targets
-        train, valid, test = (parts.rows(name) for name in ("train", "valid", "test"))
+        found = pipeline.inspect(from_mapping(asked.path, {"image_size": asked.side, "seed": seed}))
+        targets = found.data.samples.targets
+        flat = found.data.decoded.values.reshape(len(targets), -1)
+        train, valid, test = (found.parts.rows(name) for name in ("train", "valid", "test"))
         forest = RandomForestClassifier(TREES, n_jobs=-1, random_state=seed)
         forest.fit(flat[train], targets[train])
         scores = [forest.score(flat[rows], targets[rows]) for rows in (valid, test)]

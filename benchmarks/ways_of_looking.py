@@ -38,17 +38,17 @@ def ask(run: Path) -> None:
     """Print how the run's model does on its validation rows, in place and moved as well."""
     settings = json.loads((run / "run.json").read_text())["settings"]
     config = from_mapping(Path(settings["path"]), {name: settings[name] for name in SECTIONS})
-    data, parts = pipeline.inspect(config, Silent())
+    found = pipeline.inspect(config, Silent())
     model = Model.load(run)
     around = [each for each in model.network.modules() if isinstance(each, layers.Mirrored)]
     if not around:
         raise SystemExit(f"{run}: its network does not stand inside mirrored.")
-    rows = parts.rows("valid")
+    rows = found.parts.rows("valid")
     for shift in (0, 1):
         for each in around:
             each.shift = shift
         start = time.perf_counter()
-        scores = score(model, data, rows, Room())
+        scores = score(model, found.data, rows, Room())
         an_item = 1e3 * (time.perf_counter() - start) / max(len(rows), 1)
         if scores is None:
             raise SystemExit(f"{run}: it has no validation rows.")

@@ -18,7 +18,7 @@ from gridcell.process import wait_politely  # early: with it a command's time be
 from gridcell.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gridcell.config import Part
     from gridcell.evaluation import Scores
@@ -89,11 +89,7 @@ def inspect(path: str | Path, *, quiet: bool = False, **settings: Any) -> Inspec
     chosen = config.from_mapping(config.path_of(path, what=DATA), settings)
     seed = config.TrainConfig(seed=chosen.train.seed)
     if chosen != config.Config(chosen.path, chosen.data, chosen.split, seed):
-        raise GridcellError(
-            "only settings of the data and the split, and the seed, have an effect here; got "
-            f"{', '.join(settings)}.",
-            fix="leave those of the training out.",
-        )
+        raise _without_effect(settings, beside="the data and the split, and the seed,")
     with _telling(quiet) as teller:
         return pipeline.inspect(chosen, teller)
 
@@ -196,10 +192,7 @@ def evaluate(
         raise GridcellError(f"part = {part!r} is none of {', '.join(parts)}.", fix="name one.")
     chosen = config.from_mapping(config.path_of(path, what=DATA), settings)
     if chosen != config.Config(chosen.path, data=chosen.data):
-        raise GridcellError(
-            f"only settings of the data have an effect here; got {', '.join(settings)}.",
-            fix="leave those of the split and the training out.",
-        )
+        raise _without_effect(settings, beside="the data", others="the split and the training")
     known = _model_of(model)
     with _telling(quiet) as teller:
         return scoring.evaluate(known, chosen.path, chosen.data, part=part, teller=teller)
@@ -257,6 +250,16 @@ def write(
         _model_of(model), steps, prompt=prompt, temperature=temperature, seed=seed
     )
     return "".join(written)
+
+
+def _without_effect(
+    settings: Iterable[str], *, beside: str, others: str = "the training"
+) -> GridcellError:
+    """What to raise where some of the settings are none of those beside which nothing counts."""
+    return GridcellError(
+        f"only settings of {beside} have an effect here; got {', '.join(settings)}.",
+        fix=f"leave those of {others} out.",
+    )
 
 
 @contextmanager

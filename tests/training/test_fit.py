@@ -417,6 +417,20 @@ def test_a_budget_ends_in_time(ticking: None) -> None:
     assert "the time budget is spent" in history.told()[0]
 
 
+class Timed(nn.Module):
+    """A network with a clock: a step takes 0.1 s, scoring what is told for so many items."""
+
+    def __init__(self, scoring_s: Callable[[int], float]) -> None:
+        super().__init__()
+        self.inner, self.scoring_s, self.now = network(), scoring_s, 0.0
+
+    def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        self.now += 0.1 if self.training else self.scoring_s(len(values))
+        found = self.inner(values, lengths)
+        assert isinstance(found, Tensor)
+        return found
+
+
 @pytest.mark.parametrize("has_valid", [True, False])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("budget_s", [20.0, 30.0, 60.0, 600.0])
@@ -427,26 +441,11 @@ def test_a_budget_holds_for_the_whole_command(
 
     The shortest ends within the first epoch. The last scores are in float32.
     """
-    now = [0.0]
-
-    class Timed(nn.Module):
-        """Takes 0.1 s for a step, and 0.05 s for an item that is scored, 0.02 in bfloat16."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = network()
-
-        def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
-            an_item = 0.02 if torch.is_autocast_enabled("cpu") else 0.05
-            now[0] += 0.1 if self.training else an_item * len(values)
-            found = self.inner(values, lengths)
-            assert isinstance(found, Tensor)
-            return found
-
-    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    timed = Timed(lambda items: items * (0.02 if torch.is_autocast_enabled("cpu") else 0.05))
+    monkeypatch.setattr(time, "perf_counter", lambda: timed.now)
     around = training.Around(before_s=7.0, scored_after=100)
     history = fitted(
-        Timed(),
+        timed,
         images(400),
         plan=plan(epochs=1000, budget_s=budget_s, batch_size=8),
         around=around,
@@ -462,24 +461,10 @@ def test_few_validation_rows_do_not_tell_how_long_many_rows_take(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Scoring takes a while to set up: by the row, five seem to take ten times as long as many."""
-    now = [0.0]
-
-    class Timed(nn.Module):
-        """Takes 0.1 s for a step, and 0.3 s and 0.01 s an item to score."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = network()
-
-        def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
-            now[0] += 0.1 if self.training else 0.3 + 0.01 * len(values)
-            found = self.inner(values, lengths)
-            assert isinstance(found, Tensor)
-            return found
-
-    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    timed = Timed(lambda items: 0.3 + 0.01 * items)
+    monkeypatch.setattr(time, "perf_counter", lambda: timed.now)
     history = fitted(
-        Timed(),
+        timed,
         images(320),
         images(5, seed=9),
         plan=plan(epochs=1000, budget_s=20.0, batch_size=16),

@@ -29,6 +29,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gridcell.layers.window import Window
+
 WIDEST_NARROW = 8
 LEAST_PRODUCTS = 128 * 64 * 64
 """Of pictures, channels and filters. With 32 and 128 pictures, 64 to 512 filters of 3x3 and maps of
@@ -52,8 +54,8 @@ class Moves:
 
     def places(self, size: int, kernel: int, *, axis: int) -> int:
         """How many places a kernel has on an axis of this size."""
-        reach = self.dilation[axis] * (kernel - 1) + 1
-        return (size + 2 * self.padding[axis] - reach) // self.stride[axis] + 1
+        stride, padding, dilation = self.stride[axis], self.padding[axis], self.dilation[axis]
+        return Window(kernel, stride, padding, dilation).places(size)
 
     def of_one_step(self) -> Moves:
         """How it moves over the axes after the first."""
