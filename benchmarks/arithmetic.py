@@ -33,7 +33,8 @@ def main() -> None:
     if len(asked.seeds) < 2:
         parser.error("a spread needs two seeds or more.")
     print(f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} cores")
-    plain, fast = [], []
+    plain: list[float] = []
+    fast: list[float] = []
     for seed in asked.seeds:
         line = f"seed {seed}:"
         for precision, found in (("float32", plain), ("auto", fast)):

@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 MONTH_ROWS = 30 * 24
 TRAIN, VALID, TEST = 12 * MONTH_ROWS, 4 * MONTH_ROWS, 4 * MONTH_ROWS
@@ -78,7 +79,7 @@ def measured(table: Path, horizon: int, seed: int, place: Path, options: list[st
     )
 
 
-def told(scores: dict) -> str:
+def told(scores: dict[str, Any]) -> str:
     """MSE / MAE of the network, and of the naive forecasts in brackets."""
     pair = [find(scores, f"standardised {kind}") for kind in ("MSE", "MAE")]
     naive = ", ".join(
@@ -89,15 +90,15 @@ def told(scores: dict) -> str:
     return f"{value} on {scores['items']:,} windows ({naive})"
 
 
-def coverage(scores: dict) -> str:
+def coverage(scores: dict[str, Any]) -> str:
     return " and ".join(
         f"{100 * find(scores, f'coverage of {level} % intervals')['value']:.1f} %"
         for level in (80, 95)
     )
 
 
-def find(scores: dict, name: str) -> dict:
-    return next(score for score in scores["scores"] if score["name"] == name)
+def find(scores: dict[str, Any], name: str) -> dict[str, Any]:
+    return dict(next(score for score in scores["scores"] if score["name"] == name))
 
 
 def run(*arguments: str) -> str:

@@ -76,7 +76,7 @@ def unpacked(path: Path, place: Path) -> Path:
     import duckdb
 
     for split in ("train", "test"):
-        rows = duckdb.sql(f"select file, jpeg from '{path / split}.parquet'").fetchall()
+        rows = duckdb.execute(f"select file, jpeg from '{path / split}.parquet'").fetchall()
         for name, content in rows:
             file = place / split / name
             file.parent.mkdir(parents=True, exist_ok=True)

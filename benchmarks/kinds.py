@@ -46,7 +46,7 @@ def step_of(layout: Layout, preset: str, batch: int, steps: int) -> Callable[[],
     def take() -> float:
         optimizer.zero_grad()
         loss = F.cross_entropy(network(values, lengths), targets)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return float(loss.detach())
 

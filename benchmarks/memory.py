@@ -228,7 +228,7 @@ def train(task: Task, net: str, *, length: int, steps: int, every: int, seed: in
         x, lengths, target = task.draw(task.batch, length, drawing)
         loss = task.loss(network(x, lengths), target)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), CLIP)
         optimizer.step()
         schedule.step()

@@ -64,7 +64,7 @@ def times(items: int, channels: int, filters: int, side: int) -> tuple[float, fl
         for way, found in zip(ways, seconds, strict=True):
             y = way()
             start = time.perf_counter()
-            y.backward(grad_y)
+            y.backward(grad_y)  # type: ignore[no-untyped-call]
             if number >= WARM_UP:
                 found.append(time.perf_counter() - start)
             weight.grad = None

@@ -109,6 +109,8 @@ def ours(net: str) -> dict[str, Any]:
     training.keep_memory()
     wanted = NETS[net]
     samples = {"c": series, "d": texts}.get(net, images)(wanted)
+    if samples.kind == "images":
+        training.take_large_pages()
     rows = np.arange(len(samples))
     config = TrainConfig(
         net=wanted.notation,
@@ -278,12 +280,14 @@ def eager(net: str) -> dict[str, Any]:
 
         def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
             x = self.embed(x)
+            steps: Tensor | nn.utils.rnn.PackedSequence = x
             if lengths is not None:
-                x = nn.utils.rnn.pack_padded_sequence(
+                steps = nn.utils.rnn.pack_padded_sequence(
                     x, lengths, batch_first=True, enforce_sorted=False
                 )
-            _, (h, _) = self.lstm(x)
-            return self.head(h[-1])
+            _, (h, _) = self.lstm(steps)
+            y: Tensor = self.head(h[-1])
+            return y
 
     def pixels(height: int, width: int, channels: int) -> tuple[Tensor, ...]:
         return (torch.randn(wanted.batch, channels, height, width),)
@@ -390,7 +394,7 @@ def with_keras(net: str) -> dict[str, Any]:
     model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     times: list[float] = []
 
-    class Ends(keras.callbacks.Callback):
+    class Ends(keras.callbacks.Callback):  # type: ignore[misc]
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             float(logs["loss"])  # waits until the step is over
             times.append(time.perf_counter())
@@ -433,8 +437,10 @@ def run(side: str, net: str, *, peer_python: str) -> dict[str, Any]:
     command = [python, __file__, "--side", side if backend is None else "keras", "--net", net]
     with tempfile.TemporaryDirectory() as home:
         # A folder without settings of the user's own, so that Keras has its defaults.
-        keras = {"KERAS_BACKEND": backend, "KERAS_HOME": home, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", **(keras if backend else {})}
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+        if backend is not None:
+            environment |= {"KERAS_BACKEND": backend, "KERAS_HOME": home}
+            environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         said = "\n".join(done.stderr.splitlines()[-5:])
