@@ -139,12 +139,37 @@ def test_what_the_model_does_not_know_of_a_prompt_is_named(
         assert named in said.err if named else not said.err
 
 
-def test_a_character_that_the_model_does_not_know_is_named_beside_those_that_it_knows(
+def test_characters_that_the_model_does_not_know_are_left_out_and_counted(
+    model_file: Path, tmp_path: Path
+) -> None:
+    model, path = Model.load(model_file), tmp_path / "more.txt"
+    text = f"the dög sat, and the {VERSE * 8}é ö".strip()
+    path.write_text(text, "utf-8")
+    scores = scoring.evaluate(model, path, from_mapping(path, {}).data)
+    assert scores is not None and scores.unknown is not None
+    assert scores.unknown.labels == {"ö": 2, "é": 1}
+    told = "The model does not know 3 characters of the text ('ö' 2, 'é' 1): they are left out. "
+    assert f"{told}With them counted as wrong, accuracy is " in str(scores)
+    # PyTorch's own loss, which passes over what has no class.
+    ids, _ = model.preparation.ids(*source.codes_of([text[:-1]]), np.arange(1))  # type: ignore[union-attr]
+    known = {label: number for number, label in enumerate(model.labels)}
+    came = torch.tensor([known.get(character, -100) for character in text[1:]])
+    with torch.no_grad():
+        found = model.network(torch.from_numpy(ids.astype(np.int64))[None])[0]
+    assert scores.items == len(text) - 4 == int((came >= 0).sum())
+    loss = float(nn.functional.cross_entropy(found, came))
+    assert scores["log loss"].value == pytest.approx(loss, rel=1e-5)
+    share = float((found.argmax(1) == came).double().mean())
+    assert scores.unknown.value == pytest.approx(share, abs=1e-9)
+    assert scores["accuracy"].value == pytest.approx(share * len(came) / scores.items, abs=1e-9)
+
+
+def test_a_text_of_which_the_model_knows_nothing_is_refused(
     model_file: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "more.txt"
-    path.write_text(VERSE * 400 + "é", "utf-8")
-    with pytest.raises(SourceError, match=r"holds the character 'é', .* knows '\\n', ' ', "):
+    path.write_text("ЖЖЖШ" * 40, "utf-8")
+    with pytest.raises(SourceError, match="the model knows no label of the data: they hold Ж, Ш"):
         scoring.evaluate(Model.load(model_file), path, from_mapping(path, {}).data)
 
 
@@ -253,6 +278,17 @@ def test_training_takes_stretches_and_scores_take_whole_pieces(
     (steps,) = (note for note in job.notes if note.startswith("Steps: "))
     assert "of 16 stretches of 128 characters, adamw" in steps
     assert steps.endswith(", gradients back through 32 steps at most.")
+    longer = training.prepare(
+        replace(config.train, tbptt=200),
+        data.samples,
+        data.decoded,
+        prep,
+        train_rows=rows,
+        valid_rows=valid,
+        memory=tmp_path,
+    )
+    told = ", gradients back through 200 steps at most, which cuts nothing: the longest has 128."
+    assert any(note.endswith(told) for note in longer.notes)
     assert job.valid is not None
     assert len(outputs(job.network, job.valid)) == len(job.valid_targets)
     told = "Augmentation: none: the text is read as it is, each epoch from another step on."

@@ -7,6 +7,7 @@ does not know behind them.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -181,13 +182,10 @@ def _with_labels_of(model: Model, samples: Samples) -> Samples:
     known = {label: number for number, label in enumerate(model.labels)}
     rare = known.get(UNKNOWN_WORD) if model.task == "write" else None
     unknown = [label for label in samples.labels if label not in known and rare is None]
-    if unknown and (samples.has_label_columns or model.task in ("regress", "write")):
-        what = "character" if model.task == "write" else "column"
-        # Characters are quoted, since a space or a comma among them would not be seen.
-        knows = map(repr, model.labels) if model.task == "write" else model.labels
+    if unknown and (samples.has_label_columns or model.task == "regress"):
         raise SourceError(
-            f"the data holds the {what} {unknown[0]!r}, which the model never saw in training; "
-            f"it knows {listed(knows)}.",
+            f"the data holds the column {unknown[0]!r}, which the model never saw in training; "
+            f"it knows {listed(model.labels)}.",
             fix="leave it out, or train again with it.",
         )
     missing = [label for label in model.labels if label not in samples.labels]
@@ -233,8 +231,11 @@ def _check_known(model: Model, samples: Samples, rows: NDArray[np.int64]) -> Non
     known = len(model.labels)
     if len(samples.labels) == known:
         return
-    targets = samples.targets[rows]
-    here = np.unique(targets) if targets.ndim == 1 else np.flatnonzero((targets != 0).any(0))
+    if samples.tags is not None:
+        here = np.unique(samples.tags.take(rows).numbers)
+    else:
+        targets = samples.targets[rows]
+        here = np.unique(targets) if targets.ndim == 1 else np.flatnonzero((targets != 0).any(0))
     if len(here) and here.min() >= known:
         raise SourceError(
             f"the model knows no label of the data: they hold "
@@ -298,15 +299,19 @@ def _score_forecasts(
 
 
 def _score_writing(model: Model, data: Data, rows: NDArray[np.int64], room: Room) -> Scores:
-    """Score how probable each step was before it came."""
-    prep = model.preparation
-    assert isinstance(prep, TextPreparation)
-    nothing = torch.zeros(len(data.samples), 0)
-    items = items_of(prep, data.decoded, nothing, rows, tags=data.samples.tags)
+    """Score how probable each step was before it came.
+
+    For what the model cannot say it is asked for something else, and that is left out.
+    """
+    prep, tags = model.preparation, data.samples.tags
+    assert isinstance(prep, TextPreparation) and tags is not None
+    drawn = partial(items_of, prep, data.decoded, torch.zeros(len(data.samples), 0), rows)
+    sayable = replace(tags, numbers=np.minimum(tags.numbers, len(model.labels) - 1))
     return evaluation.writing.score(
-        said(model.network, items, room),
-        items.truths().numpy(),
+        said(model.network, drawn(tags=sayable), room),
+        drawn(tags=tags).truths().numpy(),
         labels=model.labels,
         counts=np.array(model.description.train_targets[0]),
         unit=NOUNS[prep.level],
+        unknown=data.samples.labels[len(model.labels) :],
     )

@@ -125,7 +125,8 @@ def over_steps(scores: Scores) -> Scores:
         else score
         for score in every
     )
-    return replace(scores, scores=main, worst=())
+    unknown = None if scores.unknown is None else replace(scores.unknown, unit="step")
+    return replace(scores, scores=main, worst=(), unknown=unknown)
 
 
 def quick(task: str, predictions: Array, targets: Array, name: str) -> float | None:

@@ -106,6 +106,8 @@ class Unknown:
     """The score that is also given with all of them counted as wrong."""
     value: float | None
     """What it then is."""
+    unit: str = "item"
+    """What has such a label: an item or a step; or is such a character or word of a text."""
 
 
 @dataclass(frozen=True)

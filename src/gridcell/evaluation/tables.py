@@ -196,19 +196,22 @@ counted as wrong, accuracy is 80.0 %.
         return ""
     names = sorted(found.labels, key=lambda name: -found.labels[name])
     is_one = len(names) == 1
-    what = f"the label '{shown(names[0])}', which" if is_one else "labels that"
-    each = "" if is_one else f" ({listed(f'{name} {found.labels[name]:,}' for name in names)})"
     have, they, are, them = (
         ("has", "it", "is", "it") if found.items == 1 else ("have", "they", "are", "them")
     )
+    if found.unit in ("item", "step"):
+        which = f"the label '{shown(names[0])}', which" if is_one else "labels that"
+        what = f"{counted(found.items, found.unit)} {have} {which} the model does not know"
+        each = "" if is_one else f" ({listed(f'{name} {found.labels[name]:,}' for name in names)})"
+    else:
+        what = f"The model does not know {counted(found.items, found.unit)} of the text"
+        # Quoted, since a space or a comma among them would not be seen.
+        each = f" ({listed(f'{name!r} {found.labels[name]:,}' for name in names)})"
     then = f"{they} {are} left out"
     if scores.task == "labels":
         then = f"{they} {are} scored by the labels that it knows"
     value = _share(found.value)
-    return (
-        f"{counted(found.items, 'item')} {have} {what} the model does not know{each}: {then}. "
-        f"With {them} counted as wrong, {found.score} is {value}."
-    )
+    return f"{what}{each}: {then}. With {them} counted as wrong, {found.score} is {value}."
 
 
 def notes(scores: Scores) -> list[str]:

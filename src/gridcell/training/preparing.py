@@ -145,7 +145,7 @@ def prepare(
         f"{chosen.reason}; {network.parameters_count:,} parameters, {told_work(work)} an item.",
         *(note[0].upper() + note[1:] for note in network.notes),
         decided.told_epochs(),
-        _told_steps(decided, train, parts=parts, tbptt=config.tbptt),
+        _told_steps(decided, train, network.layout.steps, parts=parts, tbptt=config.tbptt),
         f"Arithmetic: {precision.reason}, on {device_name(device, precision.threads)}.",
         *engines_told(network, precision.precision, device),
         f"Augmentation: {varied.reason}.",
@@ -337,8 +337,13 @@ def _work(network: networks.Network, items: Items) -> int:
     return sum(row.multiply_adds for row in networks.rows(network))
 
 
-def _told_steps(decided: Plan, train: Items, *, parts: int, tbptt: int | None) -> str:
-    """What each step learns from, and how, for the user."""
+def _told_steps(
+    decided: Plan, train: Items, fixed: int | None, *, parts: int, tbptt: int | None
+) -> str:
+    """What each step learns from, and how, for the user.
+
+    fixed   steps that every item has, where all have as many
+    """
     batches = f"batches of {decided.batch_size}"
     if isinstance(train, Onward):
         each = counted(int(train.steps()[0]), NOUNS[train.texts.preparation.level])
@@ -351,6 +356,10 @@ def _told_steps(decided: Plan, train: Items, *, parts: int, tbptt: int | None) -
         told += f", label smoothing {decided.label_smoothing:g}"
     if tbptt is not None:
         told += f", gradients back through {counted(tbptt, 'step')} at most"
+        counts = train.steps()
+        longest = fixed if counts is None else int(counts.max())
+        if longest is not None and tbptt >= longest:
+            told += f", which cuts nothing: the longest has {longest:,}"
     return f"{told}."
 
 
