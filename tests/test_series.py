@@ -166,22 +166,58 @@ def test_the_column_that_was_learned_is_scored_whatever_stands_beside_it(tmp_pat
 
 
 @pytest.mark.parametrize("write", [long_table, wide_table])
-def test_a_series_with_a_missing_number_is_skipped_alone(tmp_path: Path, write: Any) -> None:
+@pytest.mark.parametrize(
+    ("cell", "said", "counted"),
+    [
+        ("", "has no number in column", "has no number in column"),
+        ("abc", "holds no number in row 4 ('abc').", "holds no number in row 4 ('abc')"),
+        ("1e39", "holds a number beyond 3.4e38 in row 4 ('1e39').", "holds numbers beyond 3.4e38"),
+    ],
+)
+def test_a_series_with_a_cell_that_is_no_number_is_skipped_alone(
+    tmp_path: Path, write: Any, cell: str, said: str, counted: str
+) -> None:
     table = write(tmp_path / "a.csv", 20)
     run = trained(table, tmp_path / "run", epochs=1)
     whole = run.model.predict(table)
     lines = table.read_text().splitlines()
     cells = lines[3].split(",")
-    cells[2] = ""
+    cells[2] = cell
     lines[3] = ",".join(cells)
     table.write_text("\n".join(lines) + "\n")
-    with pytest.raises(SourceError, match=r"has no number in column .*\n.*--on-bad-file skip"):
+    with pytest.raises(SourceError) as caught:
         run.model.predict(table)
+    assert counted in caught.value.message and "--on-bad-file skip" in caught.value.fix
     found = run.model.predict(table, skip_bad_files=True)
     (bad,) = [place for place, answer in enumerate(found) if answer.label is None]
-    assert "has no number in column" in found[bad].reason
+    assert found[bad].path in found[bad].reason and said in found[bad].reason
     assert [p.path for p in found] == [p.path for p in whole]
     for place in set(range(20)) - {bad}:
+        assert found[place].probabilities == pytest.approx(whole[place].probabilities, abs=1e-6)
+
+
+def test_a_table_of_which_no_series_can_be_read_has_one_answer(tmp_path: Path) -> None:
+    run = trained(wide_table(tmp_path / "a.csv", 20), tmp_path / "run", epochs=1)
+    heading = (tmp_path / "a.csv").read_text().splitlines()[0]
+    table = tmp_path / "words.csv"
+    table.write_text(f"{heading}\n" + ",".join(["word"] * len(heading.split(","))) + "\n")
+    (answer,) = run.model.predict(table, skip_bad_files=True)
+    assert answer.path == str(table) and "holds no number in row 2 ('word')" in answer.reason
+
+
+def test_a_cell_that_is_no_number_leaves_the_decimal_mark_of_training(tmp_path: Path) -> None:
+    rows = wide_table(tmp_path / "points.csv", 20).read_text().splitlines()
+    table = tmp_path / "a.csv"
+    table.write_text("\n".join(rows).replace(",", ";").replace(".", ","))
+    run = trained(table, tmp_path / "run", epochs=1, decimal="comma")
+    whole = run.model.predict(table)
+    lines = table.read_text().splitlines()
+    cells = lines[3].split(";")
+    lines[3] = ";".join([*cells[:2], "abc", *cells[3:]])
+    table.write_text("\n".join(lines) + "\n")
+    found = run.model.predict(table, skip_bad_files=True)
+    assert [place for place, answer in enumerate(found) if answer.reason] == [2]
+    for place in set(range(20)) - {2}:
         assert found[place].probabilities == pytest.approx(whole[place].probabilities, abs=1e-6)
 
 

@@ -583,18 +583,18 @@ def test_a_time_column_asks_for_the_column_of_series(tmp_path: Path) -> None:
 def test_series_are_read_again_without_their_labels(tmp_path: Path) -> None:
     path = write(tmp_path, ["t,x,id", "1,2,p", "0,1,p", "0,,q"])
     found = read_unlabelled(path, ("x",), form="long", id_column="id", time_column="t")
-    assert [name for name, _ in found] == [f"{path}#p", f"{path}#q"]
+    assert [name for name, _, _ in found] == [f"{path}#p", f"{path}#q"]
     assert found[0][1].tolist() == [[1], [2]]
     assert np.isnan(found[1][1]).tolist() == [[True]]
     alone = read_unlabelled(path, ("x",), form="long", id_column="gone", time_column="gone")
-    assert [name for name, _ in alone] == [str(path)]
+    assert [name for name, _, _ in alone] == [str(path)]
 
 
 def test_rows_are_read_again_without_their_labels(tmp_path: Path) -> None:
     path = write(tmp_path, ["h1,extra,h0", "2,9,1", "4,9,3"])
     found = read_unlabelled(path, ("h0", "h1"), form="wide")
-    assert [name for name, _ in found] == [f"{path}#2", f"{path}#3"]
-    assert [values.tolist() for _, values in found] == [[[1], [2]], [[3], [4]]]
+    assert [name for name, _, _ in found] == [f"{path}#2", f"{path}#3"]
+    assert [values.tolist() for _, values, _ in found] == [[[1], [2]], [[3], [4]]]
     with pytest.raises(SourceError, match="has no column h2"):
         read_unlabelled(path, ("h0", "h1", "h2"), form="wide")
 

@@ -232,7 +232,7 @@ def test_settings_without_effect_on_tables_of_paths_are_refused(folder: Path) ->
 
 def test_one_file_is_read_again_without_a_label(tmp_path: Path) -> None:
     path = write(tmp_path / "new.csv", ["t,y,x", "1,20,2", "0,10,"])
-    [(name, values)] = read_unlabelled(path, ("x", "y"), time_column="t")
+    [(name, values, _)] = read_unlabelled(path, ("x", "y"), time_column="t")
     assert name == str(path)
     assert np.isnan(values[0, 0])
     assert values[:, 1].tolist() == [10, 20]
@@ -243,7 +243,7 @@ def test_one_file_is_read_again_without_a_label(tmp_path: Path) -> None:
 
 def test_one_column_of_numbers_may_have_any_name(tmp_path: Path) -> None:
     path = write(tmp_path / "new.csv", ["t,level", "0,1", "1,2"])
-    [(_, values)] = read_unlabelled(path, ("value",), time_column="t")
+    [(_, values, _)] = read_unlabelled(path, ("value",), time_column="t")
     assert values.tolist() == [[1], [2]]
 
 

@@ -161,7 +161,7 @@ def test_settings_without_effect_are_refused(tmp_path: Path) -> None:
 def test_series_are_read_again_without_their_labels(tmp_path: Path) -> None:
     path = write(tmp_path, "1,?:3,4:up\n5,6:7,8:down\n")
     found = read_unlabelled(path, ("d1", "d2"))
-    assert [name for name, _ in found] == [f"{path}#6", f"{path}#7"]
+    assert [name for name, _, _ in found] == [f"{path}#6", f"{path}#7"]
     assert found[1][1].tolist() == [[5, 7], [6, 8]]
     assert np.isnan(found[0][1][1, 0])
     with pytest.raises(SourceError, match="holds series of d1, d2, but ax is needed"):

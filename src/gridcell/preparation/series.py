@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from gridcell.preparation.unreadable import Unread, opening
 from gridcell.samples import Facts, Samples, SeriesFacts
 from gridcell.sources.remembered import UNSAID, Dialect
 from gridcell.sources.wording import counted, listed, shown
+
+if TYPE_CHECKING:
+    from gridcell.sources.series_files import Unlabelled
 
 Missing = Literal["stop", "ffill", "interpolate", "drop", "mask"]
 MISSING: tuple[Missing, ...] = ("stop", "ffill", "interpolate", "drop", "mask")
@@ -173,34 +176,48 @@ class SeriesReader:
 
         Raises   SourceError for a file that lacks a column, or numbers where none may be missing
         """
-        return [(name, self._complete(name, values), 1.0) for name, values in self._named(source)]
+        found = self._named(source)
+        return [(name, self._complete(name, values), 1.0) for name, values, _ in found]
 
     def read_each(self, source: Path) -> list[tuple[str, Values, float] | Unread]:
-        """Return the series of a file as `read_items` does, and of those that lack numbers why.
+        """Return the series of a file as `read_items` does; of those that cannot be read, why.
 
-        Raises   SourceError for a file that lacks a column
+        Raises   SourceError for a file that lacks a column, or of which no series can be read
         """
+        try:
+            every = self._named(source)
+        except SourceError:
+            # Only now are cells that hold no number passed over: where a table must be told how
+            # it is written, as it is not they would be many.
+            every = self._named(source, on_bad_file="skip")
+            if all(fault is not None for _, _, fault in every):
+                raise
         found: list[tuple[str, Values, float] | Unread] = []
-        for name, values in self._named(source):
+        for name, values, fault in every:
+            if fault is not None:
+                found.append(Unread(name, f"{shown(name)}: {fault}."))
+                continue
             try:
                 found.append((name, self._complete(name, values), 1.0))
             except SourceError as error:
                 found.append(Unread(name, error.message))
         return found
 
-    def _named(self, source: Path) -> list[tuple[str, NDArray[np.float32]]]:
+    def _named(
+        self, source: Path, on_bad_file: Literal["stop", "skip"] = "stop"
+    ) -> list[Unlabelled]:
         from gridcell.sources import series_files
 
         prep = self.preparation
 
-        def read(data: DataConfig) -> list[tuple[str, NDArray[np.float32]]]:
+        def read(data: DataConfig) -> list[Unlabelled]:
             return series_files.read_unlabelled(
                 source,
                 prep.columns,
                 form=prep.form,
                 id_column=prep.id_column,
                 time_column=None if data.rows_in_order else prep.time_column,
-                data=data,
+                data=replace(data, on_bad_file=on_bad_file),
             )
 
         with opening(source):

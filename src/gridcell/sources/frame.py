@@ -119,19 +119,24 @@ class Frame:
             )
         return name
 
-    def numbers(self, names: Sequence[str]) -> NDArray[np.float32]:
+    def numbers(
+        self, names: Sequence[str], *, strange: dict[int, str] | None = None
+    ) -> NDArray[np.float32]:
         """Return columns of numbers, float32 [rows, C]; NaN where a cell is missing.
 
         An infinite number stays one.
 
-        Raises   SourceError for cells that hold something else, or a number beyond float32, by row;
-                 or where the decimal mark cannot be told
+        strange   takes what is wrong with a row, by its place, in which a cell holds something
+                  else, or a number beyond float32; that cell is then NaN
+
+        Raises   SourceError for such cells, by row, unless `strange` takes them; or where the
+                 decimal mark cannot be told
         """
         values = np.empty((len(self), len(names)), np.float32)
         for table in {self.columns[name].table for name in names}:
             here = [name for name in names if self.columns[name].table == table]
             for name in here:
-                self._check_numbers(name)
+                self._check_numbers(name, strange)
             picked = ", ".join(
                 f"TRY_CAST({self._number(name)} AS FLOAT) AS x{i}" for i, name in enumerate(here)
             )
@@ -139,7 +144,12 @@ class Frame:
             for i, name in enumerate(here):
                 column = found.pop(f"x{i}")
                 if isinstance(column, np.ma.MaskedArray):
-                    self._refuse_huge(name, np.flatnonzero(np.ma.getmaskarray(column)))
+                    lost = np.flatnonzero(np.ma.getmaskarray(column))
+                    if strange is None:
+                        self._refuse_huge(name, lost)
+                    else:
+                        self._note_huge(name, lost, strange)
+                        column = column.filled(np.nan)
                 values[:, names.index(name)] = column
         return values
 
@@ -255,8 +265,11 @@ class Frame:
         query = f"SELECT rowid AS r FROM {self.columns[name].table} WHERE {condition} ORDER BY r"
         return np.asarray(self._fetch(query)["r"], np.int64)
 
-    def _check_numbers(self, name: str) -> None:
-        """Refuse a column that holds something besides numbers, or numbers of an unsure mark."""
+    def _check_numbers(self, name: str, noted: dict[int, str] | None = None) -> None:
+        """Refuse a column that holds something besides numbers, or numbers of an unsure mark.
+
+        noted   takes the rows of the former, and what is wrong with them, and they are not refused
+        """
         column = self.columns[name]
         if column.mark == "?":
             cell = column.example
@@ -272,7 +285,9 @@ class Frame:
         if column.is_at_odds:
             self._refuse_other_mark(name)
         strange = self._rows_where(name, f"{self._number(name)} IS NULL")
-        if len(strange):
+        if noted is not None:
+            self._note(name, strange, "no number", noted)
+        elif len(strange):
             raise SourceError(
                 f"{self.path}: column {shown(name)} holds no number in "
                 f"{self.cells_at(name, strange)} ({self.counting}).",
@@ -296,6 +311,17 @@ class Frame:
             "--inputs.",
             stage="writing",
         )
+
+    def _note(self, name: str, rows: NDArray[np.int64], what: str, noted: dict[int, str]) -> None:
+        """Note what a column holds in these rows; the first fault of a row counts."""
+        cells = self.cells([name], rows).columns[name] if len(rows) else []
+        for row, cell in zip(rows.tolist(), cells, strict=True):
+            where = f"row {self.first_row + row} ({_cut(cell)!r})"
+            noted.setdefault(row, f"column {shown(name)} holds {what} in {where}")
+
+    def _note_huge(self, name: str, rows: NDArray[np.int64], noted: dict[int, str]) -> None:
+        known = [row for row in rows.tolist() if row not in noted]
+        self._note(name, np.array(known, np.int64), "a number beyond 3.4e38", noted)
 
     def _refuse_huge(self, name: str, rows: NDArray[np.int64]) -> None:
         if len(rows):

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from gridcell.sources.series_steps import (
     LISTED_COLUMNS,
     VALUE,
     MissingNumbersError,
+    Steps,
     digests_of,
     length_words,
     steps_of,
@@ -155,6 +156,17 @@ def read_files(
     return Files(np.array(rows, np.int64), facts, digests_of(values, starts), (*what, *notes))
 
 
+class Unlabelled(NamedTuple):
+    """A series of a file without answers."""
+
+    name: str
+    """FILE, FILE#ID or, of a wide table, FILE#ROW."""
+    values: NDArray[np.float32]
+    """[T, C] NaN where a number is missing."""
+    fault: str | None = None
+    """What is wrong with it, where a cell holds no number and the others are asked for still."""
+
+
 def read_unlabelled(
     path: Path,
     columns: tuple[str, ...],
@@ -163,29 +175,37 @@ def read_unlabelled(
     id_column: str | None = None,
     time_column: str | None = None,
     data: DataConfig | None = None,
-) -> list[tuple[str, NDArray[np.float32]]]:
-    """Return the series of a file without answers: the name of each, and its numbers [T, C].
+) -> list[Unlabelled]:
+    """Return the series of a file without answers.
 
     columns       `SeriesFacts.columns`: those of the numbers; of a wide table, those of its steps
     id_column     says which series a row of a long table belongs to; a table without it is one
     time_column   sorts the rows, where the file has it
-    data          how the table is written, where that cannot be found out
+    data          how the table is written, where that cannot be found out; with `on_bad_file` skip,
+                  a cell that holds no number is a fault of its series alone
 
-    Names are FILE, FILE#ID or, of a wide table, FILE#ROW. Missing numbers are NaN. Of the columns
-    `("value",)`, a file without one may have any one column of numbers. A .ts file is read too.
+    Of the columns `("value",)`, a file without one may have any one column of numbers. A .ts file
+    is read too.
 
     Raises   SourceError for a file that cannot be read, or lacks a column
     """
     # What becomes of missing numbers is no question here.
     settings = replace(data or DataConfig(), missing="mask")
     if ts.is_named(path.name):
-        return ts.read_values(path, columns)
+        return [Unlabelled(*each) for each in ts.read_values(path, columns)]
+    strange: dict[int, str] | None = {} if settings.on_bad_file == "skip" else None
     with open_frame(path, settings) as frame:
         if form == "wide":
             _check_columns(frame, columns, "")
-            values, _ = without_wild(frame, frame.numbers(columns), columns, settings, is_wide=True)
+            values, _ = without_wild(
+                frame, frame.numbers(columns, strange=strange), columns, settings, is_wide=True
+            )
             return [
-                (f"{path}#{frame.first_row + row}", series.reshape(-1, 1))
+                Unlabelled(
+                    f"{path}#{frame.first_row + row}",
+                    series.reshape(-1, 1),
+                    (strange or {}).get(row),
+                )
                 for row, series in enumerate(values)
             ]
         if columns == VALUE and VALUE[0] not in frame.columns:
@@ -195,11 +215,23 @@ def read_unlabelled(
         _check_columns(frame, columns, "")
         key = id_column if id_column in frame.columns else None
         time = time_column if time_column in frame.columns else None
-        steps = steps_of(frame, settings, inputs=columns, key=key, time=time)
+        steps = steps_of(frame, settings, inputs=columns, key=key, time=time, strange=strange)
+    faults = _faults(steps, strange or {})
     pieces = np.split(steps.values, steps.starts[1:-1])
-    if key is None:
-        return [(str(path), pieces[0])]
-    return [(f"{path}#{name}", piece) for name, piece in zip(steps.names, pieces, strict=True)]
+    names = [str(path)] if key is None else [f"{path}#{name}" for name in steps.names]
+    return list(map(Unlabelled, names, pieces, faults))
+
+
+def _faults(steps: Steps, strange: dict[int, str]) -> list[str | None]:
+    """Return the first fault in the rows of each series, None where there is none."""
+    faults: list[str | None] = [None] * len(steps.names)
+    if not strange:
+        return faults
+    at = np.flatnonzero(np.isin(steps.rows, list(strange)))
+    items = np.searchsorted(steps.starts, at, side="right") - 1
+    for item, row in zip(items.tolist(), steps.rows[at].tolist(), strict=True):
+        faults[item] = faults[item] or strange[row]
+    return faults
 
 
 def has_column(path: Path, name: str, data: DataConfig) -> bool:

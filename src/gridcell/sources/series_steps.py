@@ -79,11 +79,13 @@ def steps_of(
     key: str | None,
     time: str | None,
     alike: Sequence[str] = (),
+    strange: dict[int, str] | None = None,
 ) -> Steps:
     """Bring the rows of each series together, sorted by time where there is a column of it.
 
     key     column that says which series a row belongs to; the table is one series without
     alike   columns that rows of the same time must agree in, besides the inputs, to be repeats
+    strange takes rows with cells that hold no number; see `Frame.numbers`
 
     Raises   SourceError for rows without an id or a time, for two of one series that have the same
              time and differ, and for missing numbers if `data.missing` is "stop"
@@ -92,7 +94,7 @@ def steps_of(
     ids = Coded(np.zeros(len(frame), np.int64), (frame.path.name,)) if key is None else texts[key]
     if key is not None:
         check_filled(frame, key, ids, "series")
-    values = frame.numbers(inputs)
+    values = frame.numbers(inputs, strange=strange)
     notes: list[str] = []
     order = np.argsort(ids.codes, kind="stable")
     if time is not None:
