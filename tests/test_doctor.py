@@ -199,7 +199,20 @@ def named(paths: Sequence[str], **other: Any) -> Samples:
 def test_file_names_in_families_hint_at_groups() -> None:
     text = warnings(examine(named(families())))
     assert "File names come in 12 families, such as p00_1, p00_2" in text
-    assert "write it in a column of a table and name it with --group" in text
+    assert "say so with --group '{family}_*', so that none" in text
+
+
+def test_sides_of_one_person_are_a_family() -> None:
+    paths = [f"c{n % 2}/subject{n // 4:02d}_{('left', 'right')[n // 2 % 2]}.csv" for n in range(60)]
+    text = warnings(examine(named(paths)))
+    assert "in 15 families, such as subject00_left, subject00_left: if" in text
+    assert "say so with --group '{family}_*'" in text
+
+
+def test_families_that_no_plain_pattern_gives_have_one_as_an_example() -> None:
+    paths = [path.replace("/p", "/day_p") for path in families()]
+    text = warnings(examine(named(paths)))
+    assert "say where it stands in the names with --group, as in '{patient}_*', or name a" in text
 
 
 def test_families_torn_by_the_split_are_counted() -> None:

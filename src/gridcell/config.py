@@ -173,9 +173,11 @@ class SplitConfig:
     test: float = 0.15
     """Share of the rows held out for the final scores, where the data has no such split."""
     group: str | None = None
-    """Column of the table whose equal values never stand on two sides (patient, speaker ...)."""
+    """Column of the table whose equal values never stand on two sides (patient, speaker ...); of
+    files also where it stands in their names: '{person}_*'."""
     folds: str | None = None
-    """Column whose values are folds: each in turn is the test part (cross-validation)."""
+    """Column whose values are folds, or a pattern of names as for group: each in turn is the test
+    part (cross-validation)."""
 
     def __post_init__(self) -> None:
         _check_range("valid", self.valid_share, 0.0, 0.9)

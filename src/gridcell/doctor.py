@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -33,8 +33,9 @@ from gridcell.sources.wording import counted, listed, shown
 
 IMBALANCE_RATIO = 3.0
 TINY_CLASS_ITEMS = 10
-# A family is what is left of a file's name without its last number: p01 of p01_1 and p01_2.
-FAMILY = re.compile(r"(.*[^\W_])[ _.-]+\d+")
+# A family is what is left of a file's name without its last number, p01 of p01_1 and p01_2; or a
+# word with a number that something follows, p01 of p01_left and p01_right.
+FAMILY = re.compile(r"(.*[^\W_])[ _.-]+\d+|([^\W\d_]+\d+)[ _.-]+.+")
 FAMILY_SHARE = 0.8
 # A fact of the files gives a class away if what it says is true of half the class at least, and of
 # hardly anything else; and is not said of a handful of files only, or for most of all items anyway.
@@ -247,7 +248,7 @@ def _families(samples: Samples, split: NDArray[np.int8] | None) -> list[Finding]
         return []
     stems = [_stem(path) for path in samples.paths]
     matches = [FAMILY.fullmatch(stem) for stem in stems]
-    names = [match[1] if match else f"\0{row}" for row, match in enumerate(matches)]
+    names = [(m[1] or m[2]) if m else f"\0{row}" for row, m in enumerate(matches)]
     families, family, sizes = np.unique(names, return_inverse=True, return_counts=True)
     is_family = sizes > 1
     members = int(sizes[is_family].sum())
@@ -261,14 +262,26 @@ def _families(samples: Samples, split: NDArray[np.int8] | None) -> list[Finding]
     example = [stems[row] for row in np.flatnonzero(family == first)[:2].tolist()]
     text = (
         f"File names come in {count:,} families, such as {listed(example)}: if a family is one "
-        "patient, object or recording, write it in a column of a table and name it with --group, "
-        "so that none stands on two sides of the split"
+        f"patient, object or recording, {_how_to_group(stems, names)}, so that none stands on two "
+        "sides of the split"
     )
     if split is not None:
         is_in = split != UNASSIGNED
         torn = int(((_spread(family[is_in], split[is_in], len(families)) > 1) & is_family).sum())
         text += f" ({torn:,} do)"
     return [Finding("warning", text + ".")]
+
+
+def _how_to_group(stems: Sequence[str], families: Sequence[str]) -> str:
+    """Say how to tell of families: by a pattern of names that gives just these, if there is one."""
+    for mark in "_-. ":
+        found = [stem.split(mark, 1)[0] for stem in stems]
+        if all(mark in stem for stem in stems) and found == list(families):
+            return f"say so with --group '{{family}}{mark}*'"
+    return (
+        "say where it stands in the names with --group, as in '{patient}_*', or name a column of a "
+        "table of paths"
+    )
 
 
 def _shapes(samples: Samples) -> list[Finding]:

@@ -20,6 +20,7 @@ from gridcell.evaluation import Scores
 from gridcell.reading import Data
 from gridcell.record import Run
 from gridcell.resuming import at_place, check_same_data, check_same_split, config_of
+from gridcell.sources.name_pattern import noun_of
 from gridcell.sources.wording import counted
 from gridcell.teller import Silent, Teller
 
@@ -115,14 +116,14 @@ def _over_folds(
 def _each_fold(
     data: Data, config: Config, folder: Path, tell: Teller, *, started: float
 ) -> CrossRun:
-    names = data.samples.fold_names
+    names, noun = data.samples.fold_names, noun_of(config.split.folds or "")
     inner_names = _folder_names(names)
     runs: list[Run] = []
     was_interrupted = False
     for number, name in enumerate(names):
         parts = splits.fold(data.samples, config.split, number=number, seed=config.train.seed)
         which = f"Fold {number + 1:,} of {len(names):,}"
-        tell.section(f"{which}: {config.split.folds} {name} is the test part", parts.notes)
+        tell.section(f"{which}: {noun} {name} is the test part", parts.notes)
         inner = folder / inner_names[number]
         resumed = None
         if training.has_checkpoint(inner):

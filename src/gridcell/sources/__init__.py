@@ -22,6 +22,7 @@ from gridcell.sources import (
     forecast,
     idx,
     kinds,
+    name_pattern,
     sentences,
     series,
     table,
@@ -82,7 +83,8 @@ def read(
     """Read a folder of class folders, a table (of paths, series or texts), idx or .ts files.
 
     `group` names the table's column whose equal values must not stand on two sides of a split,
-    `folds` the one whose values are folds; they may be one column.
+    `folds` the one whose values are folds; they may be one column. Where items are files, either
+    may be a pattern of their names; see `name_pattern`.
     `progress` is called with files done and files in all. What only training needs (two classes,
     numbers that differ, training rows) isn't asked of data that are read to score a model, whose
     training is `remembered`.
@@ -93,11 +95,16 @@ def read(
     def read_as(choice: DataConfig) -> Samples:
         name = "forecast" if choice.is_forecast else _reader(path, choice, purpose)
         settings = _as_remembered(path, choice, name, remembered, asked=data)
+        patterns = {
+            option: said
+            for option, said in (("group", group), ("folds", folds))
+            if said is not None and _is_of_names(said, path, settings, name)
+        }
         reader = partial(
             READERS[name],
             path,
-            group=group,
-            folds=folds,
+            group=None if "group" in patterns else group,
+            folds=None if "folds" in patterns else folds,
             cache=cache,
             progress=progress,
             purpose=purpose,
@@ -107,9 +114,39 @@ def read(
         else:
             samples = reader(settings)
         _refuse_unheeded(settings, name, samples.kind)
-        return samples
+        return _named_by(samples, patterns)
 
     return remembered.dialect.read(path, data, read_as)
+
+
+def _is_of_names(said: str, path: Path, data: DataConfig, reader: str) -> bool:
+    """Say whether what was said for groups or folds is a pattern of the names of files."""
+    if not name_pattern.is_pattern(said):
+        return False
+    if reader == "table":
+        return said not in table.columns_of(path, data)
+    return reader in ("folder", "texts") and path.is_dir()
+
+
+def _named_by(samples: Samples, patterns: dict[str, str]) -> Samples:
+    """Return the samples with the groups and folds that the names of their files give."""
+    found = {
+        option: name_pattern.parts_named(pattern, tuple(samples.paths), option)
+        for option, pattern in patterns.items()
+    }
+    notes = [
+        name_pattern.told(option, patterns[option], names) for option, (_, names) in found.items()
+    ]
+    groups, group_names = found.get("group", (samples.groups, samples.group_names))
+    folds, fold_names = found.get("folds", (samples.folds, samples.fold_names))
+    return replace(
+        samples,
+        groups=groups,
+        group_names=group_names,
+        folds=folds,
+        fold_names=fold_names,
+        notes=(*samples.notes, *notes),
+    )
 
 
 def _as_remembered(

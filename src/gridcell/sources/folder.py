@@ -128,13 +128,18 @@ def _refuse_settings(
         ("path_column", data.path_column),
         ("id_column", data.id_column),
         *(() if kind == "series" else (("time_column", data.time_column), ("inputs", data.inputs))),
-        ("group", group),
-        ("folds", folds),
     ):
         if value:
             raise ConfigError(
                 f"{name} has no effect on a folder of class folders: it names a column of a table.",
                 fix=f"leave --{name.replace('_', '-')} out, or name a table of paths instead.",
+            )
+    for name, value in (("group", group), ("folds", folds)):
+        if value:
+            raise ConfigError(
+                f"{name} has no effect on a folder of class folders: it names a column of a table.",
+                fix=f"say where it stands in the files' names, as in --{name} '{{person}}_*', or "
+                "name a table of paths instead.",
             )
     if data.task not in ("auto", "classify"):
         raise ConfigError(
