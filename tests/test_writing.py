@@ -26,6 +26,7 @@ from gridcell.sources import writing as source
 from gridcell.sources.characters import clean, texts_of
 from gridcell.sources.words import UNKNOWN_WORD, words_and_breaks
 from gridcell.training import diagnosis
+from gridcell.training.job import Job
 from gridcell.training.step import TrainingStep
 from tests.test_resume import Stopping
 
@@ -265,30 +266,25 @@ def test_training_takes_stretches_and_scores_take_whole_pieces(
     data, parts = inspected.data, inspected.parts
     rows, valid = parts.rows("train"), parts.rows("valid")
     prep = preparation.fit(data.chosen, data.decoded, rows)
-    job = training.prepare(
-        replace(config.train, tbptt=32),
-        data.samples,
-        data.decoded,
-        prep,
-        train_rows=rows,
-        valid_rows=valid,
-        memory=tmp_path,
-    )
+
+    def prepared(tbptt: int) -> Job:
+        return training.prepare(
+            replace(config.train, tbptt=tbptt),
+            data.samples,
+            data.decoded,
+            prep,
+            train_rows=rows,
+            valid_rows=valid,
+            memory=tmp_path,
+        )
+
+    job = prepared(32)
     assert set(job.train.steps().tolist()) == {128} and len(job.train) == 16 * len(rows)  # type: ignore[union-attr]
     (steps,) = (note for note in job.notes if note.startswith("Steps: "))
     assert "of 16 stretches of 128 characters, adamw" in steps
     assert steps.endswith(", gradients back through 32 steps at most.")
-    longer = training.prepare(
-        replace(config.train, tbptt=200),
-        data.samples,
-        data.decoded,
-        prep,
-        train_rows=rows,
-        valid_rows=valid,
-        memory=tmp_path,
-    )
     told = ", gradients back through 200 steps at most, which cuts nothing: the longest has 128."
-    assert any(note.endswith(told) for note in longer.notes)
+    assert any(note.endswith(told) for note in prepared(200).notes)
     assert job.valid is not None
     assert len(outputs(job.network, job.valid)) == len(job.valid_targets)
     told = "Augmentation: none: the text is read as it is, each epoch from another step on."
