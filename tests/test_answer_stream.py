@@ -54,6 +54,18 @@ def whole(model: Model, x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
+    "notation", ["flatten lstm(5) last", "conv(3, 3) relu flatten lstm(4) mean"]
+)
+def test_numbers_of_any_type_are_heard(notation: str) -> None:
+    trained, x = model(notation), np.round(10 * values(3))
+    expected = [trained.stream().step(step) for step in x]
+    for dtype in (np.float64, np.float16, np.int64):
+        found = [trained.stream().step(step) for step in x.astype(dtype)]
+        assert np.array_equal(found, expected)
+    assert np.array_equal(trained.stream().step(x[0].tolist()), expected[0])
+
+
+@pytest.mark.parametrize(
     "notation", ["flatten lstm(5) last", "conv(3, 3) relu flatten rnn(4) mean"]
 )
 def test_each_answer_is_that_of_all_steps_so_far(notation: str) -> None:  # S23

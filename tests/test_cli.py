@@ -342,6 +342,22 @@ def test_predict_reads_whole_folders(run: Run, trained: Path, toy: Path) -> None
     assert answers == ["blue"] * 20 + ["red"] * 20
 
 
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+@pytest.mark.parametrize("option", [("--format", "csv"), ("--format=csv",)])
+def test_options_of_predict_stand_anywhere(
+    run: Run, trained: Path, toy: Path, option: tuple[str, ...], place: int
+) -> None:
+    names: list[str | Path] = [trained, toy / "red" / "aaa.png", toy / "blue" / "aab.png"]
+    words = [*names[:place], *option, *names[place:]]
+    assert run("predict", *words).out == run("predict", *names, "--format", "csv").out
+
+
+@pytest.mark.parametrize("option", ["--group", "--folds"])
+@pytest.mark.parametrize("command", ["train", "inspect"])
+def test_empty_groups_and_folds_are_refused(run: Run, toy: Path, command: str, option: str) -> None:
+    refused(run(command, toy, option, ""), f"{option[2:]} is empty, and names nothing.")
+
+
 def test_predict_prints_csv(run: Run, trained: Path, toy: Path) -> None:
     lines = run("predict", trained, toy / "red", "--format", "csv").out.splitlines()
     assert lines[0] == "path,label,probability,blue,red,reason"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import statistics
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,29 @@ def test_interrupted_in_the_first_fold_there_are_no_scores(table: Path, tmp_path
     run = crossed(table, tmp_path / "run", Stopping(after=1))
     assert run.was_interrupted and run.names == () and run.scores == ()
     assert record(tmp_path / "run")["scores"] == []
+
+
+def test_python_goes_on_with_folds_as_the_command_does(table: Path, tmp_path: Path) -> None:
+    first = crossed(table, tmp_path / "run", Stopping(after=6))
+    assert first.was_interrupted and first.names == ("0",)
+    with pytest.raises(ConfigError, match="budget has no effect on a cross-validation"):
+        gridcell.resume(tmp_path / "run", budget="+10m", quiet=True)
+    found = gridcell.resume(tmp_path / "run", quiet=True)
+    assert isinstance(found, CrossRun) and not found.was_interrupted
+    assert found.names == ("0", "1", "2")
+
+
+def test_commands_that_are_told_work_as_they_stand(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", table, "--target", "pitch", "--folds", "fold", "--net", SOUND_NET]
+    words += ["--epochs", 1, "--precision", "float32", "--out", tmp_path / "my run"]
+    assert main([*map(str, words)]) == 0
+    said = capsys.readouterr().out
+    assert "To train on" not in said
+    told = [line.split("gridcell ", 1)[1] for line in said.splitlines() if "Next: " in line]
+    words = [word.replace("FILES", str(table.parent)) for word in shlex.split(told[0])]
+    assert len(told) == 3 and main(words) == 0
 
 
 def test_the_command_says_that_it_was_interrupted(

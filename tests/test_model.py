@@ -180,6 +180,12 @@ def test_bad_files_may_be_skipped_and_say_why(tmp_path: Path) -> None:
         assert p == Prediction(p.path, reason=p.reason)
         assert p.path in p.reason
     assert made().predict(files[1:], skip_bad_files=True)[0].reason
+    gone = tmp_path / "nowhere.png"
+    for asked in (gone, str(gone), [gone]):
+        (answer,) = made().predict(asked, skip_bad_files=True)
+        assert answer.path == str(gone) and "does not exist" in answer.reason
+    with pytest.raises(SourceError, match="does not exist"):
+        made().predict(gone)
 
 
 # --- Pictures that are in memory -----------------------------------------------------------------

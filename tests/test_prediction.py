@@ -51,6 +51,14 @@ def test_events_hold_the_steps_that_have_their_label_and_no_other() -> None:
         assert sum(event.label == label for event in found) == begins.sum()
 
 
+def test_events_end_where_the_recording_does() -> None:
+    """A step hears a stretch around its moment, and short recordings are read as longer ones."""
+    answer = np.full((4, 2), 0.9)
+    answer[:3, 1] = 0.1
+    found = events(answer, "ab", step_s=0.5, seconds=1.2)  # b is there from 1.25 s on
+    assert [(e.label, e.start, e.end) for e in found] == [("a", 0.0, 1.2)]
+
+
 def test_a_forecast_has_the_interval_of_its_column_and_step() -> None:
     answer = np.array([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]])
     half = np.array([[0.5, 0.25, 0.75], [5.0, 2.0, 9.0]])

@@ -15,7 +15,7 @@ import pytest
 from gridcell import pipeline, scoring
 from gridcell.cli import main
 from gridcell.config import DataConfig, from_mapping
-from gridcell.errors import SourceError
+from gridcell.errors import ConfigError, SourceError
 from gridcell.model import Model
 from gridcell.record import Run
 
@@ -194,6 +194,23 @@ def test_a_series_with_a_cell_that_is_no_number_is_skipped_alone(
     assert [p.path for p in found] == [p.path for p in whole]
     for place in set(range(20)) - {bad}:
         assert found[place].probabilities == pytest.approx(whole[place].probabilities, abs=1e-6)
+
+
+def test_a_missing_number_of_a_series_in_a_row_is_named_by_its_column(tmp_path: Path) -> None:
+    table = wide_table(tmp_path / "a.csv", 20)
+    run = trained(table, tmp_path / "run", epochs=1)
+    heading, first, *rest = table.read_text().splitlines()
+    cells = first.split(",")
+    cells[4] = ""
+    table.write_text("\n".join([heading, ",".join(cells), *rest]) + "\n")
+    (bad,) = [p for p in run.model.predict(table, skip_bad_files=True) if p.reason]
+    assert f"step 5 has no number in column {heading.split(',')[4]}, and" in bad.reason
+
+
+def test_a_window_of_a_series_is_a_whole_number_of_steps(tmp_path: Path) -> None:
+    table = wide_table(tmp_path / "a.csv", 20)
+    with pytest.raises(ConfigError, match=r"window = 2\.5 cannot be used: of a series"):
+        trained(table, tmp_path / "run", window=2.5, epochs=1)
 
 
 def test_a_table_of_which_no_series_can_be_read_has_one_answer(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gridcell import splits
 from gridcell.config import SplitConfig
-from gridcell.errors import SplitError
+from gridcell.errors import ConfigError, SplitError
 from gridcell.samples import TEST, TRAIN, UNASSIGNED, VALID, ImageFacts, Samples
 from gridcell.splits import Parts, split
 
@@ -382,7 +382,7 @@ def test_given_splits_are_kept() -> None:
 def test_a_missing_validation_split_is_taken_from_training_alone() -> None:
     given_parts = np.repeat([TRAIN, TEST], [100, 20])
     samples = made(np.arange(120) % 2, given=given_parts)
-    parts = split(samples, shares(0.1, 0.4), seed=0)
+    parts = split(samples, SplitConfig(valid=0.1), seed=0)
     assert counts(parts) == (90, 10, 20)
     assert (parts.split[100:] == TEST).all()
     assert by_class(samples, parts, "valid") == [5, 5]
@@ -390,16 +390,26 @@ def test_a_missing_validation_split_is_taken_from_training_alone() -> None:
         "The data's own splits are kept: train 90, valid 10, test 20.",
         "The data has no valid split; it was taken at random from the 100 training items.",
     )
-    assert counts(split(samples, shares(0, 0.4), seed=0)) == (100, 0, 20)
+    assert counts(split(samples, SplitConfig(valid=0), seed=0)) == (100, 0, 20)
 
 
 def test_a_missing_test_split_is_taken_from_training_and_not_from_validation() -> None:
     samples = made(np.arange(120) % 2, given=np.repeat([TRAIN, VALID], [100, 20]))
-    parts = split(samples, shares(0.3, 0.2), seed=0)
+    parts = split(samples, SplitConfig(test=0.2), seed=0)
     assert counts(parts) == (80, 20, 20)
     assert (parts.split[100:] == VALID).all()
     taken = "The data has no test split; it was taken at random from the 100 training items."
     assert taken in parts.notes
+
+
+@pytest.mark.parametrize("name", ["valid", "test"])
+def test_a_share_of_what_the_data_hold_out_themselves_is_refused(name: str) -> None:
+    samples = made(np.arange(120) % 2, given=np.repeat([TRAIN, VALID, TEST], [80, 20, 20]))
+    with pytest.raises(ConfigError) as caught:
+        split(samples, SplitConfig(**{name: 0.3}), seed=0)
+    assert str(caught.value) == (
+        f"{name} has no effect: the data name their own {name} rows.\n  Fix: leave --{name} out."
+    )
 
 
 def test_a_training_split_alone_gives_both_others() -> None:
@@ -551,8 +561,13 @@ def test_each_fold_in_turn_is_the_test_part_and_nothing_else(valid: float) -> No
 
 def test_folds_take_the_place_of_the_data_s_own_split() -> None:
     samples = in_folds(np.arange(40) % 4, given=np.full(40, VALID))
-    parts = splits.fold(samples, shares(0.0, 0.15), number=2, seed=0)
-    assert counts(parts) == (30, 0, 10)
+    parts = splits.fold(samples, SplitConfig(), number=2, seed=0)
+    assert counts(parts) == (27, 3, 10)
+    assert parts.notes[:3] == (
+        "The split that the data name is left out: the folds stand in its place.",
+        "The fold is the test part: train 27, valid 3, test 10.",
+        "Validation rows were taken at random from the 30 others.",
+    )
 
 
 def test_validation_rows_of_a_fold_hold_whole_groups() -> None:
@@ -574,7 +589,7 @@ def test_each_group_may_be_a_fold_of_its_own() -> None:
 
 def test_a_group_in_two_folds_is_refused() -> None:
     samples = in_folds(np.arange(40) % 4, groups=np.arange(40) // 2)
-    with pytest.raises(SplitError, match="groups stand in more than one of the data's own splits"):
+    with pytest.raises(SplitError, match=r"groups stand in a fold and in others: .*\n.* --folds"):
         splits.fold(samples, shares(0.0, 0.15), number=0, seed=0)
 
 

@@ -326,6 +326,8 @@ def test_a_frame_that_stands_long_is_in_every_window(watcher: Model, tmp_path: P
         (1.0, 1e-9, "step = 1e-09 s"),
         (1.0, math.nan, "step = nan s"),
         (1.0, 1.5, "step = 1.5 s is longer than window = 1 s"),
+        ("1", None, "window = '1' cannot be used"),
+        (None, None, "window = None cannot be used"),
     ],
 )
 def test_seconds_that_cannot_be_are_refused(

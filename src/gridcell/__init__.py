@@ -102,8 +102,10 @@ def cross_validate(
     quiet: bool = False,
     **settings: Any,
 ) -> CrossRun:
-    """Train once for each value of the column `folds` of a table, which in turn is the test part.
+    """Train once for each fold, which in turn is the test part.
 
+    folds      the column of a table whose values are the folds, or a pattern of the names of
+               files, such as "{person}_*"
     settings   any setting by its name, as for `train`
 
     Raises     GridcellError for data or settings that cannot be used
@@ -130,8 +132,10 @@ def resume(
     net: str | None = None,
     data: str | Path | None = None,
     quiet: bool = False,
-) -> Run:
+) -> Run | CrossRun:
     """Go on with the run in `folder`; does what `gridcell train FOLDER --resume` does.
+
+    A cross-validation goes on with the fold that is next; its trainings keep their settings.
 
     budget      time to train on for ("+10m"), or of all training together ("30m")
     epochs      epochs of all training together
@@ -144,6 +148,7 @@ def resume(
     """
     wait_politely()
     from gridcell import config, resuming
+    from gridcell import folds as crossing
 
     run = config.path_of(folder, what="the folder of a run")
     more: dict[str, Any] = {"budget": budget, "epochs": epochs, "rate": rate}
@@ -152,6 +157,9 @@ def resume(
     more["batch_size"] = batch_size
     more["data"] = None if data is None else config.path_of(data, what=DATA)
     with _telling(quiet) as teller:
+        if crossing.begun(run):
+            crossing.refuse_other_settings(name for name in more if more[name] is not None)
+            return crossing.resume(run, teller, data=more["data"])
         return resuming.resume(run, **more, teller=teller)
 
 

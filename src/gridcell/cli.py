@@ -81,7 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     BEGAN.set(STARTED if arguments is None else time.perf_counter())
     wait_politely()
     try:
-        code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        code = app(
+            _options_first(words),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
         sys.stdout.flush()
     except UnusedCliTokensError as error:
         unused = error.unused_tokens or []
@@ -537,13 +542,9 @@ def _resume(config: Config, terminal: Any, moved: Path | None) -> Any:
         )
     train = config.train
     if folds.begun(config.path):
-        for name in may:
-            if getattr(train, name) != getattr(usual.train, name):
-                option = name.replace("_", "-")
-                raise ConfigError(
-                    f"{name} has no effect on a cross-validation that goes on.",
-                    fix=f"leave --{option} out: its scores are over trainings that are alike.",
-                )
+        folds.refuse_other_settings(
+            name for name in may if getattr(train, name) != getattr(usual.train, name)
+        )
         return folds.resume(config.path, terminal, data=moved)
     return resume(
         config.path,
@@ -617,6 +618,38 @@ def _predict_options() -> tuple[str, ...]:
     """The options of predict, whose other words are names of files, whatever they begin with."""
     named = signature_of(predict).parameters.values()
     return tuple(f"--{p.name.replace('_', '-')}" for p in named if p.kind is p.KEYWORD_ONLY)
+
+
+def _options_first(words: Sequence[str]) -> list[str]:
+    """Return the words of predict with its options in front of the names of model and files.
+
+    The parser takes one name alone where the first of many stands behind an option. Where an option
+    is misspelt the words stay as they are, for the parser to find it.
+    """
+    if words[:1] != ["predict"]:
+        return list(words)
+    named = signature_of(predict).parameters.values()
+    flags = {f"--{p.name.replace('_', '-')}" for p in named if "bool" in str(p.annotation)}
+    flags |= {f"--no-{flag.removeprefix('--')}" for flag in flags}
+    front: list[str] = [words[0]]
+    rest: list[str] = []
+    left = iter(range(1, len(words)))
+    for place in left:
+        word = words[place]
+        if word == "--":
+            rest += words[place:]
+            break
+        option, _, value = word.partition("=")
+        if option in flags or (option in _predict_options() and value):
+            front.append(word)
+        elif option in _predict_options() and place + 1 < len(words):
+            front += words[place : place + 2]
+            next(left)
+        elif word.startswith("--"):
+            return list(words)
+        else:
+            rest.append(word)
+    return front + rest
 
 
 def _noticed(

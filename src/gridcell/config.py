@@ -182,6 +182,13 @@ class SplitConfig:
     def __post_init__(self) -> None:
         _check_range("valid", self.valid_share, 0.0, 0.9)
         _check_range("test", self.test, 0.0, 0.9)
+        for name, value in (("group", self.group), ("folds", self.folds)):
+            if value is not None and not value.strip():
+                raise ConfigError(
+                    f"{name} is empty, and names nothing.",
+                    fix=f"name a column, or say where it stands in the files' names: --{name} "
+                    "'{person}_*'.",
+                )
         if self.folds is not None and self.test != SplitConfig.test:
             raise ConfigError(
                 "test has no effect beside folds: each fold in turn is the test part.",

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 
 from gridcell import pipeline, record, splits, training
 from gridcell.config import Config
@@ -59,7 +60,7 @@ class CrossRun:
 
 
 def cross_validate(config: Config, teller: Teller | None = None) -> CrossRun:
-    """Train once for each fold of the column that `config.split.folds` names.
+    """Train once for each fold that `config.split.folds` names: a column, or a pattern of names.
 
     An interrupted fold ends it: the folds before it, and the scores over them, are kept.
 
@@ -96,6 +97,20 @@ def resume(folder: Path, teller: Teller | None = None, *, data: Path | None = No
         return _over_folds(found, config, folder, tell, started=started)
 
 
+def refuse_other_settings(named: Iterable[str]) -> None:
+    """Refuse settings that a cross-validation cannot go on with; where the data lie is none.
+
+    Raises   ConfigError
+    """
+    for name in named:
+        if name != "data":
+            raise ConfigError(
+                f"{name} has no effect on a cross-validation that goes on.",
+                fix=f"leave --{name.replace('_', '-')} out: its scores are over trainings that are "
+                "alike.",
+            )
+
+
 def begun(folder: Path) -> list[Path]:
     """The folders of a cross-validation's folds that can be gone on with."""
     return sorted(inner for inner in folder.glob("fold-*") if training.has_checkpoint(inner))
@@ -109,7 +124,7 @@ def _over_folds(
         return _each_fold(data, config, folder, tell, started=started)
     except BaseException as stop:
         if begun(folder):
-            stop.add_note(f"Go on: gridcell train {folder} --resume")
+            stop.add_note(f"Go on: gridcell train {quote(str(folder))} --resume")
         raise
 
 
@@ -158,7 +173,11 @@ def _each_fold(
     }
     written = record.write_folds(folder, config, data.samples, content)
     tell.section(f"Over {len(runs):,} of {counted(len(names), 'fold')}", told(found))
-    rest = [f"To train the rest: gridcell train {folder} --resume"] if was_interrupted else []
+    rest = (
+        [f"To train the rest: gridcell train {quote(str(folder))} --resume"]
+        if was_interrupted
+        else []
+    )
     tell.section(f"Written after {took:.0f} s", [written, *rest])
     return found
 

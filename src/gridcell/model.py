@@ -80,9 +80,13 @@ class AnswerStream:
     def piece(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Take the next prepared steps [n, C, *grid] and return the answer [K].
 
-        Of a network that answers at each step it is that at the last step.
+        Of a network that answers at each step it is that at the last step. Numbers of any type are
+        read as float32, and ids of words as they are.
         """
-        outputs = self._stream.piece(torch.from_numpy(np.ascontiguousarray(values))[None])
+        values = np.asarray(values)
+        is_words = self._stream.network.layout.vocabulary > 0
+        steps = np.ascontiguousarray(values, None if is_words else np.float32)
+        outputs = self._stream.piece(torch.from_numpy(steps)[None])
         if outputs.ndim == 3:
             outputs = outputs[:, -1]
         return np.asarray(self._answers.of(outputs.numpy())[0])
@@ -189,7 +193,13 @@ class Model:
         alone = _path(items) if isinstance(items, (str, Path)) else None
         check_path_column(path_column, [alone] if alone else [], self.kind)
         if alone is not None:
-            paths = find_files(alone, self.kind, asked=self.description.asked, column=path_column)
+            try:
+                asked = self.description.asked
+                paths = find_files(alone, self.kind, asked=asked, column=path_column)
+            except SourceError:
+                if not skip_bad_files or alone.exists():
+                    raise
+                paths = [alone]  # whose answer says that it is not there
         else:
             every = [items] if _is_held(items) or not isinstance(items, Iterable) else [*items]
             if any(map(_is_held, every)):
@@ -254,7 +264,8 @@ class Model:
                 if isinstance(result, SourceError):
                     yield Prediction(name, reason=result.message)
                 else:
-                    yield self._prediction(name, next(answers), result[2])
+                    values, _, remark = result
+                    yield self._prediction(name, next(answers), remark, length=len(values))
 
     def _held_reader(
         self, items: Sequence[Any], rate: int | None
@@ -277,12 +288,12 @@ class Model:
             raise ConfigError("rate has no effect on images.", fix="leave rate out.")
         return lambda picture, name: reader.read_picture(picture, name=name)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the model file, whole or not at all.
 
         Raises   StorageError where it cannot be written
         """
-        model_file.write(path, self.network, self.description)
+        model_file.write(Path(path), self.network, self.description)
 
     @classmethod
     def load(cls, path: Path) -> Model:
@@ -361,7 +372,9 @@ class Model:
                     if isinstance(item, Unread):
                         yield Prediction(item.name, reason=item.reason)
                     else:
-                        yield self._prediction(item[0], next(answers), remarks.get(item[0]))
+                        name, values, _ = item
+                        answer, remark = next(answers), remarks.get(name)
+                        yield self._prediction(name, answer, remark, length=len(values))
 
     def _answers_of(self, items: list[tuple[NDArray[Any], float]]) -> Sequence[NDArray[np.float64]]:
         """Return the answer [K] to each decoded item, or those of its steps, [T, K]."""
@@ -405,12 +418,17 @@ class Model:
                 yield Prediction(future.name, forecast=rows)
 
     def _prediction(
-        self, path: str, answer: NDArray[np.float64], remark: Remark | None = None
+        self, path: str, answer: NDArray[np.float64], remark: Remark | None, *, length: int
     ) -> Prediction:
-        prep = self.preparation
-        step_s = prep.hop / prep.rate if isinstance(prep, SoundPreparation) else None
+        """Return the answer to an item, or to a window of one, under its labels' names.
+
+        length   how many values it has one after another: samples of a sound
+        """
+        prep, times = self.preparation, {}
+        if isinstance(prep, SoundPreparation):
+            times = {"step_s": prep.hop / prep.rate, "seconds": length / prep.rate}
         return prediction.named(
-            path, answer, task=self.task, labels=self.labels, step_s=step_s, remark=remark
+            path, answer, task=self.task, labels=self.labels, remark=remark, **times
         )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,7 +184,7 @@ def _saying_how_to_go_on(folder: Path) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, MemoryError, RuntimeError, GridcellError) as stop:
         if training.has_checkpoint(folder):
-            stop.add_note(f"Go on: gridcell train {folder} --resume")
+            stop.add_note(f"Go on: gridcell train {quote(str(folder))} --resume")
         raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -72,16 +73,19 @@ def named(
     task: ItemTask,
     labels: Sequence[str],
     step_s: float | None = None,
+    seconds: float = math.inf,
     remark: Remark | None = None,
 ) -> Prediction:
     """Return an answer under its labels' names.
 
     answer   [K], of tags and events [T, K]
     step_s   seconds from step to step, where events are told from them
+    seconds  how long the recording is
     """
     if task == "events":
         assert step_s is not None
-        return Prediction(path, events=events(answer, labels, step_s=step_s), remark=remark)
+        found = events(answer, labels, step_s=step_s, seconds=seconds)
+        return Prediction(path, events=found, remark=remark)
     if task == "tags":
         tags = tuple(labels[number] for number in answer.argmax(1))
         return Prediction(path, tags=tags, tag_probabilities=tuple(answer.max(1).tolist()))
@@ -96,9 +100,16 @@ def named(
 
 
 def events(
-    answer: NDArray[np.float64], labels: Sequence[str], *, step_s: float
+    answer: NDArray[np.float64],
+    labels: Sequence[str],
+    *,
+    step_s: float,
+    seconds: float = math.inf,
 ) -> tuple[Event, ...]:
-    """The stretches of the steps [T, K] in which a label is there, in order of their start."""
+    """The stretches of the steps [T, K] in which a label is there, in order of their start.
+
+    seconds   how long the recording is: what a step hears behind its end is silence that was added
+    """
     found = []
     for number, label in enumerate(labels):
         is_there = np.concatenate([[False], answer[:, number] >= 0.5, [False]])
@@ -106,8 +117,9 @@ def events(
         for start, stop in edges.reshape(-1, 2).tolist():
             mean = float(answer[start:stop, number].mean())
             # A step lies in the middle of its moment.
-            begin, end = max(0.0, (start - 0.5) * step_s), (stop - 0.5) * step_s
-            found.append(Event(label, begin, end, mean))
+            begin, end = max(0.0, (start - 0.5) * step_s), min((stop - 0.5) * step_s, seconds)
+            if begin < end:
+                found.append(Event(label, begin, end, mean))
     return tuple(sorted(found, key=lambda event: (event.start, event.label)))
 
 

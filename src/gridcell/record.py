@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import IO, Any, BinaryIO
 
 import msgspec
@@ -283,11 +284,13 @@ def write(
     more = "" if run.was_interrupted else " --budget +10m"
     if run.history.failure:
         more = f" --rate {job.plan.rate / 10:.2g}"
+    # A fold is gone on with as one of all, whose scores are over trainings that are alike.
+    on = f"To train on: gridcell train {quote(str(run.folder))} --resume{more}"
     return [
         f"{model_file}, {told_bytes(model_file.stat().st_size)}",
         f"{record_file}: settings, history, scores",
-        f"To train on: gridcell train {run.folder} --resume{more}",
-        f"Next: gridcell predict {model_file} "
+        *([on] if config.split.folds is None else []),
+        f"Next: gridcell predict {quote(str(model_file))} "
         + ("--write 300" if samples.task == "write" else "FILES"),
     ]
 

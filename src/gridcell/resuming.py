@@ -11,6 +11,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
 import torch
 
@@ -119,7 +120,8 @@ def at_place(about: About, folder: Path, data: Path | None) -> About:
     if data is not None:
         settings = {**settings, "path": json_text(str(place))}
     if not os.path.exists(place):
-        fix = f"put it back, or name its place: gridcell train {folder} --resume --data PATH."
+        again = f"gridcell train {quote(str(folder))} --resume --data PATH"
+        fix = f"put it back, or name its place: {again}."
         raise SourceError(
             f"{settings['path']} does not exist, and the run learns from it.",
             fix=fix if data is None else "name the place where the data lie now with --data.",

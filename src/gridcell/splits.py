@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridcell.config import SplitConfig
-from gridcell.errors import SplitError
+from gridcell.errors import ConfigError, SplitError
 from gridcell.samples import (
     FILE_NOUNS,
     NOUNS,
@@ -71,14 +71,20 @@ def split(samples: Samples, config: SplitConfig, *, seed: int) -> Parts:
              are too few groups or items for the parts, or if no part can be filled without taking
              the last of a class from training
     """
+    return _split(samples, config, seed=seed, is_fold=False)
+
+
+def _split(samples: Samples, config: SplitConfig, *, seed: int, is_fold: bool) -> Parts:
+    """Share out the items as `split` says; of a fold, whose test part is given."""
     if isinstance(samples.facts, ForecastFacts):
         by_time = split_by_time(samples.facts, config)
         return Parts(by_time.split, by_time.notes)
     part = samples.given.astype(np.int8, copy=True)
     is_given = bool((part != UNASSIGNED).any())
     if is_given:
-        _check_given(samples)
+        _check_given(samples, is_fold=is_fold)
         missing = [name for name in (VALID, TEST) if not (part == name).any()]
+        _refuse_unheeded(config, missing)
         rows = np.flatnonzero(part == TRAIN)
     else:
         missing = [VALID, TEST]
@@ -101,7 +107,7 @@ def split(samples: Samples, config: SplitConfig, *, seed: int) -> Parts:
         part[rows] = TRAIN
     if wanted or not is_given:
         _check_together(units, part[rows])
-    notes = _notes(samples, part, rows, taken=list(wanted), is_given=is_given)
+    notes = _notes(samples, part, rows, taken=list(wanted), is_given=is_given, is_fold=is_fold)
     return Parts(part, notes)
 
 
@@ -144,10 +150,28 @@ def fold(samples: Samples, config: SplitConfig, *, number: int, seed: int) -> Pa
             fix="name a column with two values or more.",
         )
     given = np.where(samples.folds == number, TEST, TRAIN).astype(np.int8)
-    return split(replace(samples, given=given), config, seed=seed)
+    parts = _split(replace(samples, given=given), config, seed=seed, is_fold=True)
+    if (samples.given == UNASSIGNED).all():
+        return parts
+    note = "The split that the data name is left out: the folds stand in its place."
+    return replace(parts, notes=(note, *parts.notes))
 
 
-def _check_given(samples: Samples) -> None:
+def _refuse_unheeded(config: SplitConfig, missing: Iterable[int]) -> None:
+    """Refuse a share of what the data themselves hold out."""
+    for part, value, usual in (
+        (VALID, config.valid, SplitConfig.valid),
+        (TEST, config.test, SplitConfig.test),
+    ):
+        name = SPLIT_NAMES[part]
+        if part not in missing and value != usual:
+            raise ConfigError(
+                f"{name} has no effect: the data name their own {name} rows.",
+                fix=f"leave --{name} out.",
+            )
+
+
+def _check_given(samples: Samples, *, is_fold: bool) -> None:
     counts = {name: int((samples.given == i).sum()) for i, name in enumerate(SPLIT_NAMES)}
     loose = int((samples.given == UNASSIGNED).sum())
     has = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
@@ -168,11 +192,13 @@ def _check_given(samples: Samples) -> None:
         shared = _on_two_sides(samples.groups, samples.given)
         if shared.size:
             names = [_group_name(samples, int(group)) for group in shared]
+            where = "a fold and in others" if is_fold else "more than one of the data's own splits"
             raise SplitError(
                 f"{shared.size:,} of {np.unique(samples.groups).size:,} groups "
-                f"{'stands' if shared.size == 1 else 'stand'} in more than one of the data's own "
-                f"splits: {listed(names)}.",
-                fix="correct the splits, or leave out --group.",
+                f"{'stands' if shared.size == 1 else 'stand'} in {where}: {listed(names)}.",
+                fix="give a group one fold alone, or leave out --group or --folds."
+                if is_fold
+                else "correct the splits, or leave out --group.",
             )
 
 
@@ -448,10 +474,13 @@ def _notes(
     *,
     taken: list[int],
     is_given: bool,
+    is_fold: bool,
 ) -> tuple[str, ...]:
     counts = np.bincount(part, minlength=len(SPLIT_NAMES))
     text = ", ".join(f"{name} {count:,}" for name, count in zip(SPLIT_NAMES, counts, strict=True))
-    if is_given:
+    if is_fold:
+        notes = [f"The fold is the test part: {text}."]
+    elif is_given:
         notes = [f"The data's own splits are kept: {text}."]
     else:
         how = {
@@ -462,7 +491,9 @@ def _notes(
             "regress": "small and large numbers in their share",
         }[samples.task]
         notes = [f"Split at random, {how}: {text}."]
-    if is_given and taken:
+    if is_fold and taken:
+        notes.append(f"Validation rows were taken at random from the {len(rows):,} others.")
+    elif is_given and taken:
         names = " and ".join(SPLIT_NAMES[name] for name in sorted(taken))
         does = "it was" if len(taken) == 1 else "they were"
         notes.append(
@@ -474,12 +505,14 @@ def _notes(
         for name in (VALID, TEST)
         if not counts[name]
     ]
-    notes += _notes_on_ties(samples, part, is_given=is_given)
+    notes += _notes_on_ties(samples, part, is_given=is_given, is_fold=is_fold)
     notes += _notes_on_labels(samples, part)
     return tuple(notes)
 
 
-def _notes_on_ties(samples: Samples, part: NDArray[np.int8], *, is_given: bool) -> list[str]:
+def _notes_on_ties(
+    samples: Samples, part: NDArray[np.int8], *, is_given: bool, is_fold: bool
+) -> list[str]:
     """Say what was kept together, from the parts as they are and not as they were meant."""
     notes = []
     noun, nouns = FILE_NOUNS[samples.kind]
@@ -492,9 +525,10 @@ def _notes_on_ties(samples: Samples, part: NDArray[np.int8], *, is_given: bool) 
     several = int((copies > 1).sum())
     if leaked:
         assert is_given, "a file stands in two parts"
+        whose = "the folds" if is_fold else "the data's own splits"
         notes.append(
-            f"Warning: {leaked:,} items are {nouns} that the data's own splits hold in more than "
-            "one part; they were left there, so the scores may be too good."
+            f"Warning: {leaked:,} items are {nouns} that {whose} hold in more than one part; they "
+            "were left there, so the scores may be too good."
         )
     elif several:
         notes.append(

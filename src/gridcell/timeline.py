@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +118,11 @@ def _checked(model: Model, window_s: float, step_s: float | None) -> float:
 
 
 def _check_seconds(name: str, seconds: float, shortest: float) -> None:
-    if not shortest <= seconds < math.inf:
+    is_number = isinstance(seconds, Real)
+    if not is_number or not shortest <= seconds < math.inf:
+        said = f"{seconds:g} s" if is_number else repr(seconds)
         raise ConfigError(
-            f"{name} = {seconds:g} s cannot be used: it must be a number of seconds, "
+            f"{name} = {said} cannot be used: it must be a number of seconds, "
             f"{shortest:g} or more.",
             fix=f"give another --{name}.",
         )
@@ -191,8 +194,9 @@ def _answered(model: Model, path: str, cuts: Cuts) -> Iterator[Window]:
     for some in _batches(map(cuts.cut, range(len(cuts.times)))):
         found = model.answers(Decoded.of(some), np.arange(len(some)))
         times = cuts.times[first : first + len(some)]
-        for (start, end), answer in zip(times, found, strict=True):
-            yield Window(start, end, model._prediction(path, answer, cuts.remark))
+        for (start, end), answer, (values, _) in zip(times, found, some, strict=True):
+            of_window = model._prediction(path, answer, cuts.remark, length=len(values))
+            yield Window(start, end, of_window)
         first += len(some)
 
 

@@ -1,5 +1,6 @@
 """What every layer owes its padding: nothing in it can be noticed anywhere."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 from gridcell.axes import Layout
 from gridcell.errors import ShapeError
 from gridcell.layers import (
+    LSTM,
+    RNN,
     Activation,
     BatchNorm,
     Chain,
@@ -271,3 +274,12 @@ def test_a_layer_that_reads_its_batch_mates_is_caught(layer):
     x = tensor(normal(1, 3, STEPS, CHANNELS))
     with pytest.raises(AssertionError):
         assert_same_alone_and_in_a_batch(randomize(layer.double()), x, torch.tensor([6, 2, 5]))
+
+
+@pytest.mark.parametrize("layer", [LSTM(3, 4), RNN(3, 4), Conv(3, 4, grid_axes=0, time=3), Mean()])
+@pytest.mark.parametrize("lengths", [np.array([5, 3]), [5, 3]])
+def test_lengths_that_are_no_tensor_are_named(layer, lengths):
+    with pytest.raises(ShapeError) as caught:
+        layer(torch.zeros(2, 5, 3), lengths)
+    assert f"lengths must be a tensor; got {type(lengths).__name__}." in caught.value.message
+    assert caught.value.fix == "torch.as_tensor(lengths)."

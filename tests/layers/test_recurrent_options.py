@@ -271,7 +271,8 @@ def test_every_recurrent_layer_of_a_network_is_set_and_set_free():
             "rnn(4, both) cannot train with tbptt: a walk from the end cannot be cut into pieces "
             "that come one after another.\n  Fix: leave both out or leave tbptt out.",
         ),
-        (LSTM(3, 4), 0, "tbptt must be 1 step or more; got 0."),
+        (LSTM(3, 4), 0, "tbptt must be a whole number of 1 step or more; got 0."),
+        (LSTM(3, 4), 2.5, "tbptt must be a whole number of 1 step or more; got 2.5."),
     ],
 )
 def test_what_cannot_be_truncated_is_refused_and_nothing_is_set(network, steps, text):  # S33

@@ -127,6 +127,7 @@ MISTAKES = [
     ),
     ("relu(a=1)", 5, "relu has no a; it takes no arguments."),
     ("relu(3)", 5, "relu cannot take '3' here; it takes no arguments."),
+    ("lstm(8, project)", 8, "project needs a value: project=..."),
     (
         "conv(16, 3, 5)",
         12,

@@ -199,10 +199,10 @@ def test_what_is_to_be_written_is_not_seen_before() -> None:
 @pytest.mark.parametrize(
     ("layout", "message"),
     [
-        (Layout(3), "the preset resnet reads pictures or sounds, and these are series"),
+        (Layout(3), "the preset resnet is not for series"),
         (
             Layout(1, vocabulary=5),
-            "the preset resnet reads pictures or sounds, and these are texts",
+            "the preset resnet is not for texts",
         ),
     ],
 )

@@ -22,6 +22,11 @@ def check_lengths(lengths: Tensor | None, x: Tensor, *, layer: str) -> None:
     """Raise ShapeError unless there is a whole length from 0 to T for each example of `x`."""
     if lengths is None:
         return
+    if not isinstance(lengths, Tensor):
+        raise ShapeError(
+            f"{layer} lengths must be a tensor; got {type(lengths).__name__}.",
+            fix="torch.as_tensor(lengths).",
+        )
     if x.ndim == 2 and x.is_floating_point():
         raise ShapeError(f"{layer} takes no lengths for {tuple(x.shape)}: it has no time.")
     examples, steps = x.shape[:2]

@@ -71,6 +71,8 @@ class Pool(nn.Module):
             over_time = Window(time, time if grid_axes else strides[0], is_time=True)
             self.windows = (over_time, *self.windows)
         self.mixes_steps = self.windows[0].is_time
+        if reduce not in ("max", "mean"):
+            raise ShapeError(f"a pool keeps the max or the mean of a window; got {reduce!r}.")
         if (reduce, len(self.windows)) not in POOLS:
             raise ShapeError(
                 f"{self.name} can slide over 3 axes, not over time and {grid_axes} more."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 from torch import nn
 
 from gridcell.errors import NetworkError
@@ -29,8 +31,8 @@ def set_truncation(network: nn.Module, steps: int | None) -> None:
     """
     recurrent = [module for module in network.modules() if isinstance(module, LSTM | RNN)]
     if steps is not None:
-        if steps < 1:
-            raise NetworkError(f"tbptt must be 1 step or more; got {steps}.")
+        if not isinstance(steps, Integral) or steps < 1:
+            raise NetworkError(f"tbptt must be a whole number of 1 step or more; got {steps}.")
         if not recurrent:
             raise NetworkError(
                 "tbptt has no effect: the network has no lstm or rnn.", fix="leave tbptt out."

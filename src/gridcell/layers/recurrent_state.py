@@ -78,7 +78,7 @@ def check_values(
         )
     if lengths is None:
         return x
-    if lengths.device != x.device:
+    if isinstance(lengths, Tensor) and lengths.device != x.device:
         raise ShapeError(
             f"{layer} lengths are on {lengths.device}, the values on {x.device}.",
             fix="lengths.to(x.device).",

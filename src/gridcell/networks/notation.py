@@ -366,6 +366,8 @@ class _Reader:
             token = self._take()
         else:
             index = len(options)
+            if token.text in signature.options:
+                self._fail(f"{token.text} needs a value: {token.text}=...", start)
             if index >= len(signature.places):
                 takes = ", ".join(signature.options) or "no arguments"
                 near = did_you_mean(token.text, signature.options)

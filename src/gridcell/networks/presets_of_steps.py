@@ -29,7 +29,7 @@ def of_steps(name: str, layout: Layout, *, is_each: bool, embedding: int | None 
     if name not in presets:
         kind = "texts" if layout.vocabulary else "series"
         raise NetworkError(
-            f"the preset {name} reads pictures or sounds, and these are {kind}.",
+            f"the preset {name} is not for {kind}.",
             fix=f"name one of {', '.join(presets)}.",
         )
     if layout.vocabulary:

@@ -227,9 +227,11 @@ class SeriesReader:
         if self.preparation.missing == "stop":
             rows, columns = np.nonzero(np.isnan(values))
             if len(rows):
+                # Of a series in a row each step is a column, and together they are one.
+                place = rows[0] if self.preparation.form == "wide" else columns[0]
                 raise SourceError(
                     f"{shown(name)}: step {rows[0] + 1:,} has no number in column "
-                    f"{shown(self.preparation.columns[columns[0]])}, and the model was trained "
+                    f"{shown(self.preparation.columns[place])}, and the model was trained "
                     "without missing numbers.",
                     fix="fill it in, or train with --missing ffill.",
                 )
@@ -249,7 +251,12 @@ def choose_series(samples: Samples, config: DataConfig) -> SeriesPreparation:
             fix="choose --missing ffill, interpolate or mask.",
         )
     counts = np.diff(facts.starts)
-    longest = LONGEST_STEPS if config.window is None else round(config.window)
+    if config.window is not None and config.window % 1:
+        raise ConfigError(
+            f"window = {config.window:g} cannot be used: of a series it is whole steps.",
+            fix=f"give --window {max(1, round(config.window))}, for instance.",
+        )
+    longest = LONGEST_STEPS if config.window is None else int(config.window)
     return SeriesPreparation(
         columns=facts.columns,
         missing=config.missing,

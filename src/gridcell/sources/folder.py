@@ -10,6 +10,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from shlex import quote
 from typing import Literal
 
 import numpy as np
@@ -197,7 +198,9 @@ def _no_file(path: Path, tally: walk.Tally, medium: Medium | None) -> SourceErro
     if tables:
         fix += f", or one of the {listed(tables)} files itself"
     if ".gridcell" in tally.extensions:
-        fix += f"; where a run lies there, it goes on with gridcell train {path} --resume"
+        fix += (
+            f"; where a run lies there, it goes on with gridcell train {quote(str(path))} --resume"
+        )
     return SourceError(
         f"{path} holds no {noun}. Extensions seen: {listed(seen) or 'none'}. "
         f"Supported: {' '.join(supported)}.",

@@ -11,6 +11,7 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import msgspec
@@ -172,7 +173,7 @@ def check_fits(folder: Path, network: Network, about: About, state: State) -> No
             f"version {named} was another one."
         )
     if about.fold is None:
-        again = f'gridcell train {folder} --resume --net "NOTATION"'
+        again = f'gridcell train {quote(str(folder))} --resume --net "NOTATION"'
         fix = f"name the network as that training printed it: {again}; or {fix}"
     raise ModelFileError(text, fix=fix)
 
