@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gridcell import sources
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, GridcellError, SourceError
 from gridcell.samples import TEST, TRAIN, UNASSIGNED, VALID, Samples, TextFacts
@@ -586,3 +587,22 @@ def test_real_odd_texts_end_in_a_message_or_are_read(data_folder: Path) -> None:
     assert not any("\u200b" in text or "\ufeff" in text for text in strings(found))
     text = refused(data_folder / "odd" / "tables" / "single_class.csv")
     assert "at least 2 classes are needed, only spam was found" in text
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"kind": "texts"}, {"kind": "texts", "path_column": "file"}]
+)
+def test_names_of_files_are_never_learned_as_texts(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    rows = ["file,label"]
+    for number in range(12):
+        label = ("kind", "rude")[number % 2]
+        path = tmp_path / label / f"{number}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"this is number {number} and it is {label}")
+        rows.append(f"{label}/{number}.txt,{label}")
+    table = tmp_path / "list.csv"
+    table.write_text("\n".join(rows) + "\n")
+    with pytest.raises(SourceError, match=r"column file names files of text.*\n.*into a folder"):
+        sources.read(table, DataConfig(target=("label",), **settings))

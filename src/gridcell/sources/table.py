@@ -81,6 +81,9 @@ def read(
         _check_files(cells, files)
     # Names without an extension say nothing of the kind: such files are images unless told.
     medium = kinds.medium_of(files, data.kind, where=path) or kinds.MEDIA["images"]
+    are_texts = all(name.lower().endswith(".txt") for name in files)
+    if medium.kind == "texts" or (are_texts and data.kind == "auto"):
+        raise text_files_named(path, roles.path)
     _refuse_settings(data, medium.kind)
     given, split_notes = given_split(cells, roles.split, folds=roles.folds)
     events = None
@@ -156,6 +159,16 @@ def read(
     )
     _check_ends(found)
     return found
+
+
+def text_files_named(path: Path, column: str) -> SourceError:
+    """The error for a table whose column names files of text: a text stands in its cell."""
+    return SourceError(
+        f"{path}: column {shown(column)} names files of text, and of a table texts are read from "
+        "its cells.",
+        fix="put the files of each class into a folder named after it and name the folder above, "
+        "or write the texts themselves into the table.",
+    )
 
 
 def columns_of(path: Path, data: DataConfig) -> tuple[str, ...]:

@@ -30,10 +30,11 @@ from gridcell.sources.columns import (
     split_column,
     told_parts,
 )
-from gridcell.sources.table import Roles
+from gridcell.sources.table import Roles, text_files_named
 from gridcell.sources.wording import counted, itemised, listed, shown
 
 PROBED_ROWS = 1000
+PATHS_PROBED, LONGEST_PATH = 20, 200
 LEAST_WORDS = 2
 """Words of letters in the usual cell of a column of texts."""
 LEAST_DIFFERENT = 0.5
@@ -73,6 +74,8 @@ def read(
                 fix="give the tables of one folder the same columns.",
             )
     roles = _roles(first, data, group, folds)
+    if _names_files(first, roles.path):
+        raise text_files_named(first.path, roles.path)
     texts: list[str] = []
     kept: list[int] = []
     names: list[str] = []
@@ -231,6 +234,16 @@ def text_column(cells: Cells, data: DataConfig, taken: Sequence[str]) -> str:
             fix=f"name the one to read, for instance --text-column {shown(found[0])}.",
         )
     return found[0]
+
+
+def _names_files(cells: Cells, column: str) -> bool:
+    """Say whether most of the first cells of a column are paths of files that are there.
+
+    What would be learned from them are names of files, and those often say the class.
+    """
+    some = [cell for cell in cells.columns[column][:PATHS_PROBED] if cell]
+    short = [cell for cell in some if len(cell) < LONGEST_PATH and cell.isprintable()]
+    return 2 * sum((cells.path.parent / cell).is_file() for cell in short) > len(some)
 
 
 def digests_of(texts: Iterable[str]) -> NDArray[np.generic]:
