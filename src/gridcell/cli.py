@@ -628,9 +628,10 @@ def _options_first(words: Sequence[str]) -> list[str]:
     """
     if words[:1] != ["predict"]:
         return list(words)
-    named = signature_of(predict).parameters.values()
-    flags = {f"--{p.name.replace('_', '-')}" for p in named if "bool" in str(p.annotation)}
-    flags |= {f"--no-{flag.removeprefix('--')}" for flag in flags}
+    options = _predict_options()
+    named = signature_of(predict).parameters
+    flags = {each for each in options if "bool" in named[each[2:].replace("-", "_")].annotation}
+    flags |= {f"--no-{flag[2:]}" for flag in flags}
     front: list[str] = [words[0]]
     rest: list[str] = []
     left = iter(range(1, len(words)))
@@ -640,9 +641,9 @@ def _options_first(words: Sequence[str]) -> list[str]:
             rest += words[place:]
             break
         option, _, value = word.partition("=")
-        if option in flags or (option in _predict_options() and value):
+        if option in flags or (option in options and value):
             front.append(word)
-        elif option in _predict_options() and place + 1 < len(words):
+        elif option in options and place + 1 < len(words):
             front += words[place : place + 2]
             next(left)
         elif word.startswith("--"):

@@ -606,3 +606,11 @@ def test_names_of_files_are_never_learned_as_texts(
     table.write_text("\n".join(rows) + "\n")
     with pytest.raises(SourceError, match=r"column file names files of text.*\n.*into a folder"):
         sources.read(table, DataConfig(target=("label",), **settings))
+
+
+@pytest.mark.parametrize("text", ["\u5f71" * 150, "/" * 300, "x" * 5000])
+def test_texts_that_no_path_can_be_are_texts(tmp_path: Path, text: str) -> None:
+    table = tmp_path / "a.csv"
+    rows = [f"{text} {number} and more words,{'ab'[number % 2]}" for number in range(12)]
+    table.write_text("\n".join(["text,label", *rows]) + "\n", "utf-8")
+    assert len(read(table, target=("label",))) == 12

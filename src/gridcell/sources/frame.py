@@ -148,7 +148,7 @@ class Frame:
                     if strange is None:
                         self._refuse_huge(name, lost)
                     else:
-                        self._note_huge(name, lost, strange)
+                        self._note(name, lost, "a number beyond 3.4e38", strange)
                         column = column.filled(np.nan)
                 values[:, names.index(name)] = column
         return values
@@ -318,10 +318,6 @@ class Frame:
         for row, cell in zip(rows.tolist(), cells, strict=True):
             where = f"row {self.first_row + row} ({_cut(cell)!r})"
             noted.setdefault(row, f"column {shown(name)} holds {what} in {where}")
-
-    def _note_huge(self, name: str, rows: NDArray[np.int64], noted: dict[int, str]) -> None:
-        known = [row for row in rows.tolist() if row not in noted]
-        self._note(name, np.array(known, np.int64), "a number beyond 3.4e38", noted)
 
     def _refuse_huge(self, name: str, rows: NDArray[np.int64]) -> None:
         if len(rows):

@@ -34,7 +34,7 @@ from gridcell.sources.table import Roles, text_files_named
 from gridcell.sources.wording import counted, itemised, listed, shown
 
 PROBED_ROWS = 1000
-PATHS_PROBED, LONGEST_PATH = 20, 200
+PATHS_PROBED = 20
 LEAST_WORDS = 2
 """Words of letters in the usual cell of a column of texts."""
 LEAST_DIFFERENT = 0.5
@@ -242,8 +242,8 @@ def _names_files(cells: Cells, column: str) -> bool:
     What would be learned from them are names of files, and those often say the class.
     """
     some = [cell for cell in cells.columns[column][:PATHS_PROBED] if cell]
-    short = [cell for cell in some if len(cell) < LONGEST_PATH and cell.isprintable()]
-    return 2 * sum((cells.path.parent / cell).is_file() for cell in short) > len(some)
+    # Of a text that no path can be, os.path says no; pathlib would raise.
+    return 2 * sum(os.path.isfile(cells.path.parent / cell) for cell in some) > len(some)
 
 
 def digests_of(texts: Iterable[str]) -> NDArray[np.generic]:
