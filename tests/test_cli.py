@@ -494,6 +494,17 @@ def test_show_takes_a_long_network(run: Run) -> None:
     assert said.out.count("conv(8, 3)") >= 40
 
 
+def test_show_sizes_a_network_of_texts(run: Run) -> None:
+    network = "embed(16) lstm(8) last dense(2)"
+    said = run("show", network, "--input", "T:500").out
+    assert "500 * 16 = 8,000" in said and "4 * (16 + 8 + 2) * 8 = 832" in said
+    assert "50 x 16" in run("show", network, "--input", "50:500").out
+    said = run("show", "spell(16) last dense(2)", "--input", "T:500:30").out
+    assert "500 * 16 + 30 * 32 +" in said
+    refused(run("show", network, "--input", "Tx500"), "--input T:5000")
+    refused(run("show", network, "--input", "T:0"), "T:5000 for a text of 5,000 different words")
+
+
 def test_show_sizes_a_preset(run: Run) -> None:
     assert run("show", "tiny", "--input", "28x28x1", "--outputs", "10").code == 0
     refused(run("show", "tiny", "--input", "28x28x1"), "add --outputs 10.")

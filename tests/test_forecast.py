@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -231,6 +232,63 @@ def test_evaluate_on_the_training_data_warns(done):
 def test_settings_that_the_model_brings_are_refused(done):
     with pytest.raises(ConfigError, match="horizon has no effect here"):
         scoring.evaluate(done.run.model, done.table, DataConfig(horizon=6, past=9))
+
+
+@pytest.mark.parametrize("setting", ["target", "inputs"])
+def test_a_forecast_is_scored_on_the_columns_it_learned_alone(done, setting):
+    with pytest.raises(ConfigError, match=f"{setting} has no effect here: the model forecasts"):
+        scoring.evaluate(done.run.model, done.table, from_mapping(Path(), {setting: ["x"]}).data)
+
+
+def rewritten(table: Path, path: Path, time: Callable[[int], str]) -> Path:
+    """The same table with other times: `time` of each row."""
+    header, *rows = table.read_text("utf-8").splitlines()
+    kept = [f"{time(i)},{row.split(',', 1)[1]}" for i, row in enumerate(rows[:240])]
+    path.write_text("\n".join([header, *kept]) + "\n", "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("time", "apart"),
+    [
+        (
+            lambda i: f"2024-02-{1 + i // 96:02d} {i // 4 % 24:02d}:{i % 4 * 15:02d}",
+            "15 minutes apart",
+        ),
+        (lambda i: str(np.datetime64("2024-01-01") + i), "1 day apart"),
+        (lambda i: str(3600 * i), "3600 apart in number"),
+    ],
+)
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_a_table_of_another_step_is_refused(done, command, time, apart, tmp_path, capsys):
+    table = rewritten(done.table, tmp_path / "other.csv", time)
+    assert main([command, str(done.run.model_file), str(table)]) == 2
+    said = capsys.readouterr().err
+    assert f"most of its rows lie {apart}, and the model learned from rows that lie" in said
+    assert "1 hour apart." in said
+
+
+def test_a_table_with_gaps_has_the_step_of_training(done, tmp_path):
+    lines = done.table.read_text("utf-8").splitlines()
+    gaps = [line for i, line in enumerate(lines) if i < 400 or i % 3]
+    table = tmp_path / "gaps.csv"
+    table.write_text("\n".join(gaps) + "\n", "utf-8")
+    scores = scoring.evaluate(done.run.model, table, DataConfig())
+    assert scores is not None and scores.items > 200
+
+
+def test_fixes_say_which_options_are_those_of_a_training(done, tmp_path, capsys):
+    header, first, second, *rows = done.table.read_text("utf-8").splitlines()
+    time, _, rest = second.split(",", 2)
+    table = tmp_path / "hole.csv"
+    table.write_text("\n".join([header, first, f"{time},,{rest}", *rows]) + "\n", "utf-8")
+    assert main(["evaluate", str(done.run.model_file), str(table)]) == 2
+    assert "--missing is an option of train; evaluate has no such." in capsys.readouterr().err
+    assert main(["train", str(table), "--horizon", "6"]) == 2
+    said = capsys.readouterr().err
+    assert "--missing ffill" in said and "no such" not in said
+    assert main(["show", "forecast", "--input", "Tx3", "--outputs", "5"]) == 2
+    assert "--horizon is an option of train; show has no such." in capsys.readouterr().err
 
 
 def test_the_same_seed_gives_the_same_numbers(done, tmp_path):

@@ -130,6 +130,27 @@ def test_a_long_table_trains_and_answers_for_new_series(  # S32
     assert {row["label"] for row in rows} == {"slow", "fast"} and len(rows) == 2
 
 
+def test_a_table_that_names_files_of_series_has_an_answer_for_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw = np.random.default_rng(3)
+    rows = ["file,label"]
+    for number in range(24):
+        label = ("slow", "fast")[number % 2]
+        values = "\n".join(f"{value:.4f}" for value in wave(label, draw, 32))
+        (tmp_path / f"s{number}.csv").write_text(f"x\n{values}\n")
+        rows.append(f"s{number}.csv,{label}")
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(rows) + "\n")
+    run = trained(table, tmp_path / "run", epochs=2, target=["label"])
+    files = [str(tmp_path / f"s{number}.csv") for number in range(24)]
+    assert [p.path for p in run.model.predict(table)] == files
+    assert main(["predict", str(run.model_file), str(table), "--path-column", "file"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 24
+    assert main(["predict", str(run.model_file), files[0], "--path-column", "file"]) == 2
+    assert "nothing that is asked for is a table of paths of series" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["nope.csv", "nope.csv.gz", "nope.parquet", "nope.ts"])
 def test_a_file_of_series_that_is_not_there_is_named(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]

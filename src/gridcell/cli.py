@@ -12,6 +12,7 @@ import dataclasses
 import errno
 import itertools
 import os
+import re
 import shlex
 import signal
 import sys
@@ -57,6 +58,7 @@ BEGAN: ContextVar[float] = ContextVar("BEGAN")
 Flat = Parameter(name="*", negative_iterable="")
 Json = Annotated[bool, Parameter(negative="", help="Print the result as JSON on standard output.")]
 
+OPTION = re.compile(r"--[a-z][a-z-]*[a-z]")
 OF_THE_MODEL = (
     *("task", "horizon", "past", "known", "missing", "text_level", "longest_text", "vectors"),
     *("image_size", "image_fit", "sample_rate", "window", "frames"),
@@ -95,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         return _complain(f"{error}{_help(words)}", EXIT_UNUSABLE)
     except GridcellError as error:
-        return _complain(f"{error}{_notes(error)}", error.exit_code)
+        return _complain(f"{error}{_of_train(words, error)}{_notes(error)}", error.exit_code)
     except KeyboardInterrupt as error:
         number = error.args[0] if error.args else signal.SIGINT
         notes = _notes(error)
@@ -415,8 +417,9 @@ def show(
     network
         Notation, the name of a preset, or a model.gridcell file.
     input
-        Size of a sample: 32x32x3 of an image, Tx40x1 of a sound of 40 bands, Tx64x64x3 of a clip;
-        not needed for a model file.
+        Size of a sample: 32x32x3 of an image, Tx40x1 of a sound of 40 bands, Tx64x64x3 of a clip,
+        Tx9 of a series of 9 columns, T:5000 of a text of 5,000 different words or characters; not
+        needed for a model file.
     outputs
         Classes or numbers to answer; adds the last layer where it is missing.
     """
@@ -450,8 +453,8 @@ def bench(
         Notation, the name of a preset, or a model.gridcell file; a small CNN and a small LSTM where
         left out.
     input
-        Size of a sample: 32x32x3 of an image, Tx9 of a series of 9 columns; not needed for a model
-        file.
+        Size of a sample: 32x32x3 of an image, Tx9 of a series of 9 columns, T:5000 of a text of
+        5,000 different words; not needed for a model file.
     batch_size
         Items in one step.
     steps
@@ -709,6 +712,26 @@ def _help(words: Sequence[str]) -> str:
 def _command(words: Sequence[str]) -> str:
     known = {"train", "inspect", "evaluate", "predict", "show", "bench", "demo"}
     return f"{words[0]} " if words and words[0] in known else ""
+
+
+def _of_train(words: Sequence[str], error: GridcellError) -> str:
+    """Say which options that an error advises of are train's alone; "" where there are none.
+
+    What reads data says how to mend them the same way for whoever reads: most of it holds for all.
+    """
+    name, fix = words[0] if words else "", error.fix or ""
+    if name not in ("predict", "evaluate", "show", "bench") or re.search(r"\btrain\b", fix):
+        return ""
+    options = {
+        each for argument in app[name].assemble_argument_collection() for each in argument.names
+    }
+    if name == "evaluate":
+        options -= {f"--{each.replace('_', '-')}" for each in OF_THE_MODEL}
+    lacking = dict.fromkeys(each for each in OPTION.findall(fix) if each not in options)
+    if not lacking:
+        return ""
+    are = "is an option" if len(lacking) == 1 else "are options"
+    return f"\n  {' and '.join(lacking)} {are} of train; {name} has no such."
 
 
 def _drop_output() -> None:

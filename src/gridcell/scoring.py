@@ -81,6 +81,12 @@ def evaluate(
             fix="leave kind out.",
         )
     if isinstance(model.preparation, ForecastPreparation):
+        for name in ("target", "inputs"):
+            if getattr(data, name):
+                raise ConfigError(
+                    f"{name} has no effect here: the model forecasts the columns that it learned.",
+                    fix=f"leave --{name} out, and give the columns the names of training.",
+                )
         data = model.preparation.reading(data)
     else:
         data = replace(data, task=model.task, kind=model.kind)
@@ -168,6 +174,7 @@ def _remembered(model: Model) -> Remembered:
         time_column=of_series.time_column,
         inputs=prep.columns if isinstance(prep, SeriesPreparation) else (),
         target=target,
+        step=prep.step if isinstance(prep, ForecastPreparation) else None,
         has_label_columns=target == model.labels,
     )
 

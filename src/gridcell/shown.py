@@ -15,6 +15,7 @@ from gridcell.cache import told_bytes
 from gridcell.errors import ConfigError
 from gridcell.networks import Network, Row
 from gridcell.networks.presets import PRESETS
+from gridcell.preparation.texts import LETTERS
 from gridcell.sources.wording import counted
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ def built_of(network: str, input: str | None, *, outputs: int | None, command: s
     if input is None:
         raise ConfigError(f"{command} needs the size of the input.", fix="add --input 32x32x3.")
     layout = read_layout(input)
+    if not layout.vocabulary and re.match(r"\s*(embed|spell)\(", network):
+        raise ConfigError(
+            f"{network} reads words or characters, and {input} is a size of numbers.",
+            fix="say how many different ones there are: --input T:5000.",
+        )
     if outputs is None and network in PRESETS:
         raise ConfigError(
             f"the preset {network} needs the number of answers.", fix="add --outputs 10."
@@ -92,17 +98,29 @@ def read_layout(text: str) -> Layout:
     """Read the size of a sample: height x width x channels of an image, or with time in front.
 
     Time is T where it differs from item to item: `Tx40x1` is a sound of 40 bands, `Tx64x64x3` a
-    clip, `Tx9` a series of 9 columns.
+    clip, `Tx9` a series of 9 columns. `T:5000` is a text of words or characters, of which there are
+    5,000; `T:5000:60` of words with their letters beside, of which there are 60.
 
     >>> read_layout("32x32x3")
     Layout(channels=3, grid=(32, 32), steps=1, has_time=True, vocabulary=0, alphabet=0)
     >>> str(read_layout("Tx40x1")), str(read_layout("16x64x64x3"))
     ('T x 40x1', '16 x 64x64x3')
+    >>> read_layout("T:5000")
+    Layout(channels=1, grid=(), steps=None, has_time=True, vocabulary=5000, alphabet=0)
     """
+    if text_like := re.fullmatch(r"(T|[1-9]\d*):([1-9]\d*)(?::([1-9]\d*))?", text.strip()):
+        first, words, letters = text_like.groups()
+        return Layout(
+            1 if letters is None else 1 + LETTERS,
+            steps=None if first == "T" else int(first),
+            vocabulary=int(words),
+            alphabet=0 if letters is None else int(letters),
+        )
     if not re.fullmatch(r"([1-9]\d*x){2,3}[1-9]\d*|T(x[1-9]\d*){1,3}", text.strip()):
         raise ConfigError(
             f"input {text!r} is not a size.",
-            fix="write height x width x channels: 32x32x3; or T in front for time: Tx40x1.",
+            fix="write height x width x channels: 32x32x3; or T in front for time: Tx40x1; or "
+            "T:5000 for a text of 5,000 different words.",
         )
     parts = text.strip().split("x")
     steps: int | None = 1

@@ -606,6 +606,8 @@ def test_names_of_files_are_never_learned_as_texts(
     table.write_text("\n".join(rows) + "\n")
     with pytest.raises(SourceError, match=r"column file names files of text.*\n.*into a folder"):
         sources.read(table, DataConfig(target=("label",), **settings))
+    with pytest.raises(SourceError, match=r"column file names files of text"):
+        texts.named_texts(table, "file")
 
 
 @pytest.mark.parametrize("text", ["\u5f71" * 150, "/" * 300, "x" * 5000])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gridcell.config import DataConfig
-from gridcell.errors import ConfigError, SourceError, did_you_mean
+from gridcell.errors import ConfigError, GridcellError, SourceError, did_you_mean
 from gridcell.samples import Kind, Samples
 from gridcell.sources import (
     classes,
@@ -109,6 +109,8 @@ def read(
             progress=progress,
             purpose=purpose,
         )
+        if name == "forecast":
+            reader = partial(reader, step=remembered.step)
         if _of_files(name, settings.kind):
             samples = _files_as_remembered(settings, remembered, reader)
         else:
@@ -215,8 +217,16 @@ def _refuse_unheeded(data: DataConfig, reader: str, kind: Kind) -> None:
 
 
 def is_list_of_files(path: Path, kind: Kind) -> bool:
-    """Say whether a model of this kind, which reads no tables, finds a table that names files."""
-    return kind in kinds.SEEN and is_table(path.name)
+    """Say whether a model of this kind finds a table that names files here.
+
+    What is seen or heard stands in no table; series do, so that the cells must say it.
+    """
+    if kind != "series" or not is_table(path.name) or not os.path.isfile(path):
+        return kind in kinds.SEEN and is_table(path.name)
+    try:
+        return table.names_files(path, DataConfig())
+    except GridcellError:
+        return False  # what reads it as a series says what is wrong with it
 
 
 def check_path_column(column: str | None, paths: Iterable[Path], kind: Kind) -> None:
@@ -227,7 +237,7 @@ def check_path_column(column: str | None, paths: Iterable[Path], kind: Kind) -> 
     if column is not None and not any(is_list_of_files(path, kind) for path in paths):
         raise ConfigError(
             f"path_column has no effect: nothing that is asked for is a table of paths of {kind}."
-            if kind in kinds.SEEN
+            if kind in (*kinds.SEEN, "series")
             else f"path_column has no effect on {kind} that are answered for.",
             fix="leave --path-column out.",
         )

@@ -84,8 +84,11 @@ def read(
     cache: Path | None = None,
     progress: Progress | None = None,
     purpose: classes.Purpose = "train",
+    step: Step | None = None,
 ) -> Samples:
     """Read a table of steps as windows to forecast from.
+
+    step   the one that a model learned, which the table must have; it is found where left out
 
     Raises   SourceError for a table that cannot be used, ConfigError for settings at odds with it
     """
@@ -99,7 +102,7 @@ def read(
         raise SourceError(
             f"{shown(str(path))} is no file.", fix="name the table that holds the steps."
         )
-    table = read_table(path, data)
+    table = read_table(path, data, step=step)
     assert data.horizon is not None
     past, why = _past(table, data)
     if purpose == "score":

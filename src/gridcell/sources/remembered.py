@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from gridcell.config import DataConfig, Decimal, Delimiter
 from gridcell.errors import STAGES, ConfigError, SourceError
+from gridcell.samples import Step
 from gridcell.sources.characters import is_stateful
 from gridcell.sources.wording import listed, shown
 
@@ -154,6 +155,8 @@ class Remembered:
     """The columns of numbers that were read."""
     target: tuple[str, ...] = ()
     """The columns that were learned."""
+    step: Step | None = None
+    """From a step to the next, of a table that was learned to be forecast."""
     has_label_columns: bool = False
     """Whether each of them is an answer of its own, so that another name is another answer."""
 

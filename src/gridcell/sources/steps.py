@@ -6,6 +6,7 @@ Nothing is filled in: where a step is missing, a stretch ends and the next begin
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,9 +58,9 @@ def stretches(
 ) -> Stretches:
     """Cut ordered rows [steps], each time once in its series, into stretches without a gap.
 
-    step   the one that is known already; it is found where left out
+    step   the one that is known already, a model's; it is found where left out
 
-    Raises   SourceError where no step is dominant
+    Raises   SourceError where no step is dominant, or another one than the model's
     """
     borders = np.flatnonzero(np.diff(series)) + 1
     if times is None or len(times) < 2:
@@ -70,6 +71,8 @@ def stretches(
         if not is_inside.any():
             return Stretches(np.arange(len(series) + 1), series, None, ())
         step = _found(times, is_inside, where=where, is_numbered=is_numbered)
+    else:
+        _refuse_other(times, is_inside, step, where=where, is_numbered=is_numbered)
     far = step.between(times)
     is_gap = is_inside & (far != 1)
     starts = np.concatenate([[0], np.flatnonzero(~is_inside | is_gap) + 1, [len(series)]])
@@ -105,23 +108,49 @@ def _found(times: Times, is_inside: NDArray[np.bool_], *, where: str, is_numbere
             return Step("months", months)
     values, counts = np.unique(far, return_counts=True)
     most = int(np.argmax(counts))
-    unit = "numbers" if is_numbered else "time"
+    unit: Literal["numbers", "time"] = "numbers" if is_numbered else "time"
     if counts[most] <= DOMINANT * len(far):
         order = np.argsort(-counts, kind="stable")[:COMMONEST]
-        some = [
-            f"{Step(unit, int(values[i]))} ({100 * counts[i] / len(far):.0f} %)"  # type: ignore[arg-type]
-            for i in order
-        ]
+        some = [f"{Step(unit, int(values[i]))} ({100 * counts[i] / len(far):.0f} %)" for i in order]
         raise SourceError(
             f"{where}: its times follow no one step; the commonest are {listed(some)}.",
             fix="bring its rows to one step first, for instance to the mean of each hour.",
         )
-    step = Step(unit, int(values[most]))  # type: ignore[arg-type]
+    step = Step(unit, int(values[most]))
     if step == Step("time", DAY_US):
         weekday = (times // DAY_US + 3) % 7
         if (weekday < 5).all() and (far == 3 * DAY_US).any():
             return Step("weekdays")
     return step
+
+
+def _refuse_other(
+    times: Times, is_inside: NDArray[np.bool_], step: Step, *, where: str, is_numbered: bool
+) -> None:
+    """Refuse times of which most lie one other step apart than those that a model learned.
+
+    A window of so many quarters of an hour is another past than one of as many hours.
+    """
+    far = np.diff(times)[is_inside]
+    if not len(far):
+        return
+    values, counts = np.unique(far, return_counts=True)
+    most = int(np.argmax(counts))
+    unit: Literal["numbers", "time"] = "numbers" if is_numbered else "time"
+    if (unit == "numbers") == (step.unit == "numbers"):
+        is_learned = np.mean(step.between(times)[is_inside] == 1) > DOMINANT
+        if is_learned or counts[most] <= DOMINANT * len(far):
+            return
+    found = Step(unit, int(values[most]))
+    raise SourceError(
+        f"{where}: most of its rows lie {_apart(found)}, and the model learned from rows that lie "
+        f"{_apart(step)}.",
+        fix="give rows that lie as far apart as in training.",
+    )
+
+
+def _apart(step: Step) -> str:
+    return f"{step} apart in number" if step.unit == "numbers" else f"{step} apart"
 
 
 def _in_months(times: Times, is_inside: NDArray[np.bool_]) -> int:

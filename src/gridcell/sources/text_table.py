@@ -165,7 +165,8 @@ def texts_in(
     has_empty          whether a row may be without a text: it is then empty
     is_column_needed   whether the table must have the column, where one is named
 
-    Raises   SourceError for a row without a text, or where the column isn't clear
+    Raises   SourceError for a row without a text, where the column isn't clear, or where it names
+             files of text
     """
     cells = open_table(path, data)
     if is_column_needed and column is not None and column not in cells.columns:
@@ -175,6 +176,12 @@ def texts_in(
             stage="columns",
         )
     name = _column_to_answer(cells, column)
+    if _names_files(cells, name):
+        raise SourceError(
+            f"{path}: column {shown(name)} names files of text, and of a table the texts in its "
+            "cells are answered.",
+            fix="name the files, or the folder that they lie in.",
+        )
     found = [clean(cell) for cell in cells.columns[name]]
     bad = [row for row, text in enumerate(found) if not text]
     if bad and not has_empty:
