@@ -287,7 +287,7 @@ def test_fixes_say_which_options_are_those_of_a_training(done, tmp_path, capsys)
     assert main(["train", str(table), "--horizon", "6"]) == 2
     said = capsys.readouterr().err
     assert "--missing ffill" in said and "no such" not in said
-    assert main(["show", "forecast", "--input", "Tx3", "--outputs", "5"]) == 2
+    assert main(["show", "forecast", "--input", "Tx24x8", "--outputs", "5"]) == 2
     assert "--horizon is an option of train; show has no such." in capsys.readouterr().err
 
 
