@@ -25,7 +25,7 @@ FLOORS = [
     "layers",
     "sources splits split_by_time doctor bundle",
     "cache samples",
-    "config axes errors process version workers",
+    "config axes errors names_elsewhere process version workers",
 ]
 ROOMS = {
     room: (floor, side)

@@ -23,7 +23,13 @@ from inspect import signature as signature_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
+from cyclopts import (
+    App,
+    CycloptsError,
+    Parameter,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
 
 from gridcell.config import (
     SECTIONS,
@@ -40,9 +46,9 @@ from gridcell.errors import (
     EXIT_UNUSABLE,
     ConfigError,
     GridcellError,
-    did_you_mean,
 )
 from gridcell.help_text import Paragraphs
+from gridcell.names_elsewhere import meant
 from gridcell.options import refuse_unusable
 from gridcell.process import STARTED, is_out_of_memory, wait_politely
 from gridcell.version import VERSION
@@ -58,6 +64,7 @@ BEGAN: ContextVar[float] = ContextVar("BEGAN")
 Flat = Parameter(name="*", negative_iterable="")
 Json = Annotated[bool, Parameter(negative="", help="Print the result as JSON on standard output.")]
 
+SHORT = {"--id": "--id-column", "--time": "--time-column"}
 OPTION = re.compile(r"--[a-z][a-z-]*[a-z]")
 OF_THE_MODEL = (
     *("task", "horizon", "past", "known", "missing", "text_level", "longest_text", "vectors"),
@@ -79,7 +86,7 @@ app = App(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = _in_full(sys.argv[1:] if arguments is None else arguments)
     BEGAN.set(STARTED if arguments is None else time.perf_counter())
     wait_politely()
     try:
@@ -94,6 +101,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         unused = error.unused_tokens or []
         said = _left_over(words, unused) or f"{_one_too_many(words, unused)}{_help(words)}"
         return _complain(said, EXIT_UNUSABLE)
+    except UnknownOptionError as error:
+        option = (error.token.keyword or error.token.value).partition("=")[0]
+        known = [each for argument in error.argument_collection for each in argument.names]
+        return _complain(
+            f"Unknown option: {option}.{meant(option, known)}{_help(words)}", EXIT_UNUSABLE
+        )
     except CycloptsError as error:
         return _complain(f"{error}{_help(words)}", EXIT_UNUSABLE)
     except GridcellError as error:
@@ -604,7 +617,7 @@ def _paths(items: Iterable[str], model: Model, column: str | None) -> Iterator[P
     for item in items:
         if item.startswith("-") and item != "-":
             raise ConfigError(
-                f"Unknown option: {item}.{did_you_mean(item, _predict_options())}",
+                f"Unknown option: {item}.{meant(item, _predict_options())}",
                 fix=f"a file of that name is ./{item}.",
             )
         if item == "-":
@@ -621,6 +634,18 @@ def _predict_options() -> tuple[str, ...]:
     """The options of predict, whose other words are names of files, whatever they begin with."""
     named = signature_of(predict).parameters.values()
     return tuple(f"--{p.name.replace('_', '-')}" for p in named if p.kind is p.KEYWORD_ONLY)
+
+
+def _in_full(words: Sequence[str]) -> list[str]:
+    """Return the words with the options that may be shortened in full."""
+    if not words or words[0] not in ("train", "inspect", "evaluate"):
+        return list(words)
+    ends = words.index("--") if "--" in words else len(words)
+    found = []
+    for word in words[:ends]:
+        option, mark, value = word.partition("=")
+        found.append(f"{SHORT.get(option, option)}{mark}{value}")
+    return [*found, *words[ends:]]
 
 
 def _options_first(words: Sequence[str]) -> list[str]:
@@ -700,7 +725,7 @@ def _one_too_many(words: Sequence[str], unused: Sequence[str]) -> str:
     """Say which names nothing is done with, such as those of `photos/*`, or a misspelt option."""
     before = words[words.index(unused[0]) - 1] if unused and unused[0] in words else ""
     if words[:1] == ["predict"] and before.startswith("--") and before not in _predict_options():
-        return f"Unknown option: {before}.{did_you_mean(before, _predict_options())}"
+        return f"Unknown option: {before}.{meant(before, _predict_options())}"
     rest = f" and {len(unused) - 3:,} more" if len(unused) > 3 else ""
     return f"{_command(words)}takes no further name, and is given {shlex.join(unused[:3])}{rest}."
 

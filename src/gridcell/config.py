@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from gridcell.errors import ConfigError, did_you_mean
+from gridcell.errors import ConfigError
+from gridcell.names_elsewhere import meant
 
 Task = Literal["auto", "classify", "labels", "regress", "events", "tags", "forecast", "write"]
 Decimal = Literal["auto", "point", "comma"]
@@ -43,10 +44,11 @@ class DataConfig:
     path_column: str | None = None
     """Column of the table that holds the file names, found by itself where left out."""
     id_column: str | None = None
-    """Column of a table of steps that says which series (or sentence) a row belongs to."""
+    """Column of a table of steps that says which series (or sentence) a row belongs to; --id is
+    enough."""
     time_column: str | None = None
     """Column that the steps of a series, or the tokens of a sentence, are sorted by; found by
-    itself, else they stand in the order of the rows."""
+    itself, else they stand in the order of the rows. --time is enough."""
     inputs: tuple[str, ...] = ()
     """Columns of numbers that a series is made of; all that have no other use where left out."""
     text_column: str | None = None
@@ -440,7 +442,7 @@ def _locate(key: str) -> tuple[str, str]:
             if plain in fields:
                 return section, plain
         known = [n for fields in names.values() for n in fields]
-    raise ConfigError(f"{key} is not a setting.{did_you_mean(plain, known)}")
+    raise ConfigError(f"{key} is not a setting.{meant(plain, known)}")
 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
