@@ -610,6 +610,25 @@ def test_names_of_files_are_never_learned_as_texts(
         texts.named_texts(table, "file")
 
 
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF", "a JPEG picture"),
+        (b"PK\x03\x04\x14\x00\x06\x00", "a spreadsheet, a document or a ZIP archive"),
+        (b"\x00\x00\x00\x20ftypisom\x00", "a video or picture"),
+    ],
+)
+def test_what_is_no_text_is_called_what_it_is(tmp_path: Path, content: bytes, what: str) -> None:
+    for name in ("a.txt", "a.csv"):
+        (tmp_path / name).write_bytes(content * 9)
+        with pytest.raises(SourceError, match=f"is no text: its first bytes are those of {what}"):
+            texts.named_texts(tmp_path / name, None)
+    with pytest.raises(SourceError, match=f"is no text: its first bytes are those of {what}"):
+        sources.read(tmp_path / "a.csv", DataConfig(kind="series"))
+    (tmp_path / "b.txt").write_bytes(b"RIFF is a word that a text may begin with")
+    assert texts.text_of(tmp_path / "b.txt").startswith("RIFF is")
+
+
 @pytest.mark.parametrize("text", ["\u5f71" * 150, "/" * 300, "x" * 5000])
 def test_texts_that_no_path_can_be_are_texts(tmp_path: Path, text: str) -> None:
     table = tmp_path / "a.csv"

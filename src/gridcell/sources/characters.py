@@ -26,6 +26,24 @@ MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-
 REMOVED = {0x200B: None, 0xFEFF: None}
 """Zero-width space and byte-order mark: nothing is seen of them, so nobody means them."""
 
+SIGNATURES = {
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"\x89PNG": "a PNG picture",
+    b"GIF8": "a GIF picture",
+    b"RIFF": "a WAV sound, a WebP picture or an AVI video",
+    b"OggS": "an Ogg sound",
+    b"fLaC": "a FLAC sound",
+    b"ID3": "an MP3 sound",
+    b"\x1a\x45\xdf\xa3": "a WebM or Matroska video",
+    b"%PDF": "a PDF document",
+    b"PK\x03\x04": "a spreadsheet, a document or a ZIP archive",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet or document of an old office program",
+    b"\x1f\x8b": "a gzip archive",
+    b"PAR1": "a Parquet table",
+    b"\x7fELF": "a program",
+}
+"""First bytes of files that are no text, and what they are."""
+
 
 def is_stateful(encoding: str) -> bool:
     """Say whether other characters are written in bytes of ASCII, so that these look like UTF-8.
@@ -61,6 +79,7 @@ def decode_bytes(data: bytes, *, where: str, encoding: str = "auto") -> tuple[st
                 fix="name another, such as utf-8, latin-1 or cp1252.",
                 stage="writing",
             ) from error
+        refuse_other_files(data, where)
         line = data.count(b"\n", 0, error.start) + 1
         fix = "save it as UTF-8 (a spreadsheet calls this CSV UTF-8), or name its own encoding"
         raise SourceError(
@@ -70,6 +89,7 @@ def decode_bytes(data: bytes, *, where: str, encoding: str = "auto") -> tuple[st
             stage="writing",
         ) from error
     if "\0" in text:
+        refuse_other_files(data, where)
         line = text.count("\n", 0, text.index("\0")) + 1
         raise SourceError(
             f"{where} holds a zero byte in line {line:,}, so it is damaged or no text.",
@@ -77,6 +97,23 @@ def decode_bytes(data: bytes, *, where: str, encoding: str = "auto") -> tuple[st
             stage="writing",
         )
     return text, taken
+
+
+def refuse_other_files(data: bytes, where: str) -> None:
+    """Say of bytes that are no text what they are, where the first of them tell.
+
+    Raises   SourceError
+    """
+    what = next((what for mark, what in SIGNATURES.items() if data.startswith(mark)), None)
+    if what is None and data[4:8] == b"ftyp":
+        what = "a video or picture (MP4, MOV, HEIC)"
+    if what is not None:
+        is_sheet = "spreadsheet" in what
+        raise SourceError(
+            f"{where} is no text: its first bytes are those of {what}.",
+            fix="save a spreadsheet as CSV UTF-8." if is_sheet else "name a text or a table.",
+            stage="writing",
+        )
 
 
 def clean(text: str) -> str:

@@ -21,7 +21,7 @@ from typing import IO
 
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
-from gridcell.sources.characters import MARKS
+from gridcell.sources.characters import MARKS, refuse_other_files
 from gridcell.sources.wording import listed
 
 TEXT_EXTENSIONS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
@@ -184,6 +184,8 @@ def _decoded(
     try:
         text = decoder.decode(chunk, is_last)
     except UnicodeError as error:
+        if not lines:
+            refuse_other_files(chunk, str(path))
         start = error.start if isinstance(error, UnicodeDecodeError) else 0
         held = error.object if isinstance(error, UnicodeDecodeError) else chunk
         line = lines + len(re.findall(b"\r\n|\r|\n", held[:start])) + 1
@@ -195,6 +197,8 @@ def _decoded(
             stage="writing",
         ) from error
     if "\0" in text:
+        if not lines:
+            refuse_other_files(chunk, str(path))
         line = lines + len(re.findall("\r\n|\r|\n", text[: text.index("\0")])) + 1
         raise SourceError(
             f"{path} holds a zero byte in line {line:,}, so it is damaged or no text.",
