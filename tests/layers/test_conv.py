@@ -242,10 +242,10 @@ def test_the_first_weights_come_from_the_generator_alone():
         ({"padding": -1}, "conv padding must be same, valid or 0 and more; got -1"),
         ({"padding": "full"}, "conv padding must be same, valid or 0 and more; got full"),
         ({"grid_axes": 3, "time": 2}, "conv can slide over 3 axes, not over time and 3 more"),
-        ({"grid_axes": 0}, r"a series has no grid; write conv\(4, time=3\)"),
+        ({"grid_axes": 0}, r"none is left; over time write conv\(4, time=3\)"),
         (
             {"grid_axes": 0, "kernel": (3, 5)},
-            r"a series has no grid; write conv\(4, time=3x5\)",
+            r"none is left; over time write conv\(4, time=3x5\)",
         ),
     ],
 )

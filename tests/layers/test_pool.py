@@ -118,8 +118,8 @@ def test_a_nan_in_a_window_is_not_passed_over():
         ({"size": (2, 2, 2)}, "maxpool size 2x2x2 has 3 axes, not 2"),
         ({"stride": 0}, "maxpool stride must be 1 or more; got 0x0"),
         ({"time": 0}, "maxpool time must be 1 or more; got 0"),
-        ({"grid_axes": 0}, r"a series has no grid; write maxpool\(time=2\)"),
-        ({"grid_axes": 0, "size": (2, 3)}, r"a series has no grid; write maxpool\(time=2x3\)"),
+        ({"grid_axes": 0}, r"none is left; over time write maxpool\(time=2\)"),
+        ({"grid_axes": 0, "size": (2, 3)}, r"none is left; over time write maxpool\(time=2x3\)"),
         ({"grid_axes": 3, "time": 2}, "maxpool can slide over 3 axes, not over time and 3 more"),
     ],
 )

@@ -90,9 +90,9 @@ def test_where_no_input_works_none_is_named():
 @pytest.mark.parametrize(
     ("notation", "layout", "message"),
     [
-        ("conv(8, 3)", SERIES, "a series has no grid; write conv(8, time=3)."),
-        ("conv(8, 3x5)", SERIES, "a series has no grid; write conv(8, time=3x5)."),
-        ("maxpool(2)", SERIES, "a series has no grid; write maxpool(time=2)."),
+        ("conv(8, 3)", SERIES, "none is left; over time write conv(8, time=3)."),
+        ("conv(8, 3x5)", SERIES, "none is left; over time write conv(8, time=3x5)."),
+        ("maxpool(2)", SERIES, "none is left; over time write maxpool(time=2)."),
         ("maxpool", IMAGE, "maxpool needs a size: maxpool(2), or maxpool(time=2) over time."),
         ("conv(8)", IMAGE, "conv needs a kernel over the grid, for instance conv(32, 3)."),
         ("conv(8, 3x3x3)", IMAGE, "conv kernel 3x3x3 has 3 axes, not 2."),

@@ -291,7 +291,8 @@ def test_a_folder_of_tables_alone_says_to_name_one(tmp_path: Path) -> None:
     for name in ("test.parquet", "train.parquet"):
         (tmp_path / name).write_bytes(b"1")
     text = refused(tmp_path)
-    assert text.endswith("for each class, or one of the .parquet files itself.")
+    assert "holds no folders of classes, only files: .parquet (2)." in text
+    assert text.endswith("or name one of the .parquet files itself.")
 
 
 def test_an_empty_folder_is_told_so(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_files_without_names_of_columns_are_read(tmp_path: Path) -> None:
 
 def test_a_table_beside_images_is_no_series(tmp_path: Path) -> None:
     series(tmp_path / "labels.csv", 1, 2)
-    assert "holds no image, sound or clip" in refused(tmp_path)
+    assert "holds no folders of classes, only files: .csv (1)." in refused(tmp_path)
 
 
 def test_settings_without_effect_on_folders_are_refused(folder: Path) -> None:

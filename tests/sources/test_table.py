@@ -417,6 +417,13 @@ def test_no_column_of_files_is_refused(folder: Path) -> None:
     assert "Its columns: name, label." in text
 
 
+def test_the_column_of_files_can_be_nothing_else(folder: Path) -> None:
+    path = write(folder, ["file,label", "0.png,a", "2.png,b"])
+    for option in ("group", "folds"):
+        with pytest.raises(ConfigError, match="column file names the files, and no other does"):
+            sources.read(path, DataConfig(), **{option: "file"})
+
+
 def test_missing_files_are_all_listed_up_to_twenty(folder: Path) -> None:
     rows = ["path,label", "0.png,a", *(f"gone{n}.png,b" for n in range(25))]
     text = refused(write(folder, rows))

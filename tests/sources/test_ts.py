@@ -99,7 +99,7 @@ def test_missing_numbers_name_lines_and_dimensions(tmp_path: Path) -> None:
     path = write(tmp_path, "1,?:3,4:up\n5,6:7,8:down\n?,6:7,NaN:up\n")
     text = refused(path)
     assert "x.ts: 3 numbers of d1, d2, in lines 6, 8" in text
-    assert "--missing ffill|interpolate|drop|mask" in text
+    assert "--missing ffill|interpolate|drop|mask" in text and text.startswith(f"{path}: numbers")
     found = read(path, missing="mask")
     assert np.isnan(facts(found).values).tolist() == [
         [False, False],

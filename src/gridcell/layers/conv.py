@@ -74,7 +74,10 @@ class Conv(nn.Module):
         super().__init__()
         if grid_axes == 0 and kernel != ():
             text = str(kernel) if isinstance(kernel, int) else times(kernel)
-            raise ShapeError(f"a series has no grid; write conv({filters}, time={text}).")
+            raise ShapeError(
+                "a series has no grid, and behind flatten none is left; over time write "
+                f"conv({filters}, time={text})."
+            )
         if grid_axes and kernel == ():
             raise ShapeError("conv needs a kernel over the grid, for instance conv(32, 3).")
         if filters < 1:

@@ -53,7 +53,10 @@ class Pool(nn.Module):
         self.name = "maxpool" if reduce == "max" else "avgpool"
         if grid_axes == 0 and size != ():
             text = str(size) if isinstance(size, int) else times(size)
-            raise ShapeError(f"a series has no grid; write {self.name}(time={text}).")
+            raise ShapeError(
+                "a series has no grid, and behind flatten none is left; over time write "
+                f"{self.name}(time={text})."
+            )
         if grid_axes and size == ():
             size = 1
         per_axis(time, 1, layer=self.name, name="time")

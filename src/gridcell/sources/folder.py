@@ -195,6 +195,12 @@ def _no_file(path: Path, tally: walk.Tally, medium: Medium | None) -> SourceErro
     wanted = medium.kind if medium else "images, sounds or clips"
     fix = f"name a folder that holds one folder of {wanted} for each class"
     tables = [name for name in tally.extensions if name in supported]
+    if tables and len(tables) == len(tally.extensions):
+        return SourceError(
+            f"{path} holds no folders of classes, only files: {listed(seen)}.",
+            fix="put the files of each class into a folder of its own, or name one of the "
+            f"{listed(tables)} files itself.",
+        )
     if tables:
         fix += f", or one of the {listed(tables)} files itself"
     if ".gridcell" in tally.extensions:

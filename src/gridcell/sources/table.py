@@ -336,6 +336,14 @@ def _path_column(cells: Cells, taken: Sequence[str]) -> str:
             if 2 * sum(_is_named(cell) for cell in probe) > len(probe)
         ] or [name for name in free if numbered_files(cells.path, cells.columns[name]) is not None]
     if not found:
+        for name in taken:
+            if any(_exists(folder, _slashes(folder, cell)) for cell in cells.columns[name][::step]):
+                raise ConfigError(
+                    f"{cells.path}: column {shown(name)} names the files, and no other does, so "
+                    "that it can be nothing else.",
+                    fix="name another column. What their names tell is read by a pattern: --group "
+                    "'{person}_*'.",
+                )
         raise SourceError(
             f"{cells.path}: no column names files that exist in or below "
             f"{shown(str(folder.absolute()))}. Its columns: {listed(cells.names)}.",

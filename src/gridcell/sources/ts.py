@@ -252,8 +252,9 @@ def _missing_note(parts: Sequence[_File], columns: Sequence[str], data: DataConf
             f"{'line' if len(numbers) == 1 else 'lines'} {listed(numbers, most=LINES_LISTED)}"
         )
     if said and data.missing == "stop":
+        place = parts[0].path if len(parts) == 1 else parts[0].path.parent
         raise MissingNumbersError(
-            f"{parts[0].path.parent}: numbers are missing:{itemised(said, most=LISTED_COLUMNS)}",
+            f"{place}: numbers are missing:{itemised(said, most=LISTED_COLUMNS)}",
             lines=said,
             fix="say what becomes of them: --missing ffill|interpolate|drop|mask.",
         )
