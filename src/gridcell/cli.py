@@ -65,6 +65,7 @@ Flat = Parameter(name="*", negative_iterable="")
 Json = Annotated[bool, Parameter(negative="", help="Print the result as JSON on standard output.")]
 
 SHORT = {"--id": "--id-column", "--time": "--time-column"}
+"""Options that may be written shorter."""
 OPTION = re.compile(r"--[a-z][a-z-]*[a-z]")
 OF_THE_MODEL = (
     *("task", "horizon", "past", "known", "missing", "text_level", "longest_text", "vectors"),

@@ -105,7 +105,8 @@ class DataConfig:
     frames: int | None = None
     """Most frames that are taken from a clip, evenly spread over its time; 16 if left out."""
     on_bad_file: Literal["stop", "skip"] = "stop"
-    """What to do when files cannot be read: stop and list them all, or go on without them."""
+    """What to do when files, or series or texts of a table, cannot be read: stop and list them all,
+    or go on without them."""
     cache: Path | None = None
     """Folder for decoded arrays; the user's cache folder where left out."""
 

@@ -625,3 +625,51 @@ def test_real_tables_are_read_without_a_setting(
 def test_a_real_table_to_regress(data_folder: Path) -> None:
     found = read(data_folder / "timeseries" / "Covid3Month_long.csv")
     assert (found.task, len(found)) == ("regress", 201)
+
+
+@pytest.mark.parametrize("policy", ["stop", "ffill"])
+def test_series_of_a_long_table_that_cannot_be_read_are_left_out(
+    tmp_path: Path, policy: str
+) -> None:
+    series = [(n, n + 1, n + 2) for n in range(20)]
+    rows = long(series, ["ab"[n % 2] for n in range(20)])
+    rows[2] = "s0,1,spam,a"  # the second step of the first series
+    rows[9] = "s2,2,,a"
+    path = write(tmp_path, rows)
+    with pytest.raises(SourceError, match="holds no number in row 3"):
+        read(path, missing=policy)
+    found = read(path, missing=policy, on_bad_file="skip")
+    gone = ("s0", "s2") if policy == "stop" else ("s0",)
+    assert found.paths == tuple(f"t.csv#s{n}" for n in range(20) if f"s{n}" not in gone)
+    assert facts(found).starts.tolist() == [3 * n for n in range(len(found) + 1)]
+    assert facts(found).values[-3:, 0].tolist() == [19, 20, 21]
+    assert [found.labels[k] for k in found.targets[:2]] == ["b", "b" if policy == "stop" else "a"]
+    notes = "\n".join(found.notes)
+    assert f"Left out, {len(gone)} series that cannot be read:" in notes
+    assert "s0: column x holds no number in row 3 ('spam')" in notes
+    assert ("s2: column x holds no number in row 10" in notes) == (policy == "stop")
+    assert ("ffill says what becomes of them" in notes) == (policy == "ffill")
+    counts = "a 8, b 10" if policy == "stop" else "a 9, b 10"
+    assert counts in notes or ", ".join(reversed(counts.split(", "))) in notes
+
+
+def test_series_of_a_wide_table_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
+    rows = wide(["up", "down"] * 10)
+    rows[1] = rows[1].replace("0.1", "spam")
+    rows[4] = rows[4].replace("3.2", "")
+    path = write(tmp_path, rows)
+    with pytest.raises(SourceError, match="holds no number in row 2"):
+        read(path)
+    found = read(path, on_bad_file="skip")
+    assert found.paths == tuple(f"t.csv#{n}" for n in range(2, 22) if n not in (2, 5))
+    assert facts(found).values[:4, 0].tolist() == pytest.approx([1.0, 1.1, 1.2, 1.3])
+    notes = "\n".join(found.notes)
+    assert "18 series of 4 steps" in notes and "down 9, up 9" in notes
+    assert "t.csv#2: column h01 holds no number in row 2 ('spam')" in notes
+    assert "t.csv#5: column h02 holds no number in row 5" in notes
+
+
+def test_a_table_of_which_no_series_can_be_read_is_refused(tmp_path: Path) -> None:
+    rows = ["id,t,x,label", *(f"s{n},{t},{'' if t else t},a" for n in range(3) for t in range(2))]
+    with pytest.raises(SourceError, match="no series can be read:"):
+        read(write(tmp_path, rows), on_bad_file="skip", id_column="id")

@@ -126,6 +126,8 @@ def test_small_steps_that_learned_little_are_a_rate_too_low() -> None:
     assert not any("too low" in text for text in findings(net, history, 1e-4, fit=enough))
     by_heart = Fit("accuracy", 0.85, 0.5, 100, True)
     assert not any("too low" in text for text in findings(net, history, 1e-4, fit=by_heart))
+    short = replace(history, signals=history.signals[:4])
+    assert not any("too low" in text for text in findings(net, short, 1e-4, fit=few))
 
 
 @pytest.mark.parametrize("rate", [1.0, 3.0, 10.0])

@@ -48,6 +48,7 @@ from gridcell.sources.series_steps import (
     check_filled,
     digests_of,
     length_words,
+    readable,
     steps_of,
     without_wild,
 )
@@ -128,17 +129,21 @@ def _wide(frame: Frame, roles: Roles, data: DataConfig, *, purpose: classes.Purp
             "row.",
             fix="write a row for each step, with a column that says which series it belongs to.",
         )
-    values, missing = without_wild(
-        frame, frame.numbers(roles.inputs), roles.inputs, data, is_wide=True
-    )
-    rows = np.arange(len(frame))
-    cells = _answer_cells(frame, roles.targets, rows)
-    answers = read_answers(cells, roles.targets, task=data.task, purpose=purpose)
+    rows, names, left_out = np.arange(len(frame)), _row_names(frame), list[str]()
+    strange: dict[int, str] | None = {} if data.on_bad_file == "skip" else None
+    values = frame.numbers(roles.inputs, strange=strange)
+    if strange is not None:
+        left, left_out = readable(frame, values, roles.inputs, data, strange, rows, names)
+        rows = np.flatnonzero(left)
+        values[~left] = 0.0  # of no series that is read
+    values, missing = without_wild(frame, values, roles.inputs, data, is_wide=True)
+    answers = _answers_of(frame, roles, data, rows, purpose=purpose)
     steps = len(roles.inputs)
-    starts = np.arange(len(frame) + 1, dtype=np.int64) * steps
+    starts = np.arange(len(rows) + 1, dtype=np.int64) * steps
+    values = values if len(rows) == len(values) else values[rows]
     facts = SeriesFacts(values.reshape(-1, 1), starts, roles.inputs, form="wide")
     first = (
-        f"{counted(len(frame), 'series', 'series')} of {counted(steps, 'step')} from "
+        f"{counted(len(rows), 'series', 'series')} of {counted(steps, 'step')} from "
         f"{frame.path.name}, one in each row: columns {span(roles.inputs)}."
     )
     return _samples(
@@ -147,9 +152,9 @@ def _wide(frame: Frame, roles: Roles, data: DataConfig, *, purpose: classes.Purp
         answers,
         rows,
         facts,
-        _row_names(frame),
+        tuple(names[row] for row in rows.tolist()),
         purpose=purpose,
-        notes=(first, *frame.notes, *roles.notes, *missing),
+        notes=(first, *frame.notes, *roles.notes, *missing, *left_out),
     )
 
 
@@ -308,7 +313,22 @@ def _long_answers(
                 f"{frame.cells_at(name, np.asarray(rows))}.",
                 fix="mend those cells, or pass --task classify if its values are classes.",
             )
-    cells = replace(_answer_cells(frame, roles.targets, firsts), first_row=1)
+    return _answers_of(frame, roles, data, firsts, purpose=purpose)
+
+
+def _answers_of(
+    frame: Frame,
+    roles: Roles,
+    data: DataConfig,
+    rows: NDArray[np.int64],
+    *,
+    purpose: classes.Purpose,
+) -> Answers:
+    """Read what these rows, each of which speaks for a series, are answered with."""
+    cells = _answer_cells(frame, roles.targets, rows)
+    if np.array_equal(rows, np.arange(len(frame))):
+        return read_answers(cells, roles.targets, task=data.task, purpose=purpose)
+    cells = replace(cells, first_row=1)
     try:
         return read_answers(cells, roles.targets, task=data.task, purpose=purpose)
     except SourceError as error:

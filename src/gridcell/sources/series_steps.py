@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,11 +85,15 @@ def steps_of(
 
     key     column that says which series a row belongs to; the table is one series without
     alike   columns that rows of the same time must agree in, besides the inputs, to be repeats
-    strange takes rows with cells that hold no number; see `Frame.numbers`
+    strange takes rows with cells that hold no number; see `Frame.numbers`. Where it is left out
+            and bad files are to be skipped, the series of such rows are left out of several
 
     Raises   SourceError for rows without an id or a time, for two of one series that have the same
              time and differ, and for missing numbers if `data.missing` is "stop"
     """
+    is_skipping = key is not None and strange is None and data.on_bad_file == "skip"
+    if is_skipping:
+        strange = {}
     texts = frame.texts(list(dict.fromkeys([*([key] if key else []), *alike])))
     ids = Coded(np.zeros(len(frame), np.int64), (frame.path.name,)) if key is None else texts[key]
     if key is not None:
@@ -112,12 +116,63 @@ def steps_of(
             order = kept
     elif (np.diff(ids.codes) < 0).any():
         notes.append("The rows of a series do not stand together: they are read in their order.")
+    if is_skipping and strange is not None:
+        left, told = readable(frame, values, inputs, data, strange, ids.codes, ids.values)
+        order = order[left[order]]
+        values[~left] = 0.0  # of no series that is read
+        notes += told
     values, missing = without_wild(frame, values, inputs, data)
-    if not np.array_equal(order, np.arange(len(order))):
+    if not np.array_equal(order, np.arange(len(values))):
         values = values[order]
     lengths = np.bincount(ids.codes[order], minlength=len(ids.values))
+    names = ids.values
+    if is_skipping:
+        names = tuple(name for name, count in zip(names, lengths, strict=True) if count)
+        lengths = lengths[lengths > 0]
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return Steps(ids.values, values, starts, order, (*notes, *missing))
+    return Steps(names, values, starts, order, (*notes, *missing))
+
+
+def readable(
+    frame: Frame,
+    values: NDArray[np.float32],
+    names: Sequence[str],
+    data: DataConfig,
+    strange: Mapping[int, str],
+    items: NDArray[np.int64],
+    called: Sequence[str],
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """Say which rows are of series that can be read, and name the others with the reason.
+
+    A series cannot be read where a cell holds no number, or where one is missing and nothing says
+    what becomes of it.
+
+    strange   what is wrong with a row, as `Frame.numbers` gives it
+    items     [rows] the series of each row, numbers 0 .. N - 1
+    called    [N] how each is called
+
+    Raises   SourceError where none is left
+    """
+    reasons = {int(items[row]): said for row, said in sorted(strange.items(), reverse=True)}
+    if data.missing == "stop":
+        lost = ~np.isfinite(values)
+        for row in np.flatnonzero(lost.any(axis=1))[::-1].tolist():
+            column = shown(names[int(lost[row].argmax())])
+            where = f"no number in row {frame.first_row + row}"
+            reasons.setdefault(int(items[row]), f"column {column} holds {where}")
+    bad = sorted(reasons)
+    if not bad:
+        return np.ones(len(items), np.bool_), []
+    lines = [f"{shown(called[item])}: {reasons[item]}" for item in bad]
+    if len(bad) == len(called):
+        raise SourceError(
+            f"{frame.path}: no series can be read:{itemised(lines, most=SERIES_LISTED)}",
+            fix="mend these cells.",
+        )
+    return ~np.isin(items, bad), [
+        f"Left out, {counted(len(bad), 'series', 'series')} that cannot be read:"
+        f"{itemised(lines, most=SERIES_LISTED)}"
+    ]
 
 
 def digests_of(

@@ -45,6 +45,8 @@ where images, series and texts all learned less than at a lower rate."""
 TINY_UPDATE, HALF = 5e-5, 0.5
 """Steps so far below the usual leave a network where it began, whatever the noisy loss does or how
 few the rows are; by the loss, little was learned unless it fell to half."""
+FEWEST_LOOKED_AT = 5
+"""Steps looked at below which a training is too short for a rate to be called too low."""
 LARGEST_CHANGE = 1000.0
 """Of a rate that is proposed: where a training blew up, its steps tell no more than that."""
 VANISHED = 1e-4
@@ -222,7 +224,8 @@ def _too_high(
 
 def _too_low(history: History, rate: float, usual_rate: float, fit: Fit | None) -> list[Finding]:
     losses = [record.loss for record in history.epochs]
-    usual = statistics.median(_updates(history) or [USUAL_UPDATE])
+    updates = _updates(history)
+    usual = statistics.median(updates) if len(updates) >= FEWEST_LOOKED_AT else USUAL_UPDATE
     little = ""
     if usual < SMALL_UPDATE and not _is_overfitted(fit):
         little = _little_learned(losses, fit)
