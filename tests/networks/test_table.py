@@ -133,6 +133,27 @@ def test_parameters_add_up_to_the_network_s(name):
             assert eval(row.parameter_arithmetic) == row.parameters
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        "lstm(8)",
+        "lstm(8, both)",
+        "lstm(8, heads=4)",
+        "lstm(8, recurrence=diagonal, both)",
+        "lstm(8, project=6)",
+        "lstm(8, project=6, both, layers=3)",
+        "lstm(8, peephole, layernorm)",
+        "lstm(8, layers=4, both, heads=2, peephole, layernorm)",
+        "rnn(8)",
+        "rnn(8, both, layers=3)",
+    ],
+)
+def test_the_parameters_of_every_recurrent_layer_are_worked_out(layer):
+    row = rows(build(f"{layer} last", Layout(5), outputs=2))[0]
+    assert row.parameter_arithmetic.startswith(("4 * ", "2 * ", "("))
+    assert eval(row.parameter_arithmetic) == row.parameters > 0
+
+
 def test_a_spelled_word_is_a_row_and_filters_over_its_letters():
     layout = Layout(1 + 16, vocabulary=50, alphabet=30)
     network = build("spell(8, letters=4)", layout, outputs=2, each=True)

@@ -261,16 +261,32 @@ def _multiply_adds(module: nn.Module | None, before: Layout, after: Layout) -> i
 
 
 def _recurrent_parameters(module: layers.LSTM | layers.RNN) -> str:
-    """(inputs + states + 2 biases) * width for each gate and direction, in the plain case."""
-    is_plain = module.layers == 1
+    """(inputs + states + 2 biases) * width for each gate, direction and layer, and what is beside.
+
+    >>> _recurrent_parameters(layers.LSTM(3, 8, both=True))
+    '4 * 2 * (3 + 8 + 2) * 8'
+    >>> _recurrent_parameters(layers.LSTM(3, 8, both=True, layers=3, heads=2, peephole=True))
+    '2 * (4 * (3 + 8 / 2 + 2) * 8 + 3 * 8) + 2 * 2 * (4 * (16 + 8 / 2 + 2) * 8 + 3 * 8)'
+    """
+    width, shown, heads, beside = module.width, module.width, 1, ""
     if isinstance(module, layers.LSTM):
-        is_plain &= module.heads == 1 and module.project is None
-        is_plain &= not module.peephole and not module.layernorm
-    if not is_plain:
-        return ""
-    factors = ["4"] * isinstance(module, layers.LSTM) + ["2"] * module.both
-    width = f"({module.channels} + {module.width} + 2) * {module.width}"
-    return " * ".join([*factors, width])
+        shown, heads = module.shown, module.heads
+        beside += f" + {shown} * {width}" * (module.project is not None)
+        beside += f" + 3 * {width}" * module.peephole
+        beside += f" + 10 * {width}" * module.layernorm
+    states = f"{shown} / {heads}" if heads > 1 else f"{shown}"
+
+    def of_layer(inputs: int, layers_alike: int) -> str:
+        gates = ["4"] * isinstance(module, layers.LSTM)
+        each = f"({inputs} + {states} + 2) * {width}"
+        times = [str(layers_alike)] * (layers_alike > 1) + ["2"] * module.both
+        if not beside:
+            return " * ".join([*gates, *times, each])
+        own = f"{' * '.join([*gates, each])}{beside}"
+        return " * ".join([*times, f"({own})"]) if times else own
+
+    first, others = of_layer(module.channels, 1), module.layers - 1
+    return f"{first} + {of_layer(module.features, others)}" if others else first
 
 
 def _field(step: Step, field: Field) -> Field:
