@@ -58,6 +58,23 @@ def test_last_agrees_with_its_twin(case):
     compare_reduce(case, last_weights)
 
 
+@pytest.mark.parametrize("lengths", [None, [5, 5, 5], [5, 2, 0]])
+@pytest.mark.parametrize("is_time_first", [True, False])
+def test_the_gradient_of_last_lies_in_memory_as_its_input_does(is_time_first, lengths):
+    x = tensor(normal(0, 5, 3, 4)).transpose(0, 1)
+    x = (x if is_time_first else x.contiguous()).detach().requires_grad_()
+    known = None if lengths is None else torch.tensor(lengths)
+    seen = []
+    x.register_hook(seen.append)
+    y = Last()(x, known)
+    y.sum().backward()
+    wanted = torch.zeros(3, 5, 4, dtype=x.dtype)
+    for row, length in enumerate(lengths or [5] * 3):
+        if length:
+            wanted[row, length - 1] = 1
+    assert torch.equal(seen[0], wanted) and seen[0].stride() == x.stride()
+
+
 @quick
 @given(cases(Mean()))
 def test_mean_agrees_with_its_twin(case):

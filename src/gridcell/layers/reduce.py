@@ -11,7 +11,14 @@ from gridcell.axes import Layout, check_shape
 from gridcell.errors import ShapeError
 from gridcell.layers.activation import same_layout
 from gridcell.layers.first_weights import draw
-from gridcell.layers.lengths import check_lengths, is_full, mask_steps, same_lengths, valid_steps
+from gridcell.layers.lengths import (
+    check_lengths,
+    is_full,
+    is_traced,
+    mask_steps,
+    same_lengths,
+    valid_steps,
+)
 
 
 def no_lengths(_layer: object, _lengths: Tensor | None) -> None:
@@ -44,11 +51,14 @@ class Last(nn.Module):
         check_lengths(lengths, x, layer="last")
         if is_full(lengths, x.shape[1]) and x.shape[1]:
             lengths = None  # a slice, whose gradient costs less than that of chosen steps
+        # Taken from the axes as they lie in memory, which a fused LSTM leaves with time in front:
+        # the gradient lies like that, and needs no copy there.
+        is_time_first = not is_traced() and x.stride(0) < x.stride(1)
         if lengths is None:
-            y = x[:, -1]
+            y = x.transpose(0, 1)[-1] if is_time_first else x[:, -1]
         else:
-            rows = torch.arange(x.shape[0], device=x.device)
-            y = x[rows, (lengths - 1).clamp(min=0)]
+            rows, steps = torch.arange(x.shape[0], device=x.device), (lengths - 1).clamp(min=0)
+            y = x.transpose(0, 1)[steps, rows] if is_time_first else x[rows, steps]
         if self.both:
             half = x.shape[2] // 2
             y = torch.cat([y[:, :half], x[:, 0, half:]], 1)
