@@ -81,7 +81,7 @@ def test_few_whole_numbers_are_classes_and_the_other_way_is_said(folder: Path) -
     path = write(folder, labelled([3, 1, 3, 10]))
     found = read(path)
     assert (found.task, found.labels) == ("classify", ("1", "10", "3"))
-    assert "They are whole numbers: pass --task regress to learn them as numbers." in said(found)
+    assert "label holds whole numbers: pass --task regress to learn them so." in said(found)
     as_numbers = read(path, task="regress")
     assert as_numbers.task == "regress"
     assert as_numbers.targets.tolist() == [[3.0], [1.0], [3.0], [10.0]]
@@ -415,6 +415,13 @@ def test_no_column_of_files_is_refused(folder: Path) -> None:
     text = refused(write(folder, ["name,label", "x,a", "y,b"]))
     assert f"no column names files that exist in or below {folder}" in text
     assert "Its columns: name, label." in text
+
+
+def test_classes_are_counted_by_the_rows_that_are_used(folder: Path) -> None:
+    rows = ["path,label", "0.png,a", "1.png,a", "2.png,b", "3.png,b", "3.png,b", "gone.png,a"]
+    found = read(write(folder, rows), on_bad_file="skip")
+    assert len(found) == 4
+    assert "Column label gives 2 classes: a 2, b 2." in said(found)
 
 
 def test_the_column_of_files_can_be_nothing_else(folder: Path) -> None:

@@ -44,6 +44,23 @@ class Answers:
     targets: NDArray[np.generic]
     notes: tuple[str, ...]
     has_label_columns: bool = False
+    classes_of: str = ""
+    """Column of classes whose items `told` counts; none where `notes` say all."""
+
+    def told(self, rows: NDArray[np.int64] | None = None) -> tuple[str, ...]:
+        """What was understood, with the items of each class among these rows; of all if left out.
+
+        >>> found = Answers("classify", ("a", "b"), np.array([0, 1, 1]), (), classes_of="kind")
+        >>> found.told(), found.told(np.array([0, 1]))
+        (('Column kind gives 2 classes: b 2, a 1.',), ('Column kind gives 2 classes: a 1, b 1.',))
+        """
+        if not self.classes_of:
+            return self.notes
+        found = self.targets if rows is None else self.targets[rows]
+        shares = Counter(self.labels[number] for number in found.tolist()).most_common()
+        counts = listed(f"{shown(label)} {count:,}" for label, count in shares)
+        gives = counted(len(shares), "class", "classes")
+        return f"Column {shown(self.classes_of)} gives {gives}: {counts}.", *self.notes
 
 
 def read_answers(
@@ -183,12 +200,11 @@ def _classify(
             if several
             else "name another column, or pass --task regress if it holds numbers.",
         )
-    shares = Counter(column).most_common()
-    counts = listed((f"{shown(label)} {count:,}" for label, count in shares))
-    note = f"Column {shown(name)} gives {counted(len(labels), 'class', 'classes')}: {counts}."
+    notes = [several] if several else []
     if is_number and not is_asked:
-        note += " They are whole numbers: pass --task regress to learn them as numbers."
-    return Answers("classify", labels, targets, (note, several) if several else (note,))
+        number = f"Column {shown(name)} holds whole numbers: pass --task regress to learn them so."
+        notes.append(number)
+    return Answers("classify", labels, targets, tuple(notes), classes_of=name)
 
 
 def _several_labels(name: str, column: Sequence[str]) -> str | None:

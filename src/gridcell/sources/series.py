@@ -374,7 +374,7 @@ def _samples(
     )
     groups, group_names = _named(frame, roles.group, "group", rows, steps)
     fold_of, fold_names = _named(frame, roles.folds, "fold", rows, steps)
-    said = [*notes, *answers.notes, *split_notes]
+    said = [*notes, *answers.told(), *split_notes]
     said += told_parts(roles.group, group_names, roles.folds, fold_names)
     return Samples(
         task=answers.task,

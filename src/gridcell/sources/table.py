@@ -125,7 +125,7 @@ def read(
         f"{counted(len(rows), medium.noun)} from {path.name}, named by column {shown(roles.path)}.",
         *numbered,
         *cells.notes,
-        *answers.notes,
+        *answers.told(rows),
     ]
     notes += [*split_notes, *told_parts(roles.group, group_names, roles.folds, fold_names)]
     if repeats:

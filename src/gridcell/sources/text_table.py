@@ -114,7 +114,7 @@ def read(
     notes = [
         f"{counted(len(rows), 'text')} from {files}, in column {shown(roles.path)}.",
         *(note for cells in tables for note in cells.notes),
-        *answers.notes,
+        *answers.told(rows),
     ]
     notes += [*split_notes, *told_parts(roles.group, group_names, roles.folds, fold_names)]
     if empty:

@@ -126,7 +126,7 @@ def read(
     notes = [
         f"{counted(len(cells), 'series', 'series')} of {length_words(starts)}{dimensions} from "
         f"{listed(each.name for each in paths)}.",
-        *answers.notes,
+        *answers.told(),
     ]
     if len(parts) > 1:
         counts = ", ".join(f"{len(p.lines):,} in {p.path.name}" for p in parts)
