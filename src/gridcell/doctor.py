@@ -29,7 +29,7 @@ from gridcell.samples import (
     SoundFacts,
     TextFacts,
 )
-from gridcell.sources.wording import counted, listed, shown
+from gridcell.sources.wording import counted, listed, shown, with_count
 
 IMBALANCE_RATIO = 3.0
 TINY_CLASS_ITEMS = 10
@@ -99,7 +99,7 @@ def _classes(samples: Samples) -> list[Finding]:
         return []
     counts = np.bincount(samples.targets.astype(np.int64), minlength=len(samples.labels))
     order = np.argsort(-counts, kind="stable").tolist()
-    named = [f"{shown(samples.labels[k])} {counts[k]:,}" for k in order]
+    named = [with_count(samples.labels[k], int(counts[k])) for k in order]
     findings = [
         Finding(
             "note",
@@ -147,7 +147,7 @@ def _labels(samples: Samples) -> list[Finding]:
     if samples.task != "labels":
         return []
     counts = (samples.targets > 0).sum(axis=0)  # type: ignore[operator]
-    named = [f"{shown(label)} {n:,}" for label, n in zip(samples.labels, counts, strict=True)]
+    named = [with_count(label, int(n)) for label, n in zip(samples.labels, counts, strict=True)]
     without = int((samples.targets == 0).all(axis=1).sum())
     have = "has" if without == 1 else "have"
     none = f"; {without:,} {have} none of them" if without else ""

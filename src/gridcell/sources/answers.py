@@ -22,7 +22,7 @@ from gridcell.errors import ConfigError, SourceError
 from gridcell.samples import ItemTask
 from gridcell.sources import classes
 from gridcell.sources.cells import Cells, is_missing, missing_in
-from gridcell.sources.wording import counted, listed, shown
+from gridcell.sources.wording import counted, listed, shown, with_count
 
 CLASSES_OF_NUMBERS = 20
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -58,7 +58,7 @@ class Answers:
             return self.notes
         found = self.targets if rows is None else self.targets[rows]
         shares = Counter(self.labels[number] for number in found.tolist()).most_common()
-        counts = listed(f"{shown(label)} {count:,}" for label, count in shares)
+        counts = listed(with_count(label, count) for label, count in shares)
         gives = counted(len(shares), "class", "classes")
         return f"Column {shown(self.classes_of)} gives {gives}: {counts}.", *self.notes
 

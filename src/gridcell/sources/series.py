@@ -52,7 +52,7 @@ from gridcell.sources.series_steps import (
     steps_of,
     without_wild,
 )
-from gridcell.sources.wording import SPLIT_WORDS, counted, listed, shown
+from gridcell.sources.wording import SPLIT_WORDS, counted, listed, shown, with_count
 
 LARGE_BYTES = 2**23
 TAGGED_SHARE = 0.5
@@ -261,7 +261,9 @@ def _tags(
     targets = np.zeros((len(steps.names), len(labels)), np.float32)
     targets[np.repeat(np.arange(len(steps.names)), np.diff(steps.starts)), numbers] = 1.0
     counts = np.bincount(numbers, minlength=len(labels))
-    shares = listed(f"{shown(labels[i])} {counts[i]:,}" for i in np.argsort(-counts, kind="stable"))
+    shares = listed(
+        with_count(labels[i], int(counts[i])) for i in np.argsort(-counts, kind="stable")
+    )
     note = (
         f"Column {shown(name)} gives each step one of {counted(len(labels), 'class', 'classes')} "
         f"(task tags): {shares}."

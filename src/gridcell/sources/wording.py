@@ -36,6 +36,16 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
+def with_count(name: str, count: int) -> str:
+    """Return a class with its items, in quotes where it would be read as a number itself.
+
+    >>> with_count("cat", 1200), with_count("3", 2)
+    ('cat 1,200', "'3' 2")
+    """
+    is_number = name.replace(".", "").replace("-", "").isdigit()
+    return f"{repr(name) if is_number else shown(name)} {count:,}"
+
+
 def listed(names: Iterable[str], *, most: int = 12) -> str:
     """Return names as one text, at most `most` of them and then a count.
 
