@@ -607,3 +607,45 @@ def test_real_tables(data_folder, name, options, windows, step):
     samples, facts = found(path, **{"past": None, **options})
     assert len(samples) == windows
     assert str(facts.step) == step
+
+
+def dates(count: int, unit: str) -> list[str]:
+    points = np.datetime64("2024-01-01").astype(f"M8[{unit}]") + np.arange(count)
+    return [str(point.astype("M8[D]")) for point in points]
+
+
+def weekdays(count: int) -> list[str]:
+    return [day for day in dates(2 * count, "D") if np.is_busday(day)][:count]
+
+
+@pytest.mark.parametrize(
+    ("step", "times", "reason"),
+    [
+        (Step("weekdays"), dates(40, "D"), "has rows of Saturdays or Sundays, and the model"),
+        (Step("weekdays"), dates(40, "M"), "lie 1 month apart, and .* that lie 1 weekday apart"),
+        (Step("months"), dates(60, "M")[::3], "lie 3 months apart, and .* lie 1 month apart"),
+        (Step("months"), dates(60, "D"), "lie 1 day apart, and .* lie 1 month apart"),
+        (Step("time", HOUR_US), dates(60, "D"), "lie 1 day apart, and .* lie 1 hour apart"),
+        (Step("numbers", 10**6), dates(60, "D"), "lie 1 day apart, and .* 1 apart in number"),
+    ],
+)
+def test_a_step_that_no_model_learned_is_refused(tmp_path, step, times, reason):
+    path = table(tmp_path, [f"{time},{i}.5" for i, time in enumerate(times)])
+    with pytest.raises(SourceError, match=reason):
+        read(path, DataConfig(horizon=1, past=3), step=step)
+
+
+@pytest.mark.parametrize(
+    ("step", "times"),
+    [
+        (Step("weekdays"), weekdays(4)),  # of one week: found alone, they would be days
+        (Step("weekdays"), weekdays(40)),
+        (Step("months"), dates(30, "M")),
+        (Step("time", HOUR_US), [hour(i) for i in range(60) if i < 9 or i % 3]),
+    ],
+)
+def test_a_model_s_step_is_kept(tmp_path, step, times):
+    path = table(tmp_path, [f"{time},{i}.5" for i, time in enumerate(times)])
+    samples = read(path, DataConfig(horizon=1, past=3), step=step)
+    assert isinstance(samples.facts, ForecastFacts)
+    assert samples.facts.step == step and len(samples) > 0

@@ -136,12 +136,20 @@ def _refuse_other(
         return
     values, counts = np.unique(far, return_counts=True)
     most = int(np.argmax(counts))
-    unit: Literal["numbers", "time"] = "numbers" if is_numbered else "time"
-    if (unit == "numbers") == (step.unit == "numbers"):
+    months = 0 if is_numbered else _in_months(times, is_inside)
+    if is_numbered == (step.unit == "numbers"):
         is_learned = np.mean(step.between(times)[is_inside] == 1) > DOMINANT
-        if is_learned or counts[most] <= DOMINANT * len(far):
+        if is_learned and step.unit == "weekdays" and ((times // DAY_US + 3) % 7 > 4).any():
+            raise SourceError(
+                f"{where} has rows of Saturdays or Sundays, and the model learned from weekdays "
+                "alone.",
+                fix="leave those rows out.",
+            )
+        if is_learned or (counts[most] <= DOMINANT * len(far) and not months):
             return
-    found = Step(unit, int(values[most]))
+    found = Step("numbers" if is_numbered else "time", int(values[most]))
+    if months:
+        found = Step("months", months)
     raise SourceError(
         f"{where}: most of its rows lie {_apart(found)}, and the model learned from rows that lie "
         f"{_apart(step)}.",
