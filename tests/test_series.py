@@ -148,7 +148,27 @@ def test_a_table_that_names_files_of_series_has_an_answer_for_each(
     assert main(["predict", str(run.model_file), str(table), "--path-column", "file"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 24
     assert main(["predict", str(run.model_file), files[0], "--path-column", "file"]) == 2
-    assert "nothing that is asked for is a table of paths of series" in capsys.readouterr().err
+    assert "has no column file (for path_column)" in capsys.readouterr().err
+
+
+def test_a_series_whose_numbers_stand_in_names_of_files_is_a_series(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["file,label"]
+    for number in range(20):
+        values = "\n".join(f"{np.sin(t + number):.3f},{t}" for t in range(20))
+        (tmp_path / f"s{number}.csv").write_text(f"x,y\n{values}\n")
+        rows.append(f"s{number}.csv,{'ab'[number % 2]}")
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(rows) + "\n")
+    run = trained(table, tmp_path / "run", epochs=1, target=["label"])
+    one = str(tmp_path / "s1.csv")  # the column y counts from 0 to 19, as the files do
+    assert [p.path for p in run.model.predict(one)] == [one]
+    assert main(["predict", str(run.model_file), one]) == 0
+    assert capsys.readouterr().out.startswith(one)
+    beside = tmp_path / "beside.csv"  # a series that says which file it is from
+    beside.write_text("x,y,from\n1,2,s1.csv\n3,4,s1.csv\n5,6,s1.csv\n")
+    assert [p.path for p in run.model.predict(beside)] == [str(beside)]
 
 
 @pytest.mark.parametrize("name", ["nope.csv", "nope.csv.gz", "nope.parquet", "nope.ts"])

@@ -22,7 +22,7 @@ from gridcell.networks.answers import LEVELS, Answers
 from gridcell.networks.run import Room, outputs
 from gridcell.networks.stream import Stream, StreamState
 from gridcell.prediction import Prediction
-from gridcell.preparation import Preparation, SoundPreparation, steps_of
+from gridcell.preparation import Preparation, SeriesPreparation, SoundPreparation, steps_of
 from gridcell.preparation.cache import Decoded
 from gridcell.preparation.clips import FrameReader
 from gridcell.preparation.forecast import ForecastPreparation, ForecastReader
@@ -130,6 +130,12 @@ class Model:
         """What it reads: images, sounds, clips, series or texts."""
         return self.description.kind
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of numbers that it reads of a series; none where it reads something else."""
+        prep = self.preparation
+        return prep.columns if isinstance(prep, SeriesPreparation) else ()
+
     def answers(
         self, decoded: Decoded, rows: NDArray[np.int64], room: Room | None = None
     ) -> NDArray[np.float64]:
@@ -195,7 +201,9 @@ class Model:
         if alone is not None:
             try:
                 asked = self.description.asked
-                paths = find_files(alone, self.kind, asked=asked, column=path_column)
+                paths = find_files(
+                    alone, self.kind, asked=asked, column=path_column, inputs=self.columns
+                )
             except SourceError:
                 if not skip_bad_files or alone.exists():
                     raise

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -66,6 +67,7 @@ what is said of series too; what only some of a reader's data have a use for, it
 NAMES = {"table": table.columns_of, "series": series.columns_of, "texts": texts.columns_of}
 """What gives the names of columns, of the readers that read a table with answers in it."""
 NOTHING = Remembered()
+FIRST_LINE_BYTES = 2**16
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
 
@@ -216,17 +218,38 @@ def _refuse_unheeded(data: DataConfig, reader: str, kind: Kind) -> None:
             )
 
 
-def is_list_of_files(path: Path, kind: Kind) -> bool:
+def is_list_of_files(
+    path: Path, kind: Kind, *, column: str | None = None, inputs: Sequence[str] = ()
+) -> bool:
     """Say whether a model of this kind finds a table that names files here.
 
-    What is seen or heard stands in no table; series do, so that the cells must say it.
+    What is seen or heard stands in no table; series do, so that the table must say it.
+
+    column   the one that was said to name them
+    inputs   columns of numbers that the model reads of a series: a table that has them is one
     """
     if kind != "series" or not is_table(path.name) or not os.path.isfile(path):
         return kind in kinds.SEEN and is_table(path.name)
+    if column is not None:
+        return True
+    if inputs and set(inputs) <= _first_cells(path):
+        return False  # found without the care that takes ten milliseconds a file
     try:
-        return table.names_files(path, DataConfig())
+        if inputs and set(inputs) <= set(table.columns_of(path, DataConfig())):
+            return False
+        return table.names_files(path, DataConfig(), by_number=False)
     except GridcellError:
         return False  # what reads it as a series says what is wrong with it
+
+
+def _first_cells(path: Path) -> set[str]:
+    """What stands in the first line of a table, where that is plain to see."""
+    try:
+        with path.open("rb") as file:
+            line = file.readline(FIRST_LINE_BYTES).decode()
+    except (OSError, UnicodeDecodeError):
+        return set()
+    return {cell.strip().strip('"') for cell in re.split(r"[,;|\t]", line)}
 
 
 def check_path_column(column: str | None, paths: Iterable[Path], kind: Kind) -> None:
@@ -234,7 +257,9 @@ def check_path_column(column: str | None, paths: Iterable[Path], kind: Kind) -> 
 
     Raises   ConfigError
     """
-    if column is not None and not any(is_list_of_files(path, kind) for path in paths):
+    if column is not None and not any(
+        is_list_of_files(path, kind, column=column) for path in paths
+    ):
         raise ConfigError(
             f"path_column has no effect: nothing that is asked for is a table of paths of {kind}."
             if kind in (*kinds.SEEN, "series")
@@ -244,7 +269,12 @@ def check_path_column(column: str | None, paths: Iterable[Path], kind: Kind) -> 
 
 
 def find_files(
-    path: Path, kind: Kind, *, asked: Asked = NOTHING_ASKED, column: str | None = None
+    path: Path,
+    kind: Kind,
+    *,
+    asked: Asked = NOTHING_ASKED,
+    column: str | None = None,
+    inputs: Sequence[str] = (),
 ) -> list[Path]:
     """Return every file in a folder, however deep, that is named as this kind; the files that a
     table names; or the file itself.
@@ -253,6 +283,7 @@ def find_files(
     is looked at.
 
     asked, column   for a table, see `table.files_named`
+    inputs          for a model of series, see `is_list_of_files`
 
     Raises   SourceError if nothing is at `path`, no such file is in it, or a folder in it may not
              be opened
@@ -273,7 +304,7 @@ def find_files(
             f"{shown(str(path))} does not exist.{did_you_mean(path.name, _beside(path))}",
             fix=f"name {places if kind in kinds.SEEN else f'{medium.one} or a folder'}.",
         )
-    if is_list_of_files(path, kind):
+    if is_list_of_files(path, kind, column=column, inputs=inputs):
         return table.files_named(path, asked, column=column)
     return [path]
 

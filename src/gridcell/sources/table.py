@@ -203,8 +203,11 @@ def files_named(path: Path, asked: Asked, *, column: str | None = None) -> list[
     return asked.dialect.read(path, DataConfig(path_column=column), files)
 
 
-def names_files(path: Path, data: DataConfig) -> bool:
-    """Say whether the first rows of a table name files, which may be missing."""
+def names_files(path: Path, data: DataConfig, *, by_number: bool = True) -> bool:
+    """Say whether the first rows of a table name files, which may be missing.
+
+    by_number   whether whole numbers may, which stand in the names of files
+    """
     is_text = not path.name.lower().endswith(".parquet")
     # Whether the first row is names is of no matter here, and may be hard to tell.
     head = read_head(path, replace(data, header=False) if is_text else data)
@@ -218,7 +221,9 @@ def names_files(path: Path, data: DataConfig) -> bool:
         if 2 * sum(_is_named(cell) for cell in probe) > len(probe) > 0:
             return True
         below = cells[1:] if cells and not cells[0].isdigit() else cells
-        if data.id_column is None and numbered_files(path, below) is not None:
+        if not by_number or data.id_column is not None:
+            continue
+        if numbered_files(path, below) is not None:
             return True
     return False
 
