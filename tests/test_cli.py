@@ -505,6 +505,35 @@ def test_show_sizes_a_network_of_texts(run: Run) -> None:
     refused(run("show", network, "--input", "T:0"), "T:5000 for a text of 5,000 different words")
 
 
+@pytest.mark.parametrize(
+    ("network", "outputs", "totals"),
+    [
+        # 3*4*16 at each step; (16 + 16)*64 at every fourth; 16*3 once. Bytes are 4 a number.
+        (
+            "conv(16, time=3) maxpool(time=4) lstm(16) last dense(3)",
+            ["T x 16", "T/4 x 16", "T/4 x 16", "16", "3"],
+            f"{3 * 4 * 16 + 32 * 64 // 4} multiply-adds and {64 + 32} B a step of the input, "
+            f"48 multiply-adds and {64 + 12} B once an item.",
+        ),
+        # Each of three members: 4*8 at each step, 8*16 at every second, 16 once.
+        (
+            "ensemble(conv(8, time=1) maxpool(time=2) conv(16, time=1) mean dense(1), members=3)",
+            ["T x 8", "T/2 x 8", "T/2 x 16"],
+            f"{3 * (32 + 64)} multiply-adds and {3 * 4 * (8 + 4 + 8)} B a step of the input, "
+            f"{3 * 16} multiply-adds and {3 * 4 * 17 + 4} B once an item.",
+        ),
+    ],
+)
+def test_show_reckons_with_fewer_steps_behind_a_stride(
+    run: Run, network: str, outputs: list[str], totals: str
+) -> None:
+    shown = run("show", network, "--input", "Tx4")
+    assert shown.code == 0
+    assert totals in " ".join(shown.out.split())
+    for output in outputs:
+        assert f" {output} " in shown.out
+
+
 def test_show_sizes_a_preset(run: Run) -> None:
     assert run("show", "tiny", "--input", "28x28x1", "--outputs", "10").code == 0
     refused(run("show", "tiny", "--input", "28x28x1"), "add --outputs 10.")

@@ -142,6 +142,7 @@ def test_the_tags_that_were_learned_are_scored(tmp_path: Path) -> None:
     assert run.model.labels == ("name", "verb", "x")
     scores = scoring.evaluate(Model.load(run.model_file), path, DataConfig())
     assert scores is not None and scores.labels == run.model.labels
+    assert scores.task == run.model.task == "tags"
 
 
 def test_an_empty_text_of_a_table_is_skipped_alone(

@@ -117,6 +117,7 @@ def test_a_later_evaluation_gives_the_same_score(model_file: Path, tmp_path: Pat
     scores = scoring.evaluate(model, path, from_mapping(path, {}).data)
     assert scores is not None and scores["log loss"].value is not None
     assert scores["log loss"].value < 0.2
+    assert scores.task == "write"
 
 
 def test_the_command_writes(model_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -441,7 +441,7 @@ def show(
 
     rows, heading, notes = shown.table_of(network, input, outputs=outputs)
     if json:
-        _print_json([dataclasses.asdict(row) for row in rows])
+        _print_json([row.fields() for row in rows])
         return EXIT_DONE
     shown.print_table(rows, heading, notes)
     return EXIT_DONE

@@ -129,7 +129,7 @@ def score(model: Model, data: Data, rows: NDArray[np.int64], room: Room) -> Scor
         train_targets=baseline.recall(task, model.description.train_targets),
         unknown=data.samples.labels[len(model.labels) :],
     )
-    return evaluation.over_steps(scores) if model.task in STEP_TASKS else scores
+    return evaluation.over_steps(scores, model.task) if model.task in STEP_TASKS else scores
 
 
 def scored(

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gridcell.evaluation import Scores, tables
+from gridcell.evaluation.scores import LABELLED
 
 if TYPE_CHECKING:
     from gridcell.doctor import Finding
@@ -153,7 +154,7 @@ class Terminal:
         if doubt := tables.beside_a_guess(scores):
             self.console.print(Text(f"  ! {doubt}", style="yellow"))
         if scores.per_class:
-            table = _table("class" if scores.task == "classify" else "label")
+            table = _table("label" if scores.task in LABELLED else "class")
             for name in ("items", "precision", "recall", "F1"):
                 table.add_column(name, justify="right")
             for class_row in tables.class_rows(scores):

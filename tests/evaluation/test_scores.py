@@ -139,7 +139,9 @@ def test_steps_have_no_intervals_and_nothing_is_said_of_each() -> None:
         Score(name, 0.5, 0.4, 0.6, 0.1, "higher", note)
         for name, note in zip("abc", notes, strict=True)
     )
-    first, *others = over_steps(Scores("labels", 9, "a", every))
+    scores = Scores("labels", 9, "a", every)
+    assert over_steps(scores, "events").task == "events"
+    first, *others = over_steps(scores, "events")
     assert first.note == (
         f"{absent}; items are steps; no intervals, since steps of one recording are alike"
     )

@@ -104,8 +104,10 @@ def score(
     return replace(scores, worst=worst, unknown=told)
 
 
-def over_steps(scores: Scores) -> Scores:
+def over_steps(scores: Scores, task: str) -> Scores:
     """Scores of which each item is a step: without intervals, which would be far too narrow.
+
+    task   that the steps are of: tags or events, which are scored as classes and labels are
 
     Steps of one recording are alike, so that a thousand of them say less than a thousand items.
     """
@@ -126,7 +128,7 @@ def over_steps(scores: Scores) -> Scores:
         for score in every
     )
     unknown = None if scores.unknown is None else replace(scores.unknown, unit="step")
-    return replace(scores, scores=main, worst=(), unknown=unknown)
+    return replace(scores, task=task, scores=main, worst=(), unknown=unknown)
 
 
 def quick(task: str, predictions: Array, targets: Array, name: str) -> float | None:

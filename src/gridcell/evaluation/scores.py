@@ -15,6 +15,9 @@ from gridcell.errors import ConfigError, did_you_mean
 
 Better = Literal["higher", "lower"]
 
+LABELLED = ("labels", "events")
+"""Tasks in which an item or a step has as many labels as apply; in others it has one class."""
+
 
 @dataclass(frozen=True)
 class Score:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from gridcell.evaluation.scores import Score, Scores
+from gridcell.evaluation.scores import LABELLED, Score, Scores
 from gridcell.sources.wording import counted, listed, shown
 
 PERCENT = (
@@ -208,7 +208,7 @@ counted as wrong, accuracy is 80.0 %.
         # Quoted, since a space or a comma among them would not be seen.
         each = f" ({listed(f'{name!r} {found.labels[name]:,}' for name in names)})"
     then = f"{they} {are} left out"
-    if scores.task == "labels":
+    if scores.task in LABELLED:
         then = f"{they} {are} scored by the labels that it knows"
     value = _share(found.value)
     return f"{what}{each}: {then}. With {them} counted as wrong, {found.score} is {value}."

@@ -44,7 +44,7 @@ def score(
     if not np.isfinite(loss):
         right = float("nan")
     return Scores(
-        task="classify",
+        task="write",
         items=len(truths),
         main="log loss",
         scores=(

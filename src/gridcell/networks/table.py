@@ -32,6 +32,14 @@ class Row:
     multiply_adds: int
     bytes: int
     receptive_field: str
+    every: int | None = 1
+    """Steps of the input that make one of this layer's; None for what is reckoned once an item."""
+    stands_for: tuple[Row, ...] = ()
+    """Rows that this one says in short, all of them."""
+
+    def fields(self) -> dict[str, str | int | None]:
+        """What the row itself says, by name."""
+        return {name: value for name, value in vars(self).items() if name != "stands_for"}
 
 
 @dataclass(frozen=True)
@@ -83,22 +91,34 @@ def _rows(
             if isinstance(step.module, layers.Mirrored):
                 after = _seen_all_ways(step.module, field, after)
         own = _own(step.module)
+        every = after.jump[0] if step.after.has_time else None
         table.append(
             Row(
                 layer=step.spec.name if step.branches else str(step.spec),
                 depth=depth,
-                output=str(step.after),
+                output=_told(step.after, every),
                 arithmetic=_arithmetic(step),
                 parameters=0 if own is None else _learned(own),
                 parameter_arithmetic="" if own is None else _parameters(own),
                 multiply_adds=_multiply_adds(own, step.before, step.after),
                 bytes=step.after.values * (step.after.steps or 1) * BYTES_PER_VALUE,
                 receptive_field=_seen(after, layout),
+                every=every,
             )
         )
         table += inner
         field = after
     return table, field
+
+
+def _told(layout: Layout, every: int | None) -> str:
+    """A layout where T stands for steps of the input, of which so many make one.
+
+    >>> _told(Layout(16, steps=None), 4), _told(Layout(16, steps=12), 4)
+    ('T/4 x 16', '12 x 16')
+    """
+    is_open = layout.has_time and layout.steps is None
+    return f"T/{every}{str(layout)[1:]}" if is_open and every not in (None, 1) else str(layout)
 
 
 def _learned(module: nn.Module) -> int:
@@ -131,6 +151,7 @@ def _alike(member: Sequence[Row], *, members: int) -> Row:
         others * sum(row.multiply_adds for row in member),
         others * sum(row.bytes for row in member),
         "",
+        stands_for=tuple(member) * others,
     )
 
 
