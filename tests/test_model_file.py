@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -173,13 +174,21 @@ def test_a_full_disk_leaves_the_file_that_was_there(
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     text = refused(tmp_path / "nothing.gridcell")
     assert "nothing.gridcell does not exist." in text
-    assert "Fix: name the model.gridcell inside a run." in text
+    assert "Fix: name a model.gridcell, or the folder of its run." in text
 
 
 def test_a_folder_is_no_model(tmp_path: Path) -> None:
     text = refused(tmp_path)
-    assert "is a folder." in text
-    assert "Fix: name the model.gridcell inside a run." in text
+    assert "is a folder without a model.gridcell." in text
+    assert "Fix: name a model.gridcell, or the folder of its run." in text
+
+
+def test_the_folder_of_folds_names_their_runs(saved: Path) -> None:
+    for fold in ("fold-b", "fold-a"):
+        shutil.copytree(saved.parent, saved.parent / "runs" / fold, ignore=lambda *_: ["runs"])
+    text = refused(saved.parent / "runs")
+    assert "runs is a folder of 2 runs, each with a model of its own." in text
+    assert f"Fix: name one of them, for instance {saved.parent / 'runs' / 'fold-a'}." in text
 
 
 @pytest.mark.parametrize("content", [b"PK", b"\x89PNG\r\n\x1a\n", b"x" * 1000])
@@ -202,7 +211,7 @@ def test_another_file_is_no_gridcell_file(tmp_path: Path) -> None:
     path.write_text("{}")
     text = refused(path)
     assert "run.json is no gridcell file." in text
-    assert "Fix: name the model.gridcell inside a run." in text
+    assert "Fix: name a model.gridcell, or the folder of its run." in text
 
 
 def test_a_checkpoint_is_told_from_a_model(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -411,6 +412,28 @@ def test_a_policy_is_kept_and_used_for_every_later_answer(policy: str, tmp_path:
     (one,) = model.predict(alone)
     among = {p.path: p for p in model.predict(path)}[f"{path}#3"]
     assert one.probabilities == pytest.approx(among.probabilities, abs=1e-5)
+    # And scores are of all series, as they would be answered.
+    scores = scoring.evaluate(model, path, DataConfig())
+    assert scores is not None and scores.items == 40
+    truths = dict(row[::4] for row in csv.reader(path.read_text().splitlines()))
+    right = [truths[p.path.rsplit("#")[1]] == p.label for p in model.predict(path)]
+    assert scores["accuracy"].value == pytest.approx(np.mean(right))
+
+
+@pytest.mark.parametrize("write", [wide_table, tagged_table])
+def test_a_policy_is_kept_in_scores_of_rows_and_of_steps(
+    write: Callable[[Path, int], Path], tmp_path: Path
+) -> None:
+    path = write(tmp_path / "holes.csv", 20)
+    lines = [line.split(",") for line in path.read_text().splitlines()]
+    for cells in lines[1::4]:
+        cells[2] = ""
+    path.write_text("\n".join(map(",".join, lines)) + "\n")
+    run = trained(path, tmp_path / "run", net="lstm(4)", epochs=1, missing="mask")
+    scores = scoring.evaluate(Model.load(run.model_file), path, DataConfig())
+    answers = run.model.predict(path)
+    assert scores is not None
+    assert scores.items == sum(1 if p.tags is None else len(p.tags) for p in answers)
 
 
 def test_a_model_that_knew_no_missing_numbers_refuses_them(tmp_path: Path) -> None:

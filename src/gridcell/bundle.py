@@ -55,7 +55,7 @@ def write(path: Path, members: Mapping[str, bytes]) -> None:
 def read(path: Path, names: Sequence[str], *, what: str) -> list[bytes]:
     """Return the members of these names, checked against the manifest.
 
-    what     which file the user could name instead, such as "the model.gridcell inside a run"
+    what     which file the user could name instead, such as "a checkpoint of a run"
 
     Raises   DamagedFileError where it is cut, changed or unsafe; another ModelFileError where it is
              missing, cannot be read now, or is from a later version

@@ -85,10 +85,14 @@ class MemoryFullError(GridcellError):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ` Did you mean X?` for the nearest known name, or an empty string.
 
+    What cannot be printed is escaped.
+
     >>> did_you_mean("epoch", ["epochs", "seed"])
     ' Did you mean epochs?'
     >>> did_you_mean("zzz", ["epochs", "seed"])
     ''
     """
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" Did you mean {near[0]}?" if near else ""
+    if not near:
+        return ""
+    return f" Did you mean {near[0] if near[0].isprintable() else repr(near[0])[1:-1]}?"

@@ -29,6 +29,7 @@ from gridcell.preparation import PREPARATIONS, Preparation, outputs_of
 from gridcell.preparation.forecast import ForecastPreparation
 from gridcell.samples import STEP_TASKS, ItemTask, Kind
 from gridcell.sources.remembered import NOTHING_ASKED, Asked
+from gridcell.sources.wording import counted
 
 MEMBERS = ("model.json", "weights.safetensors")
 MOST_REMEMBERED = 10**9
@@ -81,7 +82,11 @@ def read(path: Path) -> tuple[networks.Network, Description[Preparation]]:
     """
     if os.path.isfile(path / bundle.MODEL_FILE):
         path = path / bundle.MODEL_FILE
-    described, weights = bundle.read(path, MEMBERS, what="the model.gridcell inside a run")
+    elif os.path.isdir(path):
+        _refuse_folder(path)
+    described, weights = bundle.read(
+        path, MEMBERS, what="a model.gridcell, or the folder of its run"
+    )
     try:
         description = _read_description(described)
         network = _sketch(description)
@@ -97,6 +102,20 @@ def read(path: Path) -> tuple[networks.Network, Description[Preparation]]:
         raise ModelFileError(f"{path}: the weights do not fit the network: {reason}") from None
     channels_last(network)
     return network, description
+
+
+def _refuse_folder(path: Path) -> None:
+    """Say what a folder that is no run is, and which runs there are in it."""
+    runs = sorted(file.parent for file in path.glob(f"*/{bundle.MODEL_FILE}"))
+    if not runs:
+        raise ModelFileError(
+            f"{path} is a folder without a {bundle.MODEL_FILE}.",
+            fix=f"name a {bundle.MODEL_FILE}, or the folder of its run.",
+        )
+    are = counted(len(runs), "run with a model of its own", "runs, each with a model of its own")
+    raise ModelFileError(
+        f"{path} is a folder of {are}.", fix=f"name one of them, for instance {runs[0]}."
+    )
 
 
 def _read_description(content: bytes) -> Description[Preparation]:

@@ -90,6 +90,8 @@ def evaluate(
         data = model.preparation.reading(data)
     else:
         data = replace(data, task=model.task, kind=model.kind)
+        if isinstance(model.preparation, SeriesPreparation):
+            data = replace(data, missing=model.preparation.missing)
     if model.task == "write" and isinstance(model.preparation, TextPreparation):
         data = replace(data, text_level="words" if model.preparation.level == "words" else "auto")
     found = read(

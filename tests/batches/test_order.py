@@ -251,6 +251,22 @@ def test_unlike_lengths_are_batched_with_their_like() -> None:
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.4
 
 
+@pytest.mark.parametrize("count", [40, 100, 314])
+def test_few_items_of_unlike_lengths_meet_others_in_every_epoch(count: int) -> None:
+    """Sorted all together they would be the same batches in each, by whatever lengths tell of."""
+    lengths = 10 + np.random.default_rng(0).permutation(count)
+    met: dict[int, set[int]] = {item: set() for item in range(count)}
+    for epoch in range(1, 61):
+        batches = epoch_batches(Sequences(lengths), size=16, seed=0, epoch=epoch)
+        assert sorted(np.concatenate(batches)) == list(range(count))
+        for places in batches:
+            for place in places.tolist():
+                met[place].update(places.tolist())
+    shortest, longest = int(lengths.argmin()), int(lengths.argmax())
+    assert longest in met[shortest] or count > 300
+    assert min(map(len, met.values())) > 0.7 * min(count, 200)
+
+
 def test_plain_batches_of_unlike_lengths_hold_little_padding() -> None:
     lengths = np.random.default_rng(0).integers(1, 200, 500)
     seen = list(plain_batches(Sequences(lengths), size=16))

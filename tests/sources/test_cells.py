@@ -38,7 +38,7 @@ def test_a_byte_that_is_no_text_names_its_line_and_the_setting(tmp_path: Path) -
     path = table(tmp_path, "text,label\na,x\ncafé,y\n", encoding="latin-1")
     with pytest.raises(SourceError, match=r"t.csv is not UTF-8 text: byte b'\\xe9' in line 3") as e:
         read_cells(path)
-    assert "save it as UTF-8" in str(e.value) and "--encoding latin-1" in str(e.value)
+    assert "save it as UTF-8" in str(e.value) and "--encoding cp1252" in str(e.value)
     with pytest.raises(SourceError, match="is not ASCII text: byte"):
         read_cells(path, encoding="ascii")
 

@@ -110,6 +110,29 @@ def test_nested_folders_belong_to_their_class_and_it_is_said(
     assert "same names" not in said(found)
 
 
+def test_names_that_look_the_same_are_one_class(tmp_path: Path, picture: Picture) -> None:
+    """macOS and others write an accent as a character of its own."""
+    one, two = "H\u00fcte", "Hu\u0308te"
+    picture(tmp_path / "train" / one / "1.png")
+    picture(tmp_path / "train" / "Schuhe" / "1.png")
+    picture(tmp_path / "test" / two / "2.png")
+    found = read(tmp_path)
+    assert found.labels == (one, "Schuhe") and sorted(found.targets.tolist()) == [0, 0, 1]
+    assert {path.split("/")[1] for path in found.paths} == {one, two, "Schuhe"}
+
+
+def test_folders_of_splits_below_the_classes_are_called_so(
+    tmp_path: Path, picture: Picture
+) -> None:
+    for label in ("cat", "dog"):
+        for side in ("Train", "test"):
+            picture(tmp_path / label / side / "1.png")
+    assert (
+        "folders of the same names (Train, test): these are no split, which is read where they "
+        "hold those of the classes."
+    ) in said(read(tmp_path))
+
+
 def test_classes_one_level_too_deep_are_pointed_out(tmp_path: Path, picture: Picture) -> None:
     for site in ("north", "south"):
         for name in ("cat", "dog"):

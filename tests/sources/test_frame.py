@@ -239,9 +239,22 @@ def test_other_encodings_are_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path, "größe,b\n1,2\n", encoding="latin-1")
     text = refused(path)
     assert "is not UTF-8 text: byte b'\\xf6' in line 1" in text
-    assert "--encoding latin-1" in text
+    assert "--encoding cp1252" in text
     assert names_of(path, encoding="latin-1") == ("größe", "b")
     assert "ISO8859-1" in notes_of(path, encoding="latin-1")
+
+
+def test_the_encoding_that_is_proposed_knows_the_euro(tmp_path: Path) -> None:
+    path = write(tmp_path, "Umsatz (€);Käufer\n1;2\n", encoding="cp1252")
+    assert "byte b'\\x80' in line 1" in refused(path)
+    assert "--encoding cp1252" in refused(path)
+    assert names_of(path, encoding="cp1252") == ("Umsatz (€)", "Käufer")
+    with (
+        pytest.raises(ConfigError) as caught,
+        open_frame(path, DataConfig(encoding="latin-1")) as file,
+    ):
+        file.need("Umsatz (€)", "target")
+    assert "Did you mean Umsatz (\\x80)?" in str(caught.value)
 
 
 def test_a_wrong_byte_far_down_names_its_line(tmp_path: Path) -> None:

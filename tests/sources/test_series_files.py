@@ -112,6 +112,18 @@ def test_a_file_that_is_not_there_is_told_in_words(tmp_path: Path) -> None:
     assert "In all files: columns separated by semicolon" in found
 
 
+def test_what_many_files_have_in_common_is_said_once(tmp_path: Path) -> None:
+    for name in range(20):
+        write(tmp_path / "ab"[name % 2] / f"{name}.csv", ["x;y", f"1,5{name};2,5", "2,4;3,6"])
+    marks = [note for note in read(tmp_path).notes if "decimal comma" in note]
+    assert marks == ["In all files: Columns x, y are read with a decimal comma: 1,50 is 1.50."]
+    for name in range(20):  # as many rows not in order as the number of the file
+        rows = [f"{t},{t}" for t in range(40)]
+        write(tmp_path / "ab"[name % 2] / f"{name}.csv", ["t,x", *rows[::-1][: name + 2]])
+    notes = [note for note in read(tmp_path).notes if "file" in note]
+    assert len(notes) < 12
+
+
 def test_all_bad_files_are_listed(folder: Path) -> None:
     write(folder / "walk" / "2.csv", ["t,x,y", "0,1,2,3"])
     (folder / "walk" / "3.csv").write_bytes(b"")

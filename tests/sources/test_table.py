@@ -415,6 +415,10 @@ def test_no_column_of_files_is_refused(folder: Path) -> None:
     text = refused(write(folder, ["name,label", "x,a", "y,b"]))
     assert f"no column names files that exist in or below {folder}" in text
     assert "Its columns: name, label." in text
+    assert "--text-column" not in text
+    alike = ["fine weather,a", "bad weather,b"] * 30
+    text = refused(write(folder, ["said,label", *alike]))
+    assert "if texts are to be learned from, name their column: --text-column said." in text
 
 
 def test_classes_are_counted_by_the_rows_that_are_used(folder: Path) -> None:

@@ -224,7 +224,7 @@ def test_an_encoding_is_named_or_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", REVIEWS.replace("film", "filmé"), "latin-1")
     assert not is_texts(path)  # whoever reads it next says why
     text = refused(path)
-    assert "byte b'\\xe9' in line 2" in text and "--encoding latin-1" in text
+    assert "byte b'\\xe9' in line 2" in text and "--encoding cp1252" in text
     assert strings(read(path, encoding="latin-1"))[0] == "a filmé for everyone"
 
 
@@ -325,7 +325,7 @@ def test_files_without_text_are_named_or_skipped(tmp_path: Path) -> None:
     text = refused(tmp_path)
     assert "pos/3.txt is empty (0 bytes)" in text and "pos/4.txt holds only white space" in text
     assert "odd/5.txt is not UTF-8 text: byte b'\\xe9' in line 1" in text
-    assert "--encoding latin-1" in text
+    assert "--encoding cp1252" in text
     found = read(tmp_path, on_bad_file="skip")
     assert len(found) == 3 and "3 skipped as unreadable" in said(found)
     assert "Left out, none of its files can be read: odd." in found.notes

@@ -155,6 +155,14 @@ def test_the_rate_that_is_proposed_for_one_too_high_learns(notation: str) -> Non
     assert min(r.loss for r in again.epochs) < 0.8 * again.epochs[0].loss
 
 
+def test_a_rate_that_is_beyond_measure_is_answered_with_the_usual_one() -> None:
+    net = network(NORMED)
+    (text,) = findings(net, with_updates(curve([2.3, 80.0, 9e9]), 4e4), 1e6)
+    assert text.endswith("Try --rate 0.003, the usual one.")
+    (text,) = findings(net, with_updates(curve([2.3, 80.0, 9e9]), 4e4), 0.1)
+    assert text.endswith("Try --rate 0.0001.")
+
+
 def test_large_steps_are_a_rate_too_high_only_where_little_was_learned() -> None:
     net, falling = network(NORMED), with_updates(curve([2.3, 1.5, 1.2]), 0.02, largest=0.15)
     (text,) = findings(net, falling, 0.3, fit=Fit("accuracy", 0.6, 0.6, 100, True))
@@ -183,7 +191,7 @@ def test_units_that_die_at_the_usual_rate_are_not_the_rate_s_doing() -> None:
 
 def test_a_training_that_blew_up_has_no_rate_of_nothing_proposed() -> None:
     history = with_updates(curve([1.0, 0.9]), 0.02, largest=1e7)
-    assert findings(network(NORMED), history, 10.0)[0].endswith("Try --rate 0.01.")
+    assert findings(network(NORMED), history, 1.0)[0].endswith("Try --rate 0.001.")
 
 
 def test_a_loss_that_jumps_up_is_a_rate_too_high() -> None:

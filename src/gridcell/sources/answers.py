@@ -240,7 +240,7 @@ def _separators(column: Sequence[str]) -> list[str]:
 
 def _parts(cell: str, mark: str) -> set[str]:
     """The labels of a cell."""
-    return {part.strip() for part in cell.split(mark)} - {""}
+    return {classes.composed(part.strip()) for part in cell.split(mark)} - {""}
 
 
 def _labels(cells: Cells, names: Sequence[str], *, purpose: classes.Purpose) -> Answers:
@@ -268,7 +268,9 @@ def _labels(cells: Cells, names: Sequence[str], *, purpose: classes.Purpose) -> 
             "it isn't clear which of them separates labels.",
             fix="separate labels by one mark only.",
         )
-    parts = [_parts(cell, marks[0]) if marks else {cell} - {""} for cell in column]
+    parts = [
+        _parts(cell, marks[0]) if marks else {classes.composed(cell)} - {""} for cell in column
+    ]
     bare = [row for row, part in enumerate(parts) if column[row] and not part]
     if bare:
         raise SourceError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Literal
 
@@ -18,10 +19,24 @@ labelled item will do."""
 
 
 def encode(names: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """Return the different names, sorted, and for each item the place of its name among them."""
-    labels = tuple(sorted(set(names)))
+    """Return the different names, sorted, and for each item the place of its name among them.
+
+    >>> labels, numbers = encode(["u\\u0308ber", "\\u00fcber", "ab"])
+    >>> labels, numbers.tolist()
+    (('ab', 'über'), [1, 1, 0])
+    """
+    forms = {name: composed(name) for name in set(names)}
+    labels = tuple(sorted(set(forms.values())))
     place = {label: number for number, label in enumerate(labels)}
-    return labels, np.fromiter((place[name] for name in names), np.int64, len(names))
+    return labels, np.fromiter((place[forms[name]] for name in names), np.int64, len(names))
+
+
+def composed(name: str) -> str:
+    """A name with each accent and its letter as one character (Unicode's form NFC).
+
+    Some file systems write them as two, and what looks the same is to be the same class.
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def settle(

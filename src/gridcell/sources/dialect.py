@@ -21,7 +21,7 @@ from typing import IO
 
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
-from gridcell.sources.characters import MARKS, refuse_other_files
+from gridcell.sources.characters import MARKS, refuse_other_files, western
 from gridcell.sources.wording import listed
 
 TEXT_EXTENSIONS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
@@ -192,8 +192,8 @@ def _decoded(
         raise SourceError(
             f"{path} is not {encoding.upper().removesuffix('-SIG')} text: "
             f"byte {held[start : start + 1]!r} in line {line:,}.",
-            fix="name its encoding, for instance --encoding latin-1, or save it as UTF-8 (a "
-            "spreadsheet calls this CSV UTF-8).",
+            fix=f"name its encoding, for instance --encoding {western(bytes(held))}, or save it as "
+            "UTF-8 (a spreadsheet calls this CSV UTF-8).",
             stage="writing",
         ) from error
     if "\0" in text:

@@ -275,10 +275,14 @@ def _notes(
             owners[part[depth]].add(part[depth - 1])
         again = sorted(name for name, classes_ in owners.items() if len(classes_) > 1)
         if len(nested) == len(parts) and again:
-            notes.append(
-                f"Every class folder holds folders of the same names ({listed(again, most=6)}): "
-                "if those are the classes, they must stand at the top."
-            )
+            same = f"Every class folder holds folders of the same names ({listed(again, most=6)}): "
+            if all(name.lower() in SPLIT_WORDS for name in again):
+                same += (
+                    "these are no split, which is read where such folders hold those of classes."
+                )
+            else:
+                same += "if those are the classes, they must stand at the top."
+            notes.append(same)
     holding = {"/".join(part[:depth]) for part in parts}
     tops = {part[0] for part in parts}
     empty = [

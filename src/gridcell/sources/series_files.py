@@ -38,6 +38,10 @@ from gridcell.sources.series_steps import (
 from gridcell.sources.wording import counted, itemised, listed, shown
 
 NUMBERED_SHARE = 0.5
+NOTES_TOLD = 8
+"""Notes of which each holds for some of many files."""
+EXAMPLE = re.compile(r": \S+ is \S+\.$")
+"""The end of a note that shows a cell of the file; without it the notes of many are one."""
 
 
 class LackingSorterError(ConfigError):
@@ -87,6 +91,7 @@ def read_files(
     lost: list[str] = []
     fix = ""
     said: Counter[str] = Counter()
+    examples: dict[str, str] = {}
     columns, first = data.inputs, ""
     sorter: str | None = None
     date_format: str | None = None
@@ -126,10 +131,11 @@ def read_files(
             else:
                 rows.append(row)
                 pieces.append(steps.values)
-                said.update(
-                    note.replace(Path(name).name, "the file").removeprefix("the file: ")
-                    for note in (*frame.notes, *steps.notes)
-                )
+                for note in (*frame.notes, *steps.notes):
+                    of_file = note.replace(Path(name).name, "the file").removeprefix("the file: ")
+                    alike = EXAMPLE.sub("", of_file)
+                    said[alike] += 1
+                    examples.setdefault(alike, of_file)
             if progress is not None:
                 progress(row + 1, len(names))
     finally:
@@ -149,10 +155,13 @@ def read_files(
     if unused:
         word = "column" if len(unused) == 1 else "columns"
         what.append(f"Left out, {word} {listed(sorted(unused))} of the files.")
+    told = said.most_common(NOTES_TOLD)
     what += [
-        f"In {'all files' if count == len(rows) else counted(count, 'file')}: {note}"
-        for note, count in said.most_common()
+        f"In {'all files' if count == len(rows) else counted(count, 'file')}: {examples[alike]}"
+        for alike, count in told
     ]
+    if more := len(said) - len(told):
+        what.append(f"And {counted(more, 'more note')} of this sort on single files.")
     return Files(np.array(rows, np.int64), facts, digests_of(values, starts), (*what, *notes))
 
 

@@ -353,7 +353,7 @@ def _path_column(cells: Cells, taken: Sequence[str]) -> str:
             f"{cells.path}: no column names files that exist in or below "
             f"{shown(str(folder.absolute()))}. Its columns: {listed(cells.names)}.",
             fix="write the paths as seen from the table's folder, or name their column with "
-            "--path-column.",
+            f"--path-column{_or_texts(probes)}.",
         )
     if len(found) > 1:
         raise ConfigError(
@@ -361,6 +361,14 @@ def _path_column(cells: Cells, taken: Sequence[str]) -> str:
             fix=f"name the one to look at, for instance --path-column {shown(found[0])}.",
         )
     return found[0]
+
+
+def _or_texts(probes: Mapping[str, Sequence[str]]) -> str:
+    """What to do if texts are meant that are too often the same for a table of them."""
+    wordy = [name for name, some in probes.items() if 2 * sum(" " in c for c in some) > len(some)]
+    if not wordy:
+        return ""
+    return f"; if texts are to be learned from, name their column: --text-column {shown(wordy[0])}"
 
 
 def _exists(folder: Path, name: str) -> bool:

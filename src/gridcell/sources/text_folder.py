@@ -18,7 +18,7 @@ from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
 from gridcell.samples import SPLIT_NAMES, UNASSIGNED, Samples, TextFacts
 from gridcell.sources import classes, folder, kinds, walk
-from gridcell.sources.characters import clean, codes_of, decode_bytes
+from gridcell.sources.characters import clean, codes_of, decode_bytes, western
 from gridcell.sources.scan import Progress, Scan, good_rows
 from gridcell.sources.text_table import digests_of
 from gridcell.sources.wording import SPLIT_WORDS, counted, listed, shown
@@ -71,7 +71,7 @@ def read_text(path: str, encoding: str) -> tuple[str, str]:
             content = file.read()
         text, _ = decode_bytes(content, where="", encoding=encoding)
     except SourceError as error:
-        hint = " (name its encoding, for instance --encoding latin-1)"
+        hint = f" (name its encoding, for instance --encoding {western(content)})"
         return "", error.message.strip().removesuffix(".") + hint * ("byte b" in error.message)
     except OSError as error:
         return "", f"cannot be opened: {error.strerror or error}"

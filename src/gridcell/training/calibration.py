@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gridcell.networks.answers import Answers
 
 FEWEST_ITEMS = 20
-COLDEST, HOTTEST = 0.05, 20.0
+COLDEST, HOTTEST = 0.05, 1e6
 ROUNDS = 60
 GOLDEN = (5**0.5 - 1) / 2
 

@@ -48,7 +48,8 @@ few the rows are; by the loss, little was learned unless it fell to half."""
 FEWEST_LOOKED_AT = 5
 """Steps looked at below which a training is too short for a rate to be called too low."""
 LARGEST_CHANGE = 1000.0
-"""Of a rate that is proposed: where a training blew up, its steps tell no more than that."""
+"""Of a rate that is proposed: where a training blew up, its steps tell no more than that, so that
+the usual rate is a better guess than a higher one."""
 VANISHED = 1e-4
 EXPLODED = 100.0
 DEAD_SHARE, GONE_SHARE = 0.2, 0.9
@@ -115,7 +116,7 @@ def diagnose(
     """
     # Units that die at the usual rate die at a tenth of it too: see `_dead`.
     killed = dead if rate > usual_rate else ()
-    too_high = _too_high(history, rate, fit, killed)
+    too_high = _too_high(history, rate, usual_rate, fit, killed)
     too_low = [] if too_high else _too_low(history, rate, usual_rate, fit)
     # What a wrong rate does looks like other illnesses, whose cures would not help.
     others: list[Finding] = []
@@ -207,7 +208,7 @@ def _unfinished(history: History, fit: Fit | None) -> list[Finding]:
 
 
 def _too_high(
-    history: History, rate: float, fit: Fit | None, dead: Sequence[Dead]
+    history: History, rate: float, usual_rate: float, fit: Fit | None, dead: Sequence[Dead]
 ) -> list[Finding]:
     losses = [record.loss for record in history.epochs]
     updates = _updates(history)
@@ -218,7 +219,10 @@ def _too_high(
         return []
     excess = max(updates, default=USUAL_PEAK) / USUAL_PEAK
     lower = rate / min(max(excess, 3.0), LARGEST_CHANGE)
-    text = f"The learning rate {rate:g} was too high: {why}. Try --rate {lower:.1g}."
+    proposed = f"--rate {lower:.1g}"
+    if excess > LARGEST_CHANGE and lower > usual_rate:
+        proposed = f"--rate {usual_rate:g}, the usual one"
+    text = f"The learning rate {rate:g} was too high: {why}. Try {proposed}."
     return [Finding("warning", text)]
 
 
