@@ -636,6 +636,38 @@ def test_a_semicolon_table_with_a_byte_order_mark_is_read_and_said(folder: Path)
 def test_a_comma_that_may_mean_thousands_is_refused(folder: Path) -> None:
     text = refused(write(folder, ["f;x", "0.png;1,234", "1.png;2,500", "2.png;7"]))
     assert "column x is ambiguous: 1,234 may be 1234 or 1.234" in text
+    assert "--decimal comma or point" in text
+
+
+@pytest.mark.parametrize(
+    ("decimal", "cells", "numbers", "note"),
+    [
+        ("comma", ["1,234", "2,5", "7"], [1.234, 2.5, 7], "a decimal comma: 1,234 is 1.234."),
+        ("comma", ["1.234", "2", "7,5"], [1234, 2, 7.5], "a decimal comma: 1.234 is 1234."),
+        ("point", ["1,234", "2,500", "7"], [1234, 2500, 7], "thousands: 1,234 is 1234."),
+        ("point", ["1.234", "2.5", "7"], [1.234, 2.5, 7], ""),
+        ("auto", ["1,234.5", "2", "7"], [1234.5, 2, 7], "thousands: 1,234.5 is 1234.5."),
+        ("auto", ["1,234,567", "-2", "7"], [1234567, -2, 7], "thousands: 1,234,567 is 1234567."),
+        ("auto", ["1.234,5", ",5", "7,"], [1234.5, 0.5, 7], "a decimal comma: 1.234,5 is 1234.5."),
+    ],
+)
+def test_the_decimal_mark_of_numbers_to_learn_is_taken_as_told(
+    folder: Path, decimal: str, cells: list[str], numbers: list[float], note: str
+) -> None:
+    path = write(folder, ["f;x", *(f"{row}.png;{cell}" for row, cell in enumerate(cells))])
+    found = read(path, decimal=decimal, task="regress")
+    assert found.targets.tolist() == [[number] for number in numbers]
+    assert note in said(found) and ("comma" in said(found)) == ("comma" in note)
+
+
+def test_a_decimal_mark_that_does_not_fit_is_refused(folder: Path) -> None:
+    path = write(folder, ["f;x", "0.png;1.25", "1.png;2.5", "2.png;7"])
+    text = refused(path, decimal="comma", task="regress")
+    assert (
+        "--decimal comma does not fit column x: a decimal point stands in rows 2 ('1.25')" in text
+    )
+    text = refused(write(folder, labelled("abab")), ConfigError, decimal="comma")
+    assert "decimal has no effect: label gives classes, and no numbers are learned." in text
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
@@ -693,7 +725,9 @@ def test_a_zero_byte_names_the_line(folder: Path) -> None:
 def test_a_table_without_column_names_is_told_so(folder: Path) -> None:
     text = refused(write(folder, ["0.png,a", "1.png,b"]))
     assert "has no column names: its first line names a file, 0.png" in text
-    assert "path,label" in text
+    assert "Fix: pass --no-header, which calls the columns c1, c2" in text
+    found = read(folder / "t.csv", header=False)
+    assert found.paths == ("0.png", "1.png") and found.target_columns == ("c2",)
 
 
 def test_a_column_without_a_name_is_left_out_and_said(folder: Path) -> None:

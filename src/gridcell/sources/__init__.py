@@ -52,13 +52,14 @@ READERS = {
 COLUMNS = ("id_column", "time_column", "inputs")
 WRITTEN = ("decimal", "delimiter", "encoding", "header", "date_format", "rows_in_order")
 """How a table is written, where that cannot be found out."""
+OF_TEXTS = ("decimal", "delimiter", "encoding", "header")
 HEEDED: dict[str, tuple[str, ...]] = {
     "folder": (),
-    "table": ("path_column", "delimiter", "encoding", "header"),
+    "table": ("path_column", "decimal", "delimiter", "encoding", "header"),
     "idx": (),
     "series": (*COLUMNS, *WRITTEN),
     "ts": (),
-    "texts": ("text_column", "id_column", "time_column", "delimiter", "encoding", "header"),
+    "texts": ("text_column", "id_column", "time_column", *OF_TEXTS),
     "writing": ("encoding",),
     "forecast": (*COLUMNS, *WRITTEN),
 }

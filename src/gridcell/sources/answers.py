@@ -17,16 +17,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gridcell.config import Task
+from gridcell.config import Decimal, Task
 from gridcell.errors import ConfigError, SourceError
 from gridcell.samples import ItemTask
 from gridcell.sources import classes
 from gridcell.sources.cells import Cells, is_missing, missing_in
+from gridcell.sources.column_types import THOUSANDS_COMMA, THOUSANDS_POINT, Mark
 from gridcell.sources.wording import counted, listed, shown, with_count
 
 CLASSES_OF_NUMBERS = 20
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 COMMA_NUMBER = re.compile(r"[+-]?\d+(,\d+)?")
+MARKED: dict[Mark, re.Pattern[str]] = {
+    ".": re.compile(rf"{NUMBER.pattern}|{THOUSANDS_COMMA}"),
+    ",": re.compile(rf"[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?|{THOUSANDS_POINT}"),
+}
+"""Numbers by the mark before their decimals, thousands marked by the other one or not at all."""
 WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
 NOT_FINITE = re.compile(r"[+-]?(inf|infinity|nan)", re.IGNORECASE)
 BINARY = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
@@ -64,25 +70,44 @@ class Answers:
 
 
 def read_answers(
-    cells: Cells, names: Sequence[str], *, task: Task, purpose: classes.Purpose = "train"
+    cells: Cells,
+    names: Sequence[str],
+    *,
+    task: Task,
+    decimal: Decimal = "auto",
+    purpose: classes.Purpose = "train",
 ) -> Answers:
     """Turn the named columns into targets.
 
     An empty cell of a column of labels (`a;b`) names none of them; see `may_name_none`.
 
+    decimal   the mark before the decimals of numbers to learn; found by itself where it is clear
+
     Raises   SourceError for missing cells, mixed or non-finite numbers, with their rows; to train,
              also where there is nothing to tell apart; ConfigError where the task does not fit the
-             columns
+             columns, and for a decimal mark where no numbers are learned
     """
     for name in names:
         may_be_empty = may_name_none(cells.columns[name], task, names, is_padded=cells.is_padded)
         _check_missing(cells, name, task, may_be_empty=may_be_empty)
     chosen = _task(cells, names) if task == "auto" else task
+    if decimal != "auto" and chosen != "regress":
+        learned = {"classify": "classes"}.get(chosen, "labels")
+        raise ConfigError(
+            f"decimal has no effect: {listed(names)} {'give' if len(names) > 1 else 'gives'} "
+            f"{learned}, and no numbers are learned.",
+            fix="leave --decimal out, or pass --task regress.",
+        )
     if chosen == "classify":
         return _classify(cells, names, is_asked=task != "auto", purpose=purpose)
     if chosen == "labels":
         return _labels(cells, names, purpose=purpose)
-    return _regress(cells, names, purpose=purpose)
+    return _regress(cells, names, decimal=decimal, purpose=purpose)
+
+
+def fits_mark(cells: Cells, names: Sequence[str], decimal: Decimal) -> bool:
+    """Say whether all cells of these columns are numbers with that mark before their decimals."""
+    return all(_mark(cells.columns[name], decimal) is not None for name in names)
 
 
 def may_name_none(
@@ -114,9 +139,25 @@ def could_be(column: Sequence[str]) -> str:
 
 
 def _are_numbers(column: Sequence[str]) -> bool:
-    return all(NUMBER.fullmatch(cell) or NOT_FINITE.fullmatch(cell) for cell in column) or all(
-        COMMA_NUMBER.fullmatch(cell) for cell in column
-    )
+    return _mark(column, "auto") is not None
+
+
+def _mark(column: Sequence[str], decimal: Decimal) -> Mark | None:
+    """The decimal mark by which all cells are numbers, the asked one or any; ? where either may be.
+
+    >>> _mark(["1,5", "2"], "auto"), _mark(["1,234"], "auto"), _mark(["1,234"], "comma")
+    (',', '?', ',')
+    >>> _mark(["1,234.5"], "auto"), _mark(["1.5"], "comma"), _mark(["a"], "auto")
+    ('.', None, None)
+    """
+    finite = [cell for cell in column if not NOT_FINITE.fullmatch(cell)]
+    fitting = [mark for mark, wanted in MARKED.items() if all(map(wanted.fullmatch, finite))]
+    if decimal != "auto":
+        asked: Mark = "," if decimal == "comma" else "."
+        return asked if asked in fitting else None
+    if len(fitting) > 1 and any("," in cell for cell in finite):
+        return "?"
+    return fitting[0] if fitting else None
 
 
 def _is_binary(column: Sequence[str]) -> bool:
@@ -301,11 +342,13 @@ def _labels(cells: Cells, names: Sequence[str], *, purpose: classes.Purpose) -> 
     return Answers("labels", labels, targets, (note,))
 
 
-def _regress(cells: Cells, names: Sequence[str], *, purpose: classes.Purpose) -> Answers:
+def _regress(
+    cells: Cells, names: Sequence[str], *, decimal: Decimal, purpose: classes.Purpose
+) -> Answers:
     notes = [f"Numbers to learn: {listed(names)}."]
     columns = []
     for name in names:
-        values, note = _numbers(cells, name)
+        values, note = _numbers(cells, name, decimal)
         if purpose == "train" and values.min() == values.max():
             raise SourceError(
                 f"{cells.path}: every value of column {shown(name)} is {values[0]:g}: there is "
@@ -318,20 +361,33 @@ def _regress(cells: Cells, names: Sequence[str], *, purpose: classes.Purpose) ->
     return Answers("regress", tuple(names), targets, tuple(notes), has_label_columns=True)
 
 
-def _numbers(cells: Cells, name: str) -> tuple[NDArray[np.float64], str | None]:
-    """Read a column of numbers, with a decimal point or, where that is certain, a comma."""
+def _numbers(cells: Cells, name: str, decimal: Decimal) -> tuple[NDArray[np.float64], str | None]:
+    """Read a column of numbers, with the decimal mark that was asked for or is the only one."""
     column, note = cells.columns[name], None
+    mark = _mark(column, decimal)
     commas = [cell for cell in column if "," in cell]
-    if commas and all(COMMA_NUMBER.fullmatch(cell) for cell in column):
-        if all(len(cell.rsplit(",", 1)[1]) == 3 for cell in commas):
-            raise SourceError(
-                f"{cells.path}: column {shown(name)} is ambiguous: {shown(commas[0])} may be "
-                f"{commas[0].replace(',', '')} or {commas[0].replace(',', '.')}.",
-                fix="write the numbers with a decimal point and without marks for thousands.",
-            )
-        column = [cell.replace(",", ".") for cell in column]
-        example = f"{commas[0]} is {commas[0].replace(',', '.')}"
+    if mark == "?":
+        raise SourceError(
+            f"{cells.path}: column {shown(name)} is ambiguous: {shown(commas[0])} may be "
+            f"{commas[0].replace(',', '')} or {commas[0].replace(',', '.')}.",
+            fix="say which mark stands before the decimals: --decimal comma or point.",
+        )
+    if mark is None and decimal != "auto" and _mark(column, "auto") is not None:
+        other = "point" if decimal == "comma" else "comma"
+        strange = [row for row, cell in enumerate(column) if _mark([cell], decimal) is None]
+        raise SourceError(
+            f"{cells.path}: --decimal {decimal} does not fit column {shown(name)}: a decimal "
+            f"{other} stands in {_cells_at(cells, name, strange)}.",
+            fix="leave --decimal out.",
+        )
+    marked = [cell for cell in column if "," in cell or (mark == "," and "." in cell)]
+    if mark is not None and marked:
+        thousands = "," if mark == "." else "."
+        column = [cell.replace(thousands, "").replace(",", ".") for cell in column]
+        example = f"{marked[0]} is {marked[0].replace(thousands, '').replace(',', '.')}"
         note = f"Column {shown(name)} is read with a decimal comma: {example}."
+        if mark == ".":
+            note = f"Commas in {shown(name)} are marks for thousands: {example}."
     strange = [
         row
         for row, cell in enumerate(column)

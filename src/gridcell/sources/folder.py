@@ -277,9 +277,7 @@ def _notes(
         if len(nested) == len(parts) and again:
             same = f"Every class folder holds folders of the same names ({listed(again, most=6)}): "
             if all(name.lower() in SPLIT_WORDS for name in again):
-                same += (
-                    "these are no split, which is read where such folders hold those of classes."
-                )
+                same += "these are no split, which is read where they hold those of the classes."
             else:
                 same += "if those are the classes, they must stand at the top."
             notes.append(same)

@@ -40,7 +40,7 @@ TOKEN_NAMES = ("token", "word", "form", "tokens", "words")
 CONLLU_TAGS = ("upos", "xpos")
 USUAL_TAG = "upos"
 """The column to learn where several could be and none was named: the tags of all languages."""
-NO_EFFECT = ("path_column", "inputs")
+NO_EFFECT = ("path_column", "inputs", "decimal")
 ROWS_LISTED = 20
 
 
@@ -183,7 +183,7 @@ def tokens_in(path: Path, data: DataConfig) -> list[tuple[str, list[str]]]:
 
 def _refuse_settings(data: DataConfig) -> None:
     for name in NO_EFFECT:
-        if getattr(data, name):
+        if getattr(data, name) != getattr(DataConfig(), name):
             raise ConfigError(
                 f"{name} has no effect on tokens with tags.",
                 fix=f"leave --{name.replace('_', '-')} out.",

@@ -26,7 +26,7 @@ from gridcell.sources.wording import SPLIT_WORDS, counted, listed, shown
 EXTENSION = ".txt"
 ABOUT_DATA = frozenset({"readme", "license", "licence", "notes", "copying", "changelog"})
 """Names of files that say something of the data, and are no class."""
-NO_EFFECT = ("text_column", "id_column", "time_column", "inputs", "delimiter", "header")
+NO_EFFECT = ("text_column", "id_column", "time_column", "inputs", "decimal", "delimiter", "header")
 
 
 def read(

@@ -95,7 +95,9 @@ def read(
         names += [f"{cells.path.name}#{cells.first_row + row}" for row in range(len(found))]
         texts += found
         if len(tables) > 1:  # a fault is named by its row in its own table
-            read_answers(cells, roles.targets, task=data.task, purpose="score")
+            read_answers(
+                cells, roles.targets, task=data.task, decimal=data.decimal, purpose="score"
+            )
     if not kept:
         raise SourceError(
             f"{path}: column {shown(roles.path)} holds no text at all.",
@@ -103,7 +105,9 @@ def read(
         )
 
     whole = _joined(path, tables)
-    answers = read_answers(whole, roles.targets, task=data.task, purpose=purpose)
+    answers = read_answers(
+        whole, roles.targets, task=data.task, decimal=data.decimal, purpose=purpose
+    )
     given, split_notes = _sides(whole, roles, tables, parts)
     rows = np.array(kept, np.int64)
     labels, targets = settled_answers(path, roles.targets[0], answers, given, rows, purpose=purpose)
