@@ -725,9 +725,9 @@ def test_a_zero_byte_names_the_line(folder: Path) -> None:
 def test_a_table_without_column_names_is_told_so(folder: Path) -> None:
     text = refused(write(folder, ["0.png,a", "1.png,b"]))
     assert "has no column names: its first line names a file, 0.png" in text
-    assert "Fix: pass --no-header, which calls the columns c1, c2" in text
+    assert "Fix: pass --no-header, which calls the columns column_1, column_2" in text
     found = read(folder / "t.csv", header=False)
-    assert found.paths == ("0.png", "1.png") and found.target_columns == ("c2",)
+    assert found.paths == ("0.png", "1.png") and found.target_columns == ("column_2",)
 
 
 def test_a_column_without_a_name_is_left_out_and_said(folder: Path) -> None:

@@ -294,8 +294,8 @@ def _check_names_no_file(path: Path, header: list[str]) -> None:
     if files:
         raise SourceError(
             f"{path} has no column names: its first line names a file, {shown(files[0])}.",
-            fix="pass --no-header, which calls the columns c1, c2 and so on, or write names above "
-            "them.",
+            fix="pass --no-header, which calls the columns column_1, column_2 and so on, or write "
+            "names above them.",
         )
 
 
