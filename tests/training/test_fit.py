@@ -148,6 +148,19 @@ def test_numbers_are_learned() -> None:
     assert best.valid_score is not None and best.valid_score < spread / 3
 
 
+def test_batchnorm_of_a_short_training_forgets_where_it_began() -> None:
+    """Of five batches of eight all pictures count alike, and mean 0 and variance 1 not at all."""
+    net, seen = network("batchnorm conv(4, 3) relu maxpool(2)"), images()
+    fitted(net, seen, plan=plan(epochs=1))
+    (norm,) = (module for module in net.modules() if isinstance(module, BatchNorm))
+    whole = (torch.from_numpy(seen.pixels.astype(np.float32)) - 128) / 60
+    torch.testing.assert_close(norm.running_mean, whole.mean().view(1), rtol=0, atol=1e-5)
+    assert abs(float(norm.running_variance) / float(whole.var()) - 1) < 0.07
+    assert norm.momentum == 1 / 5
+    fitted(net, seen, plan=plan(epochs=3))
+    assert norm.momentum == 0.1
+
+
 def test_every_row_counts_alike_in_the_loss_of_an_epoch() -> None:
     net, data = network(), images(13)
     rate_of_nothing = plan(epochs=1, rate=1e-30, weight_decay=0.0, batch_size=4)
@@ -550,13 +563,13 @@ def test_items_of_unlike_length_are_trained_to_the_end_of_their_last_epoch() -> 
 
     made = images(2500)
     data = Lengthy(made.pixels, made.targets, made.rows)
-    assert len(epoch_batches(data, size=64, seed=0, epoch=1)) == 42 > 2500 / 64 + 1
+    assert len(epoch_batches(data, size=16, seed=0, epoch=1)) == 160 > 2500 / 16 + 1
     net = network()
     watcher = Watching(net)
-    history = fitted(net, data, plan=plan(epochs=2, batch_size=64), watcher=watcher)
+    history = fitted(net, data, plan=plan(epochs=2, batch_size=16), watcher=watcher)
     assert history.ended == "all epochs"
-    assert [(r.step, r.steps) for r in watcher.steps][-1] == (42, 42)
-    assert history.steps == 84
+    assert [(r.step, r.steps) for r in watcher.steps][-1] == (160, 160)
+    assert history.steps == 320
 
 
 def test_the_history_says_how_it_went() -> None:

@@ -63,7 +63,8 @@ class BatchNorm(nn.Module):
     While training, mean and (biased) variance are those of the valid values of the batch, and
     running averages are kept: running = (1 - momentum) * running + momentum * batch, with the
     unbiased variance. In evaluation the running averages are used, so an item's result does not
-    depend on its batch.
+    depend on its batch. Where they began is forgotten after some dozens of batches; `warm_up` lets
+    a training of few batches forget it at once.
 
     Shapes   x [B, T, C, *grid] or [B, D] -> the same
     Lengths  padding is left out of the statistics and comes out as 0; a batch of nothing but
@@ -78,6 +79,7 @@ class BatchNorm(nn.Module):
     def __init__(self, channels: int, *, momentum: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__()
         self.channels, self.momentum, self.eps = channels, momentum, eps
+        self.usual_momentum = momentum
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -126,6 +128,15 @@ class BatchNorm(nn.Module):
             self.momentum,
             self.eps,
         )
+
+    def warm_up(self, batches: int) -> None:
+        """Have the next batch weigh as much as each of those before it, while they are few.
+
+        The running averages are then plain means of the first 1 / momentum batches.
+
+        batches   seen before
+        """
+        self.momentum = max(self.usual_momentum, 1 / (1 + batches))
 
     out_layout = same_layout
     out_lengths = same_lengths

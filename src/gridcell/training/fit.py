@@ -27,7 +27,7 @@ from gridcell.batches import (
     work_in,
 )
 from gridcell.errors import TrainingError
-from gridcell.layers import set_generator
+from gridcell.layers import BatchNorm, set_generator
 from gridcell.networks.run import Room, outputs, said
 from gridcell.process import peak_memory
 from gridcell.training.allocator import return_memory
@@ -59,6 +59,10 @@ Names = Callable[[NDArray[np.int64]], list[str]]
 
 FORECAST_AFTER = 10
 """Steps after which it is told how long the training will take."""
+WARM_UP = 10
+"""Steps in which batchnorm's running averages are means of all batches so far; later they forget.
+After the six steps that two epochs of few items take, half of them would still be what they began
+with."""
 WORTH_A_FORECAST_S = 20.0
 USUAL_SCORING_SHARE = 0.4
 """Time of an item's scoring to that of its training, until it is measured."""
@@ -332,6 +336,10 @@ class _Run:
                 if self.average is not None and self.plan.ema is None:
                     # There will be about so many steps, as it looks now.
                     self.average.decay = usual_decay(round(self.done / max(progress, 1e-9)))
+                if self.done <= WARM_UP:
+                    for module in self.network.modules():
+                        if isinstance(module, BatchNorm):
+                            module.warm_up(self.done)
                 self.signals.before(self.done)
                 loss = self.step.take(batch, self.rate)
                 self.signals.after()
