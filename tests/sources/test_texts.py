@@ -75,6 +75,16 @@ def is_texts(path: Path, **settings: Any) -> bool:
 # Characters
 
 
+def test_a_line_that_does_not_fit_makes_no_other_table_of_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", REVIEWS + "good, but far too long,bad\n")
+    with pytest.raises(SourceError) as caught:
+        sources.read(path, DataConfig())
+    text = str(caught.value)
+    assert "1 line cannot be read as a row of 2 cells" in text
+    assert "line 6: 3 or more cells: good, but far too long,bad" in text
+    assert "a cell that holds a comma must stand in quotes" in text
+
+
 def test_the_same_word_in_two_spellings_is_one() -> None:
     assert clean("cafe\u0301") == clean("caf\u00e9") == "café"
     assert clean("\ufeffa\u200bb\r\nc\ufeff ") == "ab\nc"

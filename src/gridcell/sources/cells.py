@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from gridcell.errors import SourceError
-from gridcell.sources.characters import decode_bytes
+from gridcell.sources.characters import decode_bytes, one_line_end
 from gridcell.sources.database import connect
 from gridcell.sources.wording import counted, itemised, listed, shown
 
@@ -239,13 +239,17 @@ def _quoted(
     )
     if most is not None:
         call += f" LIMIT {most + 1}"
-    if encoding in ("utf-8", "utf-8-sig"):
-        return _rows(path, path, call, separator, count, text)
-    # DuckDB 2.0 drops rows of big-endian UTF-16 without a word, so it is given UTF-8.
+    feeds, both, returns = (text.count(end) for end in ("\n", "\r\n", "\r"))
+    is_mixed = 0 < both < feeds or (returns - both > 0 and feeds > 0)
+    if encoding in ("utf-8", "utf-8-sig") and not is_mixed:
+        return _rows(path, path, call, separator, count, is_probe=most is not None)
+    # DuckDB 2.0 drops rows of big-endian UTF-16 without a word, so it is given UTF-8; and it
+    # refuses two kinds of line ends.
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "table.csv"
-        copy.write_bytes(text.encode())
-        return _rows(path, copy, call, separator, count, text)
+        raw = text.encode()
+        copy.write_bytes(one_line_end(raw) if is_mixed else raw)
+        return _rows(path, copy, call, separator, count, is_probe=most is not None)
 
 
 def _why_no_names(rows: Sequence[Row]) -> str | None:
@@ -306,8 +310,13 @@ def _is_file(folder: Path, name: str) -> bool:
         return False
 
 
-def _rows(path: Path, file: Path, call: str, separator: str, columns: int, text: str) -> list[Row]:
-    """Read the rows with DuckDB, and refuse the table if any line does not fit."""
+def _rows(
+    path: Path, file: Path, call: str, separator: str, columns: int, *, is_probe: bool
+) -> list[Row]:
+    """Read the rows with DuckDB, and refuse the table if any line does not fit.
+
+    is_probe   whether only what stands in the first rows is asked: those that fit tell
+    """
     connection = connect()
     import duckdb
 
@@ -317,16 +326,14 @@ def _rows(path: Path, file: Path, call: str, separator: str, columns: int, text:
             "SELECT line, error_type, error_message, csv_line FROM reject_errors ORDER BY line"
         ).fetchall()
     except duckdb.Error as error:
-        is_mixed = "\r\n" in text and re.search(r"(?<!\r)\n", text)
-        why = "it mixes two kinds of line ends" if is_mixed else str(error).splitlines()[0]
         raise SourceError(
-            f"{path} cannot be read as a table: {why}.",
+            f"{path} cannot be read as a table: {str(error).splitlines()[0].removesuffix('.')}.",
             fix="save it again from a spreadsheet or editor, as CSV UTF-8.",
             stage="writing",
         ) from error
     finally:
         connection.close()
-    if bad:
+    if bad and not (is_probe and len(rows) > 1):
         lines = [f"line {line:,}: {_why(kind, said)}: {_cut(row)}" for line, kind, said, row in bad]
         raise SourceError(
             f"{path}: {counted(len(bad), 'line')} cannot be read as a row of "
@@ -342,6 +349,8 @@ def _why(kind: str, said: str) -> str:
     if not found:
         return kind.lower()
     # DuckDB counts up to the first cell too many; that there are more is all it knows.
+    if found[1] == "1" and "MANY" not in kind:
+        return "1 cell"
     return f"{found[1]}{' or more' if 'MANY' in kind else ''} cells"
 
 

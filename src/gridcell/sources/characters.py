@@ -58,6 +58,15 @@ def is_stateful(encoding: str) -> bool:
     return name in ("hz", "utf-7") or name.startswith("iso2022")
 
 
+def one_line_end(raw: bytes) -> bytes:
+    """Write every line end as a line feed.
+
+    >>> one_line_end(b"a\\r\\nb\\rc\\n")
+    b'a\\nb\\nc\\n'
+    """
+    return raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
 def western(data: bytes) -> str:
     """An encoding that bytes which are no UTF-8 may have: that of Windows, where it has them all.
 
