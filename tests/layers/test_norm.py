@@ -230,6 +230,19 @@ def test_a_batch_of_nothing_but_padding_leaves_the_running_averages_alone():
     assert all(map(torch.equal, before, layer.buffers()))
 
 
+def test_first_batches_count_alike_also_in_pieces():
+    layer, batches = BatchNorm(3).double(), torch.randn(12, 8, 3, dtype=torch.float64)
+    layer.warm_up(0)
+    for number, batch in enumerate(batches[:5], start=1):
+        layer(batch)
+        torch.testing.assert_close(layer.running_mean, batches[:number].mean((0, 1)))
+        torch.testing.assert_close(layer.running_variance, batches[:number].var(1).mean(0))
+    layer.warm_up(100)
+    before = layer.running_mean.clone()
+    layer(batches[5])
+    torch.testing.assert_close(layer.running_mean, 0.9 * before + 0.1 * batches[5].mean(0))
+
+
 def test_layernorm_of_one_feature_is_its_bias():
     layer = randomize(LayerNorm(1))
     assert torch.equal(layer(torch.randn(4, 1)), layer.bias.expand(4, 1))

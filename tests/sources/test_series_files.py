@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,6 +123,21 @@ def test_what_many_files_have_in_common_is_said_once(tmp_path: Path) -> None:
         write(tmp_path / "ab"[name % 2] / f"{name}.csv", ["t,x", *rows[::-1][: name + 2]])
     notes = [note for note in read(tmp_path).notes if "file" in note]
     assert len(notes) < 12
+
+
+@pytest.mark.parametrize(
+    ("answers", "targets"),
+    [("0 1 0", [0, 1, 0]), ("1.5 2.5 0", [[1.5], [2.5], [0]]), ("1,5 2 0", [[1.5], [2], [0]])],
+)
+def test_the_decimal_mark_of_series_does_not_bind_the_table_that_names_them(
+    tmp_path: Path, answers: str, targets: list[Any]
+) -> None:
+    for row in range(3):
+        write(tmp_path / f"{row}.csv", ["x;y", "1,234;2,500", "2,000;3,125"])
+    rows = [f"{row}.csv;{answer}" for row, answer in enumerate(answers.split())]
+    found = read(write(tmp_path / "table.csv", ["file;said", *rows]), decimal="comma")
+    assert facts(found).values[0].tolist() == pytest.approx([1.234, 2.5])
+    assert found.targets.tolist() == targets
 
 
 def test_all_bad_files_are_listed(folder: Path) -> None:

@@ -612,6 +612,10 @@ def test_a_few_cells_that_name_two_of_the_classes_give_a_hint(folder: Path) -> N
         "3 of 12 cells of column label hold a semicolon, as 'dog;cat' does, and each is taken as "
         "one class. If it separates labels, of which there would be 2, pass --task labels."
     ) in said(read(path))
+    accents = ["cafe\u0301", "cat", "cafe\u0301;cat", "cat"]
+    assert "of which there would be 2, pass --task labels" in said(
+        read(write(folder, labelled(accents * 3)))
+    )
     text = refused(write(folder, labelled(["dog", "", "dog;cat", "cat", "dog"])))
     assert "Fix: fill them in, or pass --task labels, of which an empty cell names none." in text
 
@@ -658,6 +662,26 @@ def test_the_decimal_mark_of_numbers_to_learn_is_taken_as_told(
     found = read(path, decimal=decimal, task="regress")
     assert found.targets.tolist() == [[number] for number in numbers]
     assert note in said(found) and ("comma" in said(found)) == ("comma" in note)
+
+
+def test_numbers_that_may_be_lists_of_labels_are_asked_for(folder: Path) -> None:
+    cells = ["101,102", "103", "101,102,103"] * 2
+    path = write(folder, ["f;x", *(f"{row}.png;{cell}" for row, cell in enumerate(cells))])
+    text = refused(path)
+    assert "column x is ambiguous: 101,102,103 may be one number or 3 labels" in text
+    assert "--task regress, or --task labels" in text
+    assert read(path, task="labels").labels == ("101", "102", "103")
+    assert read(path, task="regress").targets[2] == 101_102_103
+
+
+@pytest.mark.parametrize(("decimal", "row"), [("auto", 4), ("comma", 4)])
+def test_the_cell_that_is_no_number_is_named_alone(folder: Path, decimal: str, row: int) -> None:
+    cells = ["1,5", "2,5", "x", "3,25"]
+    path = write(folder, ["f;x", *(f"{row}.png;{cell}" for row, cell in enumerate(cells))])
+    text = refused(path, task="regress", decimal=decimal)
+    assert f"column x holds no number in row {row} ('x')." in text
+    if decimal == "auto":
+        assert f"column x holds numbers, except in row {row} ('x')." in refused(path)
 
 
 def test_a_decimal_mark_that_does_not_fit_is_refused(folder: Path) -> None:

@@ -79,7 +79,8 @@ class BatchNorm(nn.Module):
     def __init__(self, channels: int, *, momentum: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__()
         self.channels, self.momentum, self.eps = channels, momentum, eps
-        self.usual_momentum = momentum
+        self.seen: int | None = None
+        """Batches that count alike so far; None where running averages forget as usual."""
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -118,6 +119,9 @@ class BatchNorm(nn.Module):
                 f"batchnorm cannot train on {tuple(x.shape)}: one value a channel has no variance.",
                 fix="use a batch of at least 2 items, or layernorm instead.",
             )
+        momentum = self.momentum
+        if self.training and self.seen is not None:
+            momentum, self.seen = max(momentum, 1 / (1 + self.seen)), self.seen + 1
         return F.batch_norm(
             x,
             self.running_mean,
@@ -125,18 +129,18 @@ class BatchNorm(nn.Module):
             self.weight,
             self.bias,
             self.training,
-            self.momentum,
+            momentum,
             self.eps,
         )
 
     def warm_up(self, batches: int) -> None:
-        """Have the next batch weigh as much as each of those before it, while they are few.
+        """Have the next batches weigh as much as each of those before them, while they are few.
 
         The running averages are then plain means of the first 1 / momentum batches.
 
         batches   seen before
         """
-        self.momentum = max(self.usual_momentum, 1 / (1 + batches))
+        self.seen = batches
 
     out_layout = same_layout
     out_lengths = same_lengths

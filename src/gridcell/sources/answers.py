@@ -33,6 +33,7 @@ MARKED: dict[Mark, re.Pattern[str]] = {
     ",": re.compile(rf"[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?|{THOUSANDS_POINT}"),
 }
 """Numbers by the mark before their decimals, thousands marked by the other one or not at all."""
+ASKED: dict[Decimal, Mark] = {"comma": ",", "point": "."}
 WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
 NOT_FINITE = re.compile(r"[+-]?(inf|infinity|nan)", re.IGNORECASE)
 BINARY = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
@@ -75,13 +76,16 @@ def read_answers(
     *,
     task: Task,
     decimal: Decimal = "auto",
+    is_decimal_due: bool = True,
     purpose: classes.Purpose = "train",
 ) -> Answers:
     """Turn the named columns into targets.
 
     An empty cell of a column of labels (`a;b`) names none of them; see `may_name_none`.
 
-    decimal   the mark before the decimals of numbers to learn; found by itself where it is clear
+    decimal          the mark before the decimals of numbers to learn; found by itself where it is
+                     clear
+    is_decimal_due   whether that mark was said of these columns, so that they have to have it
 
     Raises   SourceError for missing cells, mixed or non-finite numbers, with their rows; to train,
              also where there is nothing to tell apart; ConfigError where the task does not fit the
@@ -90,8 +94,10 @@ def read_answers(
     for name in names:
         may_be_empty = may_name_none(cells.columns[name], task, names, is_padded=cells.is_padded)
         _check_missing(cells, name, task, may_be_empty=may_be_empty)
-    chosen = _task(cells, names) if task == "auto" else task
-    if decimal != "auto" and chosen != "regress":
+    chosen = _task(cells, names, decimal) if task == "auto" else task
+    if not is_decimal_due and not all(_mark(cells.columns[name], decimal) for name in names):
+        decimal = "auto"
+    if decimal != "auto" and chosen != "regress" and is_decimal_due:
         learned = {"classify": "classes"}.get(chosen, "labels")
         raise ConfigError(
             f"decimal has no effect: {listed(names)} {'give' if len(names) > 1 else 'gives'} "
@@ -103,11 +109,6 @@ def read_answers(
     if chosen == "labels":
         return _labels(cells, names, purpose=purpose)
     return _regress(cells, names, decimal=decimal, purpose=purpose)
-
-
-def fits_mark(cells: Cells, names: Sequence[str], decimal: Decimal) -> bool:
-    """Say whether all cells of these columns are numbers with that mark before their decimals."""
-    return all(_mark(cells.columns[name], decimal) is not None for name in names)
 
 
 def may_name_none(
@@ -153,8 +154,7 @@ def _mark(column: Sequence[str], decimal: Decimal) -> Mark | None:
     finite = [cell for cell in column if not NOT_FINITE.fullmatch(cell)]
     fitting = [mark for mark, wanted in MARKED.items() if all(map(wanted.fullmatch, finite))]
     if decimal != "auto":
-        asked: Mark = "," if decimal == "comma" else "."
-        return asked if asked in fitting else None
+        return ASKED[decimal] if ASKED[decimal] in fitting else None
     if len(fitting) > 1 and any("," in cell for cell in finite):
         return "?"
     return fitting[0] if fitting else None
@@ -181,13 +181,16 @@ def _check_missing(cells: Cells, name: str, task: Task, *, may_be_empty: bool) -
     )
 
 
-def _task(cells: Cells, names: Sequence[str]) -> ItemTask:
-    """Find the task from the cells; refuse a column that is almost, but not all, numbers."""
+def _task(cells: Cells, names: Sequence[str], decimal: Decimal) -> ItemTask:
+    """Find the task from the cells.
+
+    Refuse a column that is almost, but not all, numbers, and one that may hold lists of them.
+    """
     for name in names:
         column = cells.columns[name]
         if _are_numbers(column) or (len(names) > 1 and _is_binary(column)):
             continue
-        strange = [row for row, cell in enumerate(column) if not NUMBER.fullmatch(cell)]
+        strange = _strange(column, "auto")
         if 2 * len(strange) < len(column):
             raise SourceError(
                 f"{cells.path}: column {shown(name)} holds numbers, except in "
@@ -204,6 +207,13 @@ def _task(cells: Cells, names: Sequence[str]) -> ItemTask:
     if len(names) > 1:
         return "labels" if all(_is_binary(cells.columns[name]) for name in names) else "regress"
     column = cells.columns[names[0]]
+    parted = [cell for cell in column if cell.count(",") > 1]
+    if parted and decimal == "auto" and not any("." in cell for cell in column):
+        raise SourceError(
+            f"{cells.path}: column {shown(names[0])} is ambiguous: {shown(parted[0])} may be one "
+            f"number or {parted[0].count(',') + 1} labels.",
+            fix="pass --task regress, or --task labels.",
+        )
     whole = all(WHOLE.fullmatch(cell) for cell in column)
     return "classify" if whole and len(set(column)) <= CLASSES_OF_NUMBERS else "regress"
 
@@ -254,6 +264,7 @@ def _several_labels(name: str, column: Sequence[str]) -> str | None:
     Most of them then hold one mark, and most of what it separates stands beside different things;
     or all of what it separates stands in cells of its own too.
     """
+    column = [classes.composed(cell) for cell in column]
     marks = _separators(column)
     if len(marks) != 1:
         return None
@@ -342,6 +353,20 @@ def _labels(cells: Cells, names: Sequence[str], *, purpose: classes.Purpose) -> 
     return Answers("labels", labels, targets, (note,))
 
 
+def _strange(column: Sequence[str], decimal: Decimal) -> list[int]:
+    """The rows that hold no number with the asked mark, or with the one that fits the most."""
+    marks = [ASKED[decimal]] if decimal != "auto" else [*MARKED]
+    each = [
+        [
+            row
+            for row, cell in enumerate(column)
+            if not (MARKED[mark].fullmatch(cell) or NOT_FINITE.fullmatch(cell))
+        ]
+        for mark in marks
+    ]
+    return min(each, key=len)
+
+
 def _regress(
     cells: Cells, names: Sequence[str], *, decimal: Decimal, purpose: classes.Purpose
 ) -> Answers:
@@ -380,25 +405,21 @@ def _numbers(cells: Cells, name: str, decimal: Decimal) -> tuple[NDArray[np.floa
             f"{other} stands in {_cells_at(cells, name, strange)}.",
             fix="leave --decimal out.",
         )
-    marked = [cell for cell in column if "," in cell or (mark == "," and "." in cell)]
-    if mark is not None and marked:
-        thousands = "," if mark == "." else "."
-        column = [cell.replace(thousands, "").replace(",", ".") for cell in column]
-        example = f"{marked[0]} is {marked[0].replace(thousands, '').replace(',', '.')}"
-        note = f"Column {shown(name)} is read with a decimal comma: {example}."
-        if mark == ".":
-            note = f"Commas in {shown(name)} are marks for thousands: {example}."
-    strange = [
-        row
-        for row, cell in enumerate(column)
-        if not (NUMBER.fullmatch(cell) or NOT_FINITE.fullmatch(cell))
-    ]
+    strange = [] if mark else _strange(column, decimal)
     if strange:
         raise SourceError(
             f"{cells.path}: column {shown(name)} holds no number in "
             f"{_cells_at(cells, name, strange)}.",
             fix="mend those cells, or pass --task classify if its values are classes.",
         )
+    marked = [cell for cell in column if "," in cell or (mark == "," and "." in cell)]
+    if marked:
+        thousands = "," if mark == "." else "."
+        column = [cell.replace(thousands, "").replace(",", ".") for cell in column]
+        example = f"{marked[0]} is {marked[0].replace(thousands, '').replace(',', '.')}"
+        note = f"Column {shown(name)} is read with a decimal comma: {example}."
+        if mark == ".":
+            note = f"Commas in {shown(name)} are marks for thousands: {example}."
     values = np.array([float(cell) for cell in column], np.float64)
     wild = np.flatnonzero(~np.isfinite(values)).tolist()
     if wild:

@@ -13,6 +13,7 @@ marks that say which way a text runs.
 from __future__ import annotations
 
 import codecs
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -59,12 +60,12 @@ def is_stateful(encoding: str) -> bool:
 
 
 def one_line_end(raw: bytes) -> bytes:
-    """Write every line end as a line feed.
+    """Write every line end as a line feed; returns before one belong to it.
 
-    >>> one_line_end(b"a\\r\\nb\\rc\\n")
+    >>> one_line_end(b"a\\r\\nb\\rc\\r\\r\\n")
     b'a\\nb\\nc\\n'
     """
-    return raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return re.sub(rb"\r*\n|\r", b"\n", raw)
 
 
 def western(data: bytes) -> str:

@@ -19,7 +19,7 @@ from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
 from gridcell.samples import Facts, ItemTask, Kind, Samples, SoundFacts
 from gridcell.sources import classes, kinds
-from gridcell.sources.answers import could_be, fits_mark, read_answers
+from gridcell.sources.answers import could_be, read_answers
 from gridcell.sources.cells import HEADER_PROBED, Cells, is_missing, read_cells
 from gridcell.sources.columns import (
     check_columns,
@@ -88,13 +88,13 @@ def read(
     given, split_notes = given_split(cells, roles.split, folds=roles.folds)
     events = None
     if roles.times is None:
-        # What is said of the numbers of series may not hold for the table that names them.
-        is_said = medium.kind != "series" or fits_mark(cells, roles.targets, data.decimal)
         answers = read_answers(
             cells,
             roles.targets,
             task=data.task,
-            decimal=data.decimal if is_said else "auto",
+            decimal=data.decimal,
+            # What is said of the numbers of series may not hold for the table that names them.
+            is_decimal_due=medium.kind != "series",
             purpose=purpose,
         )
     else:
