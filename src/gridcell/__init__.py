@@ -187,7 +187,7 @@ def evaluate(
 
     model      as `load` or a run gives it, or the path of its file
     part       which of the data's own splits; auto takes test where there is one, else all rows
-    settings   how data are read, such as target="fault" or encoding="latin-1"
+    settings   how data are read, such as target="fault" or encoding="cp1252"
 
     Returns    the scores, None where nothing can be scored
     Raises     GridcellError for data or settings that cannot be used

@@ -326,7 +326,7 @@ def predict(
     delimiter
         What separates the columns of a table; as found, or as training was told.
     encoding
-        Encoding of a table or text, such as latin-1; as found, or as training was told.
+        Encoding of a table or text, such as cp1252; as found, or as training was told.
     header
         Whether the first row of a table names its columns; as found, or as training was told.
     date_format

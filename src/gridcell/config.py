@@ -76,7 +76,8 @@ class DataConfig:
     delimiter: Delimiter = "auto"
     """What separates the columns of a table, found by itself where left out."""
     encoding: str = "auto"
-    """Encoding of a table or text, such as latin-1; UTF-8 or as its first bytes say if left out."""
+    """Encoding of a table or text, such as cp1252; UTF-8 or as its first bytes say if left
+    out. Of texts in files of their own, that of those which are no UTF-8."""
     header: bool | None = None
     """Whether the first row of a table names its columns; found by itself where left out."""
     date_format: str | None = None

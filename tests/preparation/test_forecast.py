@@ -174,6 +174,9 @@ def test_what_is_known_of_the_steps_ahead_is_read(tmp_path):
     short = table(tmp_path, rows[:59], "time,x,plan")
     with pytest.raises(SourceError, match="says plan for 1 step ahead, and the model needs 2"):
         prep.reader.futures(short)
+    blank = table(tmp_path, [*rows[:59], f"{hour(59)},,"], "time,x,plan")
+    with pytest.raises(SourceError, match="a row for step 2 of 2 to forecast, and says nothing"):
+        prep.reader.futures(blank)
 
 
 def test_a_missing_number_is_refused_by_a_model_that_saw_none(tmp_path):

@@ -83,13 +83,18 @@ def test_a_class_can_still_be_asked_for(tmp_path: Path) -> None:
         (("a.wav", "0.1", "0.2", ""), "column label is empty in row 2"),
         (("a.wav", "-0.1", "0.2", "bark"), "column start lies before the file begins in row 2"),
         (("a.wav", "0.3", "0.3", "bark"), "column end isn't after the start in row 2"),
-        (("a.wav", "100", "300", "bark"), "1 event of 2 begin after the end of their file"),
+        (("a.wav", "100", "300", "bark"), "1 event of 2 begins after the end of the file"),
     ],
 )
 def test_what_is_no_event_is_named(tmp_path: Path, row: tuple[str, ...], text: str) -> None:
     with pytest.raises(SourceError) as caught:
         found(tmp_path, [row, ("b.wav", "0", "0.5", "rain")])
     assert text in caught.value.message
+
+
+def test_an_event_that_ends_behind_its_file_is_told(tmp_path: Path) -> None:
+    rows = [("a.wav", "0.1", "4", "bark"), ("b.wav", "0", "0.5", "rain")]
+    assert "1 event ends behind the end of the file, by " in "".join(found(tmp_path, rows).notes)
 
 
 def test_events_need_their_columns(tmp_path: Path) -> None:

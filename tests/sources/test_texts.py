@@ -344,6 +344,14 @@ def test_files_without_text_are_named_or_skipped(tmp_path: Path) -> None:
     assert strings(read(tmp_path, encoding="latin-1"))[1] == "café"
 
 
+def test_an_encoding_is_that_of_the_files_which_are_no_utf_8(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "1.txt", "où été")
+    write(tmp_path / "a" / "2.txt", "où été", "cp1252")
+    write(tmp_path / "b" / "1.txt", "où été", "utf-8-sig")
+    write(tmp_path / "b" / "2.txt", "où été", "utf-16")
+    assert set(strings(read(tmp_path, encoding="cp1252"))) == {"où été"}
+
+
 def test_folders_that_are_none_of_texts(tmp_path: Path, picture: Any) -> None:
     assert not is_texts(tmp_path)
     write(tmp_path / "notes.txt", "a note")

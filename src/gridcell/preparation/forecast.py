@@ -387,6 +387,13 @@ class ForecastReader:
         if np.isnan(ahead[:, known]).any():
             have = int(np.argmax(np.append(np.isnan(ahead[:, known]).any(1), True)))
             names = ", ".join(shown(prep.columns[place]) for place in known)
+            if have < count:  # the row is there
+                empty = [place for place in known if np.isnan(ahead[have, place])]
+                raise SourceError(
+                    f"{shown(where)} has a row for step {have + 1:,} of {prep.horizon:,} to "
+                    f"forecast, and says nothing of {listed(prep.columns[p] for p in empty)}.",
+                    fix="fill in what is known of every step to forecast.",
+                )
             raise SourceError(
                 f"{shown(where)} says {names} for {counted(have, 'step')} ahead, and the model "
                 f"needs {prep.horizon:,}.",

@@ -83,6 +83,32 @@ def western(data: bytes) -> str:
     return "cp1252"
 
 
+def _is_western(encoding: str) -> bool:
+    """Whether an encoding has a byte for each character, all of which it may hold anywhere."""
+    try:
+        name = codecs.lookup(encoding).name
+    except LookupError:
+        return False
+    return name.startswith(("cp125", "iso8859"))
+
+
+def own_encoding(data: bytes, encoding: str) -> str:
+    """The encoding of one file of many: UTF-8 where it is that, also where another one was named.
+
+    Bytes beyond ASCII that are UTF-8 by chance are rare in text with a byte for each character.
+
+    >>> own_encoding("où".encode(), "cp1252"), own_encoding("où".encode("cp1252"), "cp1252")
+    ('utf-8', 'cp1252')
+    """
+    if data.isascii() or not _is_western(encoding):
+        return encoding
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return encoding
+    return "utf-8"
+
+
 def decode_bytes(data: bytes, *, where: str, encoding: str = "auto") -> tuple[str, str]:
     """Return the characters of a file or table, and the encoding that was taken.
 
@@ -92,9 +118,12 @@ def decode_bytes(data: bytes, *, where: str, encoding: str = "auto") -> tuple[st
     >>> decode_bytes("é".encode("utf-16"), where="a.csv")
     ('é', 'utf-16')
     """
+    marked = next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
     taken = encoding
     if encoding == "auto":
-        taken = next((name for mark, name in MARKS.items() if data.startswith(mark)), "utf-8")
+        taken = marked or "utf-8"
+    elif marked and _is_western(encoding):
+        taken = marked  # of many files some may have a mark
     try:
         text = data.decode(taken)
     except (LookupError, ValueError) as error:

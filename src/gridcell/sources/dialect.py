@@ -168,7 +168,8 @@ def _encoding(path: Path, top: bytes, data: DataConfig) -> str:
             fix="name one such as utf-8, latin-1, cp1252 or utf-16.",
             stage="writing",
         ) from error
-    return "utf-8-sig" if name == "utf-8" and top.startswith(codecs.BOM_UTF8) else name
+    # A mark says more than what was asked for all tables, some of which may have none.
+    return "utf-8-sig" if top.startswith(codecs.BOM_UTF8) else name
 
 
 def _decoded(

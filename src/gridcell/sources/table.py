@@ -40,6 +40,8 @@ from gridcell.sources.wording import counted, itemised, listed, shown
 
 PROBED_ROWS = 200
 MISSING_LISTED = 20
+WORTH_TELLING_S = 0.05
+"""Of an event that ends later than its file: less is rounding."""
 
 
 @dataclass(frozen=True)
@@ -165,8 +167,7 @@ def read(
         notes=(*notes, *seen),
         events=None if events is None else _events_of(events, rows),
     )
-    _check_ends(found)
-    return found
+    return _within_files(found)
 
 
 def text_files_named(path: Path, column: str) -> SourceError:
@@ -271,19 +272,31 @@ def _events_of(events: NDArray[np.void], rows: NDArray[np.int64]) -> NDArray[np.
     return kept[np.argsort(kept["row"], kind="stable")]
 
 
-def _check_ends(samples: Samples) -> None:
-    """Refuse events that begin where their file has ended: times in other units, say."""
+def _within_files(samples: Samples) -> Samples:
+    """Refuse events that begin where their file has ended, and say of others how much is behind."""
     if samples.events is None or not isinstance(samples.facts, SoundFacts):
-        return
-    late = samples.events["start"] >= samples.facts.seconds[samples.events["row"]]
+        return samples
+    length = samples.facts.seconds[samples.events["row"]]
+    late = samples.events["start"] >= length
     if late.any():
         event = samples.events[late][0]
+        begin = "begins" if late.sum() == 1 else "begin"
         raise SourceError(
-            f"{counted(int(late.sum()), 'event')} of {len(late):,} begin after the end of their "
+            f"{counted(int(late.sum()), 'event')} of {len(late):,} {begin} after the end of the "
             f"file, for instance at {event['start']:g} s in {shown(samples.paths[event['row']])}, "
             f"which is {samples.facts.seconds[event['row']]:.2f} s long.",
-            fix="write start and end in seconds.",
+            fix="mend or remove such rows; if times are in other units, write them in seconds.",
         )
+    behind = samples.events["end"] - length
+    over = behind > WORTH_TELLING_S
+    if not over.any():
+        return samples
+    end = "ends" if over.sum() == 1 else "end"
+    note = (
+        f"{counted(int(over.sum()), 'event')} {end} behind the end of the file, by "
+        f"{behind[over].sum():.1f} s in all, which teach nothing."
+    )
+    return replace(samples, notes=(*samples.notes, note))
 
 
 def _roles(cells: Cells, data: DataConfig, group: str | None, folds: str | None) -> Roles:

@@ -18,7 +18,7 @@ from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
 from gridcell.samples import SPLIT_NAMES, UNASSIGNED, Samples, TextFacts
 from gridcell.sources import classes, folder, kinds, walk
-from gridcell.sources.characters import clean, codes_of, decode_bytes, western
+from gridcell.sources.characters import clean, codes_of, decode_bytes, own_encoding, western
 from gridcell.sources.scan import Progress, Scan, good_rows
 from gridcell.sources.text_table import digests_of
 from gridcell.sources.wording import SPLIT_WORDS, counted, listed, shown
@@ -64,12 +64,15 @@ def read(
 def read_text(path: str, encoding: str) -> tuple[str, str]:
     """Return the text of a file as it stands, and "" or the reason why it has none.
 
+    encoding   of those files that are no UTF-8
+
     The reason is the rest of a sentence that begins with the file's name.
     """
     try:
         with open(path, "rb") as file:
             content = file.read()
-        text, _ = decode_bytes(content, where="", encoding=encoding)
+        taken = own_encoding(content, encoding)
+        text, _ = decode_bytes(content, where="", encoding=taken)
     except SourceError as error:
         hint = f" (name its encoding, for instance --encoding {western(content)})"
         return "", error.message.strip().removesuffix(".") + hint * ("byte b" in error.message)
