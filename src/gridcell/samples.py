@@ -278,6 +278,8 @@ class ForecastFacts:
     time_column: str | None = None
     date_format: str | None = None
     """How its dates are written, where others may be written otherwise."""
+    has_offset: bool = False
+    """Whether its times said how far they are from UTC."""
     id_column: str | None = None
 
     def take(self, rows: Rows) -> ForecastFacts:

@@ -29,6 +29,7 @@ from gridcell.preparation import (
     SeriesPreparation,
     TextPreparation,
 )
+from gridcell.preparation.forecast import check_offsets
 from gridcell.preparation.texts import NOUNS
 from gridcell.reading import Data, read
 from gridcell.samples import (
@@ -102,6 +103,9 @@ def evaluate(
         purpose="score",
         remembered=_remembered(model),
     )
+    if isinstance(found.samples.facts, ForecastFacts):
+        assert isinstance(model.preparation, ForecastPreparation)
+        check_offsets(model.preparation, path, has_offset=found.samples.facts.has_offset)
     found = replace(found, samples=_with_labels_of(model, found.samples))
     rows, name = _rows_of(found.samples, part)
     _check_known(model, found.samples, rows)

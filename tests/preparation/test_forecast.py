@@ -179,6 +179,25 @@ def test_what_is_known_of_the_steps_ahead_is_read(tmp_path):
         prep.reader.futures(blank)
 
 
+def test_times_with_an_offset_are_told_and_asked_for_with_one(tmp_path):
+    rows = [f"{hour(i)}+02:00,{i % 5}.5" for i in range(60)]
+    path = table(tmp_path, rows)
+    prep = fitted(path, past=12, horizon=2)
+    (future,) = prep.reader.futures(path)
+    assert rows[-1].startswith("2024-01-03 11:00") and prep.has_offset
+    assert future.times == ("2024-01-03 10:00+00:00", "2024-01-03 11:00+00:00")
+    plain = table(tmp_path, [row.replace("+02:00", "") for row in rows])
+    with pytest.raises(SourceError, match="do not say how far they are from UTC"):
+        prep.reader.futures(plain)
+    other = fitted(plain, past=12, horizon=2)
+    assert other.reader.futures(plain)[0].times[0] == "2024-01-03 12:00"
+    table(tmp_path, rows)
+    with pytest.raises(SourceError, match="those of training said nothing of it"):
+        other.reader.futures(path)
+    older = replace(prep, has_offset=None)
+    assert older.reader.futures(path)[0].times == future.times
+
+
 def test_a_missing_number_is_refused_by_a_model_that_saw_none(tmp_path):
     path = table(tmp_path, [f"{hour(i)},{i % 5}.5" for i in range(60)])
     prep = fitted(path, past=12)

@@ -82,6 +82,8 @@ class ForecastPreparation:
     column_mean: tuple[float, ...] = ()
     column_deviation: tuple[float, ...] = ()
     """[C] of each column over the training steps; 1 of one that never moves."""
+    has_offset: bool | None = None
+    """Whether the times of training said how far they are from UTC; None where it is not known."""
 
     @property
     def others(self) -> tuple[int, ...]:
@@ -309,6 +311,7 @@ class ForecastReader:
                 f"{shown(str(source))} says no times, and the model was trained with them.",
                 fix="add the column of times.",
             )
+        check_offsets(prep, source, has_offset=table.has_offset)
         order = [table.columns.index(name) for name in prep.columns]
         return replace(table, values=table.values[:, order], columns=prep.columns)
 
@@ -359,7 +362,7 @@ class ForecastReader:
         told = (
             tuple(str(n) for n in range(1, prep.horizon + 1))
             if future is None
-            else tuple(written(int(time), prep.step) for time in future)
+            else tuple(written(int(time), prep.step, is_utc=table.has_offset) for time in future)
         )
         return Future(where, extended[-prep.past - prep.horizon :], told)
 
@@ -422,6 +425,27 @@ def choose_forecast(samples: Samples, config: DataConfig) -> ForecastPreparation
         time_column=facts.time_column,
         id_column=facts.id_column,
         table=Dialect.found(config, facts.date_format),
+        has_offset=facts.has_offset,
+    )
+
+
+def check_offsets(prep: ForecastPreparation, source: Path, *, has_offset: bool) -> None:
+    """Refuse times that mean another clock than those of training did.
+
+    Raises   SourceError where the network is told the hour, and one of both has offsets from UTC
+    """
+    if not prep.calendar or prep.has_offset in (None, has_offset):
+        return
+    if has_offset:
+        raise SourceError(
+            f"{shown(str(source))}: its times say how far they are from UTC, and those of training "
+            "said nothing of it.",
+            fix="write them without an offset, by the clock of training.",
+        )
+    raise SourceError(
+        f"{shown(str(source))}: its times do not say how far they are from UTC, and those of "
+        "training did.",
+        fix="write them with their offsets, such as 2024-03-20 14:00+01:00.",
     )
 
 

@@ -72,6 +72,8 @@ class Table:
     known: tuple[int, ...]
     time_column: str | None
     date_format: str | None
+    has_offset: bool
+    """Whether its times say how far they are from UTC; `times` are then those of UTC."""
     notes: tuple[str, ...]
 
 
@@ -123,6 +125,7 @@ def read(
         step_parts=table.parts,
         time_column=table.time_column,
         date_format=table.date_format,
+        has_offset=table.has_offset,
         id_column=data.id_column,
     )
     firsts, said = _windows(path, facts, purpose)
@@ -205,6 +208,7 @@ def read_table(
             notes += doubts_of_order(frame, data, codes, {*frame.names} - used)
         time_column = time_columns[0] if len(time_columns) == 1 else None
         date_format = frame.date_format(time_column)
+        has_offset = time_column is not None and any(_offsets(frame, time_column, data))
         columns, targets, known = _columns(frame, data, used, notes)
         values = frame.numbers(columns)
         values[~np.isfinite(values)] = np.nan
@@ -242,6 +246,7 @@ def read_table(
         known=known,
         time_column=time_column,
         date_format=date_format,
+        has_offset=has_offset,
         notes=(*notes, *cut.notes),
     )
 
@@ -315,14 +320,13 @@ def _times(
     times = frame.times(name)
     if frame.columns[name].holds == "moments":
         said = f"Times are those of column {shown(name)}"
-        head = [cell for cell in read_head(frame.path, data).column(name) if cell]
-        has_offset = [bool(OFFSET.search(cell)) for cell in head]
-        if any(has_offset):
+        offsets = _offsets(frame, name, data)
+        if any(offsets):
             said += ", brought to UTC by their offsets"
-            if not all(has_offset):
+            if not all(offsets):
                 raise SourceError(
                     f"{frame.path}: some cells of column {shown(name)} have an offset from UTC, "
-                    f"such as {head[has_offset.index(True)]!r}, and some have none.",
+                    f"such as {next(filter(None, offsets))!r}, and some have none.",
                     fix="write them all with an offset, or all without.",
                 )
         notes.append(f"{said}.")
@@ -333,6 +337,14 @@ def _times(
         return unix.moments(times), (name,), False
     notes.append(f"The steps are numbered by column {shown(name)}.")
     return np.round(times * 1e6).astype(np.int64), (name,), True
+
+
+def _offsets(frame: Frame, name: str, data: DataConfig) -> list[str]:
+    """Of the first cells of a column of times those that say their offset from UTC, else ""."""
+    if frame.columns[name].holds != "moments":
+        return []
+    head = [cell for cell in read_head(frame.path, data).column(name) if cell]
+    return [cell if OFFSET.search(cell) else "" for cell in head]
 
 
 def _refuse_unread_times(frame: Frame, data: DataConfig) -> None:

@@ -85,18 +85,23 @@ def stretches(
     )
 
 
-def written(time: int, step: Step | None) -> str:
+def written(time: int, step: Step | None, *, is_utc: bool = False) -> str:
     """A point of time for people, without what is 0 at its end.
+
+    is_utc   whether to say that it is one of UTC
 
     >>> written(0, Step("time", 3_600_000_000)), written(2_000_000, Step("numbers"))
     ('1970-01-01 00:00', '2')
+    >>> written(0, Step("time", 3_600_000_000), is_utc=True)
+    '1970-01-01 00:00+00:00'
     """
     if step is not None and step.unit == "numbers":
         return f"{time / 1e6:.10g}"
     text = str(np.datetime64(time, "us")).replace("T", " ")
     text = text.removesuffix(".000000").removesuffix(":00") if "." in text else text
     is_days = step is not None and (step.unit != "time" or step.count % DAY_US == 0)
-    return text.removesuffix(" 00:00") if is_days else text
+    text = text.removesuffix(" 00:00") if is_days else text
+    return f"{text}+00:00" if is_utc and ":" in text else text
 
 
 def _found(times: Times, is_inside: NDArray[np.bool_], *, where: str, is_numbered: bool) -> Step:
