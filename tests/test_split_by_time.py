@@ -65,6 +65,16 @@ def test_the_end_of_each_series_is_the_test_part():
     assert found.firsts[split == VALID].tolist() == [*range(140, 157), *range(270, 277)]
 
 
+def test_times_of_the_test_that_other_series_are_learned_from_are_told():
+    times = np.concatenate([np.arange(200), np.arange(100, 400)])
+    shares = SplitConfig(valid=0.1, test=0.2)
+    notes = split_by_time(facts(200, 300, times=times), shares).notes
+    assert notes[0].startswith("Windows are split by time, the end of each series last: train ")
+    assert "40 of 100 test steps are of times that other series are learned from." in notes[1]
+    alike = split_by_time(facts(200, 200, times=np.tile(np.arange(200), 2)), shares).notes
+    assert not any("other series" in note for note in alike)
+
+
 def test_counts_and_windows_across_borders_are_said():
     notes = split_by_time(facts(200), SplitConfig(valid=0.1, test=0.2)).notes
     assert notes[0] == "Windows are split by time, the end last: train 137, valid 17, test 37."

@@ -59,7 +59,11 @@ def split_by_time(facts: ForecastFacts, config: SplitConfig) -> TimeParts:
     split, thinned = _thinned(split, len(facts.targets))
     counts = [int((split == number).sum()) for number in range(len(SPLIT_NAMES))]
     said = ", ".join(f"{name} {n:,}" for name, n in zip(SPLIT_NAMES, counts, strict=True))
-    how = "by the table's own splits" if facts.step_parts is not None else "by time, the end last"
+    how = "by the table's own splits"
+    if facts.step_parts is None:
+        one = len(facts.series_names) == 1
+        how = "by time, the end last" if one else "by time, the end of each series last"
+        notes += _told_overlap(facts, parts)
     notes = [f"Windows are split {how}: {said}.", *notes, *thinned]
     if across:
         lie = "window lies" if across == 1 else "windows lie"
@@ -118,6 +122,31 @@ def _step_parts(facts: ForecastFacts, config: SplitConfig) -> tuple[NDArray[np.i
                 "would hold no window."
             )
     return parts, notes
+
+
+def _told_overlap(facts: ForecastFacts, parts: NDArray[np.int8]) -> list[str]:
+    """Say how many test steps lie at times that other series are learned from.
+
+    What moves all series at once, such as the weather, is then known of those times.
+    """
+    test = parts == TEST
+    if facts.times is None or len(facts.series_names) == 1 or not test.any():
+        return []
+    own = np.repeat(facts.series, np.diff(facts.starts))
+    is_learned = parts == TRAIN
+    last = np.full(len(facts.series_names), np.iinfo(np.int64).min)
+    np.maximum.at(last, own[is_learned], facts.times[is_learned])
+    order = np.argsort(last)
+    latest = np.full(len(last), last[order[-1]])  # of the other series
+    latest[order[-1]] = last[order[-2]]
+    seen = int((facts.times[test] <= latest[own[test]]).sum())
+    if not seen:
+        return []
+    are = "is" if seen == 1 else "are"
+    return [
+        f"{seen:,} of {counted(int(test.sum()), 'test step')} {are} of times that other series are "
+        "learned from. A column split with train, val and test cuts all series at one time."
+    ]
 
 
 def _series_steps(facts: ForecastFacts) -> NDArray[np.int64]:
