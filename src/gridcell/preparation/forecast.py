@@ -39,7 +39,7 @@ LONGEST_SEGMENT = 24
 FEWEST_SEGMENTS = 4
 DAY_US, HOUR_US = 86_400_000_000, 3_600_000_000
 TOLD = {
-    "ffill": "a missing number repeats the last one",
+    "ffill": "a missing number repeats the last one, and is the training mean before the first",
     "drop": "steps with a missing number are left out",
     "mask": "a missing number repeats the last one, and the network is told which are missing",
 }

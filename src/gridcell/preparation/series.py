@@ -31,8 +31,9 @@ LONGEST_STEPS = 2000
 CONSTANT = 1e-8
 """A column whose deviation is at most this share of its size is constant: it is rounding."""
 TOLD = {
-    "ffill": "a missing number repeats the last one",
-    "interpolate": "missing numbers lie on a line between their neighbours",
+    "ffill": "a missing number repeats the last one, and is the training mean before the first",
+    "interpolate": "missing numbers lie on a line between their neighbours, and are the training "
+    "mean where one is lacking",
     "drop": "steps with a missing number are left out",
     "mask": "a missing number is the training mean, and the network is told which are missing",
 }
