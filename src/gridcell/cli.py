@@ -625,9 +625,7 @@ def _paths(items: Iterable[str], model: Model, column: str | None) -> Iterator[P
             for line in sys.stdin:
                 if line.strip():
                     yield Path(line.rstrip("\r\n"))
-        elif os.path.isdir(item) or is_list_of_files(
-            Path(item), kind, column=column, inputs=model.columns
-        ):
+        elif os.path.exists(item) or is_list_of_files(Path(item), kind):
             yield from find_files(
                 Path(item), kind, asked=asked, column=column, inputs=model.columns
             )

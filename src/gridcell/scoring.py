@@ -178,7 +178,7 @@ def _remembered(model: Model) -> Remembered:
         text_column=prep.column if isinstance(prep, TextPreparation) else None,
         id_column=of_series.id_column,
         time_column=of_series.time_column,
-        inputs=prep.columns if isinstance(prep, SeriesPreparation) else (),
+        inputs=model.columns,
         target=target,
         step=prep.step if isinstance(prep, ForecastPreparation) else None,
         has_label_columns=target == model.labels,

@@ -152,33 +152,30 @@ def print_table(rows: Sequence[Row], heading: str, notes: Sequence[str]) -> None
         )
     console.print(Text(heading))
     console.print(table)
-    console.print(Text(_totals(rows, is_open=heading.startswith("T x"))))
+    console.print(Text(_totals(rows)))
     for note in notes:
         console.print(Text(note[0].upper() + note[1:]))
 
 
-def _totals(rows: Sequence[Row], *, is_open: bool) -> str:
+def _totals(rows: Sequence[Row]) -> str:
     """Parameters, work and memory of a network in a sentence.
 
-    is_open   whether items differ in their steps, so that a step is reckoned, and what comes once
+    Where items differ in their steps, what is reckoned at each stands apart from what comes once.
     """
-    told = f"{sum(row.parameters for row in rows):,} parameters"
-    if not is_open:
-        return f"{told}, {_work_and_memory(rows, [1] * len(rows))} an item."
     each = [one for row in rows for one in row.stands_for or (row,)]
     steps = [row for row in each if row.every is not None]
-    once = [row for row in each if row.every is None]
-    told += f", {_work_and_memory(steps, [row.every or 1 for row in steps])} a step of the input"
-    if once:
-        told += f", {_work_and_memory(once, [1] * len(once))} once an item"
-    return f"{told}."
+    once = [row for row in each if row.every is None and row.bytes]
+    told = f"{sum(row.parameters for row in rows):,} parameters"
+    if not steps:
+        return f"{told}, {_work_and_memory(once)} an item."
+    told += f", {_work_and_memory(steps)} a step of the input"
+    return f"{told}, {_work_and_memory(once)} once an item." if once else f"{told}."
 
 
-def _work_and_memory(rows: Sequence[Row], every: Sequence[int]) -> str:
-    """Sums in which each row counts for one in so many steps."""
-    pairs = list(zip(rows, every, strict=True))
-    work = sum(row.multiply_adds / steps for row, steps in pairs)
-    memory = sum(row.bytes / steps for row, steps in pairs)
+def _work_and_memory(rows: Sequence[Row]) -> str:
+    """Sums in which each row counts for one of the steps that make its own."""
+    work = sum(row.multiply_adds / (row.every or 1) for row in rows)
+    memory = sum(row.bytes / (row.every or 1) for row in rows)
     return f"{work:,.0f} multiply-adds and {told_bytes(round(memory))}"
 
 

@@ -32,8 +32,9 @@ class Row:
     multiply_adds: int
     bytes: int
     receptive_field: str
-    every: int | None = 1
-    """Steps of the input that make one of this layer's; None for what is reckoned once an item."""
+    every: int | None = None
+    """Steps of the input that make the one which is reckoned, where items differ in theirs; None
+    for what is reckoned once an item."""
     stands_for: tuple[Row, ...] = ()
     """Rows that this one says in short, all of them."""
 
@@ -91,7 +92,8 @@ def _rows(
             if isinstance(step.module, layers.Mirrored):
                 after = _seen_all_ways(step.module, field, after)
         own = _own(step.module)
-        every = after.jump[0] if step.after.has_time else None
+        is_open = step.after.has_time and step.after.steps is None
+        every = after.jump[0] if is_open else None
         table.append(
             Row(
                 layer=step.spec.name if step.branches else str(step.spec),
@@ -114,11 +116,10 @@ def _rows(
 def _told(layout: Layout, every: int | None) -> str:
     """A layout where T stands for steps of the input, of which so many make one.
 
-    >>> _told(Layout(16, steps=None), 4), _told(Layout(16, steps=12), 4)
+    >>> _told(Layout(16, steps=None), 4), _told(Layout(16, steps=12), None)
     ('T/4 x 16', '12 x 16')
     """
-    is_open = layout.has_time and layout.steps is None
-    return f"T/{every}{str(layout)[1:]}" if is_open and every not in (None, 1) else str(layout)
+    return str(layout) if every in (None, 1) else f"T/{every}{str(layout)[1:]}"
 
 
 def _learned(module: nn.Module) -> int:

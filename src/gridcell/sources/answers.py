@@ -98,7 +98,7 @@ def read_answers(
     if not is_decimal_due and not all(_mark(cells.columns[name], decimal) for name in names):
         decimal = "auto"
     if decimal != "auto" and chosen != "regress" and is_decimal_due:
-        learned = {"classify": "classes"}.get(chosen, "labels")
+        learned = "classes" if chosen == "classify" else "labels"
         raise ConfigError(
             f"decimal has no effect: {listed(names)} {'give' if len(names) > 1 else 'gives'} "
             f"{learned}, and no numbers are learned.",
@@ -397,15 +397,14 @@ def _numbers(cells: Cells, name: str, decimal: Decimal) -> tuple[NDArray[np.floa
             f"{commas[0].replace(',', '')} or {commas[0].replace(',', '.')}.",
             fix="say which mark stands before the decimals: --decimal comma or point.",
         )
-    if mark is None and decimal != "auto" and _mark(column, "auto") is not None:
+    strange = [] if mark else _strange(column, decimal)
+    if strange and decimal != "auto" and _are_numbers(column):
         other = "point" if decimal == "comma" else "comma"
-        strange = [row for row, cell in enumerate(column) if _mark([cell], decimal) is None]
         raise SourceError(
             f"{cells.path}: --decimal {decimal} does not fit column {shown(name)}: a decimal "
             f"{other} stands in {_cells_at(cells, name, strange)}.",
             fix="leave --decimal out.",
         )
-    strange = [] if mark else _strange(column, decimal)
     if strange:
         raise SourceError(
             f"{cells.path}: column {shown(name)} holds no number in "

@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from gridcell.errors import SourceError
-from gridcell.sources.characters import decode_bytes, one_line_end
+from gridcell.sources.characters import decode_bytes, mixes_line_ends, one_line_end
 from gridcell.sources.database import connect
 from gridcell.sources.wording import counted, itemised, listed, shown
 
@@ -239,17 +239,17 @@ def _quoted(
     )
     if most is not None:
         call += f" LIMIT {most + 1}"
-    feeds, both, returns = (text.count(end) for end in ("\n", "\r\n", "\r"))
-    is_mixed = 0 < both < feeds or (returns - both > 0 and feeds > 0)
+    is_probe = most is not None
+    is_mixed = mixes_line_ends(*(text.count(end) for end in ("\n", "\r\n", "\r")))
     if encoding in ("utf-8", "utf-8-sig") and not is_mixed:
-        return _rows(path, path, call, separator, count, is_probe=most is not None)
+        return _rows(path, path, call, separator, count, is_probe=is_probe)
     # DuckDB 2.0 drops rows of big-endian UTF-16 without a word, so it is given UTF-8; and it
     # refuses two kinds of line ends.
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "table.csv"
         raw = text.encode()
         copy.write_bytes(one_line_end(raw) if is_mixed else raw)
-        return _rows(path, copy, call, separator, count, is_probe=most is not None)
+        return _rows(path, copy, call, separator, count, is_probe=is_probe)
 
 
 def _why_no_names(rows: Sequence[Row]) -> str | None:

@@ -59,6 +59,19 @@ def is_stateful(encoding: str) -> bool:
     return name in ("hz", "utf-7") or name.startswith("iso2022")
 
 
+def marked(data: bytes) -> str | None:
+    """The encoding that the first bytes say, None where they say none."""
+    return next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
+
+
+def mixes_line_ends(feeds: int, pairs: int, returns: int) -> bool:
+    """Say whether a text has more than one kind of line ends, by how many it has of each character.
+
+    pairs   returns that a feed follows
+    """
+    return 0 < pairs < feeds or (returns > pairs and feeds > 0)
+
+
 def one_line_end(raw: bytes) -> bytes:
     """Write every line end as a line feed; returns before one belong to it.
 
@@ -118,12 +131,11 @@ def decode_bytes(data: bytes, *, where: str, encoding: str = "auto") -> tuple[st
     >>> decode_bytes("é".encode("utf-16"), where="a.csv")
     ('é', 'utf-16')
     """
-    marked = next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
-    taken = encoding
+    mark, taken = marked(data), encoding
     if encoding == "auto":
-        taken = marked or "utf-8"
-    elif marked and _is_western(encoding):
-        taken = marked  # of many files some may have a mark
+        taken = mark or "utf-8"
+    elif mark and _is_western(encoding):
+        taken = mark  # of many files some may have one
     try:
         text = data.decode(taken)
     except (LookupError, ValueError) as error:

@@ -21,7 +21,13 @@ from typing import IO
 
 from gridcell.config import DataConfig
 from gridcell.errors import ConfigError, SourceError
-from gridcell.sources.characters import MARKS, one_line_end, refuse_other_files, western
+from gridcell.sources.characters import (
+    marked,
+    mixes_line_ends,
+    one_line_end,
+    refuse_other_files,
+    western,
+)
 from gridcell.sources.wording import listed
 
 TEXT_EXTENSIONS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
@@ -158,7 +164,7 @@ def _opened(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
 
 def _encoding(path: Path, top: bytes, data: DataConfig) -> str:
     if data.encoding == "auto":
-        return next((name for mark, name in MARKS.items() if top.startswith(mark)), "utf-8")
+        return marked(top) or "utf-8"
     try:
         name = codecs.lookup(data.encoding).name
         "".encode(name)
@@ -321,23 +327,23 @@ def plain_copy(path: Path, head: Head, place: Callable[[], Path]) -> tuple[Path,
     is_squeezed = head.separator == " "
     is_plain = head.encoding in ("utf-8", "utf-8-sig") and not path.name.lower().endswith(".gz")
     copy = None if is_plain and not is_squeezed else place() / "table.csv"
-    blank = lines = returns = bare = 0
+    blank = feeds = pairs = returns = 0
     tail = ""
     with ExitStack() as stack:
         out = None
         if copy is not None:
             out = stack.enter_context(copy.open("w", encoding="utf-8", newline=""))
         for text in _pieces(path, head.encoding):
-            lines += text.count("\n")
-            returns += (both := text.count("\r\n"))
-            bare += text.count("\r") - both
+            feeds += text.count("\n")
+            pairs += text.count("\r\n")
+            returns += text.count("\r")
             seam = tail + text
             if "\n\n" in seam or "\n\r\n" in seam:
                 blank += len(re.findall(r"\n\r?(?=\n[^\r\n])", seam))
             tail = seam[-3:]
             if out is not None:
                 out.write(_squeezed(text) if is_squeezed else text)
-    if 0 < returns < lines or (bare > 0 and lines):
+    if mixes_line_ends(feeds, pairs, returns):
         raw = one_line_end((copy or path).read_bytes())
         copy = copy or place() / "table.csv"
         copy.write_bytes(raw)

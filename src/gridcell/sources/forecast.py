@@ -23,7 +23,7 @@ from gridcell.errors import ConfigError, SourceError
 from gridcell.samples import UNASSIGNED, ForecastFacts, Numbered, Samples, Step
 from gridcell.sources import classes
 from gridcell.sources.dialect import is_table
-from gridcell.sources.frame import Frame, open_frame, read_head
+from gridcell.sources.frame import Frame, open_frame
 from gridcell.sources.numbered_times import (
     named_times,
     numbered_time,
@@ -208,7 +208,7 @@ def read_table(
             notes += doubts_of_order(frame, data, codes, {*frame.names} - used)
         time_column = time_columns[0] if len(time_columns) == 1 else None
         date_format = frame.date_format(time_column)
-        has_offset = time_column is not None and any(_offsets(frame, time_column, data))
+        has_offset = time_column is not None and any(_offsets(frame, time_column))
         columns, targets, known = _columns(frame, data, used, notes)
         values = frame.numbers(columns)
         values[~np.isfinite(values)] = np.nan
@@ -320,7 +320,7 @@ def _times(
     times = frame.times(name)
     if frame.columns[name].holds == "moments":
         said = f"Times are those of column {shown(name)}"
-        offsets = _offsets(frame, name, data)
+        offsets = _offsets(frame, name)
         if any(offsets):
             said += ", brought to UTC by their offsets"
             if not all(offsets):
@@ -339,12 +339,11 @@ def _times(
     return np.round(times * 1e6).astype(np.int64), (name,), True
 
 
-def _offsets(frame: Frame, name: str, data: DataConfig) -> list[str]:
+def _offsets(frame: Frame, name: str) -> list[str]:
     """Of the first cells of a column of times those that say their offset from UTC, else ""."""
     if frame.columns[name].holds != "moments":
         return []
-    head = [cell for cell in read_head(frame.path, data).column(name) if cell]
-    return [cell if OFFSET.search(cell) else "" for cell in head]
+    return [cell if OFFSET.search(cell) else "" for cell in frame.head.column(name) if cell]
 
 
 def _refuse_unread_times(frame: Frame, data: DataConfig) -> None:

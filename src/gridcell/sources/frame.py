@@ -73,10 +73,13 @@ class Frame:
         places: Mapping[str, str],
         rows: int,
         first_row: int,
+        head: Head,
         notes: tuple[str, ...],
         is_padded: bool = False,
     ) -> None:
         self.path = path
+        self.head = head
+        """The first rows, as they were looked at to find out how the table is written."""
         self.columns = dict(columns)
         self.first_row = first_row
         """Number of the first row as a spreadsheet counts: 2 below a header."""
@@ -472,6 +475,7 @@ def _frame(
         places=places,
         rows=rows,
         first_row=head.skipped + (2 if head.has_header else 1),
+        head=head,
         notes=tuple(notes),
         is_padded=short is not None,
     )

@@ -64,9 +64,9 @@ def read(
 def read_text(path: str, encoding: str) -> tuple[str, str]:
     """Return the text of a file as it stands, and "" or the reason why it has none.
 
-    encoding   of those files that are no UTF-8
-
     The reason is the rest of a sentence that begins with the file's name.
+
+    encoding   of those files that are no UTF-8
     """
     try:
         with open(path, "rb") as file:
